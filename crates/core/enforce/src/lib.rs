@@ -1,1 +1,28 @@
-//! Placeholder being written.
+//! The gate between what clients ask and what targets see, and the ports that the rest of the house plugs into.
+//!
+//! The one invariant: nothing reaches a target without a [`Cleared`]. Only [`Gate::admit`] makes one, it cannot be cloned or
+//! built elsewhere, and [`Upstream::send`] consumes it. Bytes that belong to an admitted action go by [`Upstream::follow`] with
+//! its [`Permit`]; bytes that carry no command are literals ([`Upstream::control`]).
+//!
+//! This crate must never do I/O, read a clock, or know a protocol by name.
+
+mod gate;
+mod machine;
+mod ports;
+mod proposal;
+mod queue;
+mod recorder;
+mod upstream;
+
+pub use gate::{Admission, Gate, GateParts, Opened, Waiting};
+pub use machine::{Arrival, ConnectRequest, Connected, Machine, Output, Plan, ProposalId, Protocol, TlsFacts};
+pub use ports::{
+    Alert, AlertSink, Authenticator, BoxFuture, Credentials, Presented, PresentedCredential, TargetCredential,
+};
+pub use proposal::{Cleared, Permit, Proposal};
+pub use queue::{OUTBOUND_SMALL_BYTES_MAX, Outbound};
+pub use recorder::{
+    CloseReason, Closed, Intent, Outcome, OutcomeStatus, Receipt, Recorder, Refused, SessionEvent, SessionOpened,
+    SessionRecorder,
+};
+pub use upstream::{Dialling, Passage, Pending, Upstream};

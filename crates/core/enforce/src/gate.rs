@@ -1,0 +1,302 @@
+//! The gate: evaluate, record the intent, then clear. In that order, and nothing else makes a [`Cleared`].
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use countersign_model::{
+    Access, ClientText, Culprit, Decision, Denial, DenialCode, Identity, Policy, Request, SessionContext, Severity,
+    Shape, Target, Timestamp, Verdict,
+};
+
+use crate::machine::Plan;
+use crate::{
+    Alert, AlertSink, BoxFuture, Cleared, CloseReason, Closed, Intent, Outcome, OutcomeStatus, Passage, Permit,
+    Proposal, Receipt, Recorder, SessionEvent, SessionOpened, SessionRecorder,
+};
+use countersign_model::RecordLevel;
+
+/// Actions that were forwarded and have not ended. A machine that pipelines deeper waits.
+const IN_FLIGHT_MAX: usize = 16 * 1024;
+
+/// What a gate is made of.
+pub struct GateParts {
+    /// Who.
+    pub identity: Arc<Identity>,
+    /// On what.
+    pub target: Arc<Target>,
+    /// In which session.
+    pub context: SessionContext,
+    /// What judges.
+    pub policy: Arc<dyn Policy>,
+    /// What takes alerts.
+    pub alerts: Arc<dyn AlertSink>,
+    /// What a denied person is told to do, from the configuration; `None` for the default words.
+    pub ask: Option<Arc<str>>,
+}
+
+/// The gate of one session.
+pub struct Gate {
+    parts: GateParts,
+    recorder: Box<dyn SessionRecorder>,
+    in_flight: VecDeque<(u64, Timestamp)>,
+    closed: bool,
+}
+
+/// A session that may begin.
+pub struct Opened {
+    /// Its gate.
+    pub gate: Gate,
+    /// Leave to dial.
+    pub passage: Passage,
+}
+
+/// The gate's answer to a proposal.
+pub enum Admission {
+    /// At once: the action may be sent with this plan, or it is refused.
+    Ready(Result<(Cleared, Plan), Denial>),
+    /// Later: the record must reach the disk first.
+    Wait(Waiting),
+}
+
+/// An admitted action whose record is on its way to the disk.
+pub struct Waiting {
+    durable: BoxFuture<'static, Result<(), Denial>>,
+    cleared: Option<(Cleared, Plan)>,
+}
+
+impl Future for Waiting {
+    type Output = Result<(Cleared, Plan), Denial>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.durable.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(denial)) => Poll::Ready(Err(denial)),
+            Poll::Ready(Ok(())) => Poll::Ready(self.cleared.take().ok_or_else(|| {
+                Denial::new(Culprit::Us, DenialCode::Internal, ClientText::new("an admission was used twice"))
+            })),
+        }
+    }
+}
+
+impl Gate {
+    /// Begins a session: opens its recording and judges the connect action.
+    ///
+    /// # Errors
+    /// When the recording cannot be written or policy denies; the refusal is in the recording where there is one.
+    pub fn open(parts: GateParts, recorder: &dyn Recorder, connect: &Shape, now: Timestamp) -> Result<Opened, Denial> {
+        let session = parts.context.id;
+        let recording = recorder.open(&SessionOpened {
+            context: &parts.context,
+            identity: &parts.identity,
+            target: &parts.target,
+        })?;
+        let mut gate = Self { parts, recorder: recording, in_flight: VecDeque::new(), closed: false };
+        match gate.judge(connect, &Bytes::new(), &Bytes::new(), None, now) {
+            Ok((receipt, _verdict)) => {
+                gate.outcome(
+                    receipt.seq(),
+                    &Outcome { status: OutcomeStatus::Done, rows: 0, bytes: 0, affected: None, code: None },
+                    now,
+                )?;
+                Ok(Opened { gate, passage: Passage { session } })
+            }
+            Err(denial) => {
+                gate.close(CloseReason::Denied, Some(&denial), now)?;
+                Err(denial)
+            }
+        }
+    }
+
+    /// Judges a proposal and records it, allowed or denied.
+    pub fn admit(&mut self, proposal: Proposal, now: Timestamp) -> Admission {
+        if self.in_flight.len() >= IN_FLIGHT_MAX {
+            return Admission::Ready(Err(Denial::new(
+                Culprit::Client,
+                DenialCode::Busy,
+                ClientText::new("too many statements in one pipeline: at most ").number(IN_FLIGHT_MAX as u64),
+            )));
+        }
+        let same_text_as = proposal.same_text_as();
+        let (frame, action) = proposal.into_parts();
+        let (receipt, verdict) = match self.judge(&action.shape, &action.text, &action.parameters, same_text_as, now) {
+            Ok(judged) => judged,
+            Err(denial) => return Admission::Ready(Err(denial)),
+        };
+        let session = self.parts.context.id;
+        let plan = Plan {
+            permit: Permit::new(session, receipt, action.text),
+            limits: verdict.effects.limits,
+            record_rows: self.parts.target.record == RecordLevel::Results,
+        };
+        let cleared = (Cleared { session, frame }, plan);
+        if self.parts.target.durable && action.shape.access() >= Access::Write {
+            return Admission::Wait(Waiting { durable: self.recorder.durable(receipt), cleared: Some(cleared) });
+        }
+        Admission::Ready(Ok(cleared))
+    }
+
+    fn judge(
+        &mut self,
+        shape: &Shape,
+        text: &Bytes,
+        parameters: &Bytes,
+        same_text_as: Option<u64>,
+        now: Timestamp,
+    ) -> Result<(Receipt, Arc<Verdict>), Denial> {
+        let p = &self.parts;
+        let request = Request { identity: &p.identity, target: &p.target, session: &p.context, shape, now };
+        let verdict = p.policy.evaluate(&request);
+        let receipt =
+            self.recorder.intent(&Intent { at: now, text, same_text_as, parameters, shape, verdict: &verdict })?;
+        if let Some(severity) = verdict.effects.alert {
+            self.alert(severity, &verdict, shape, receipt, now)?;
+        }
+        match verdict.decision {
+            Decision::Allow => {
+                self.in_flight.push_back((receipt.seq(), now));
+                Ok((receipt, verdict))
+            }
+            Decision::Deny => Err(self.denial(shape, &verdict)),
+        }
+    }
+
+    fn alert(
+        &mut self,
+        severity: Severity,
+        verdict: &Verdict,
+        shape: &Shape,
+        receipt: Receipt,
+        now: Timestamp,
+    ) -> Result<(), Denial> {
+        let word = match severity {
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+            Severity::Critical => "critical",
+        };
+        self.recorder.event(now, &SessionEvent::Alert { severity: word, seq: receipt.seq() })?;
+        self.parts.alerts.raise(Alert {
+            at: now,
+            severity,
+            session: self.parts.context.id,
+            identity: self.parts.identity.name.clone(),
+            target: self.parts.target.name.clone(),
+            rules: verdict.rules.clone(),
+            what: shape.kind().to_owned(),
+        });
+        Ok(())
+    }
+
+    fn denial(&self, shape: &Shape, verdict: &Verdict) -> Denial {
+        let target = self.parts.target.name.as_str();
+        let (code, message) = if let Some(why) = shape.why_unreadable() {
+            (DenialCode::Unreadable, ClientText::new("Countersign cannot judge this statement: ").name(why))
+        } else {
+            let what = ClientText::new("").name(shape.kind()).and(" on target \"").name(target).and("\" is denied");
+            let message = match verdict.rules.as_slice() {
+                [] if verdict.reason.is_some() => what.and(": the policy could not be evaluated"),
+                [] => what.and(": no rule allows it"),
+                [rule] => what.and(" by rule \"").name(rule.as_str()).and("\""),
+                [rule, rest @ ..] => {
+                    let mut what = what.and(" by rules \"").name(rule.as_str()).and("\"");
+                    for rule in rest {
+                        what = what.and(", \"").name(rule.as_str()).and("\"");
+                    }
+                    what
+                }
+            };
+            (DenialCode::Forbidden, message)
+        };
+        let mut denial =
+            Denial::new(Culprit::Policy, code, message).rules(verdict.rules.clone()).hint(self.hint(shape));
+        if let Some(reason) = &verdict.reason {
+            denial = denial.detail(reason);
+        }
+        denial
+    }
+
+    fn hint(&self, shape: &Shape) -> ClientText {
+        let hint = match &self.parts.ask {
+            Some(ask) => ClientText::new("").name(ask),
+            None => ClientText::new("To ask for access, tell the owner of target \"")
+                .name(self.parts.target.name.as_str())
+                .and("\" that you (")
+                .name(&self.parts.identity.name)
+                .and(") need \"")
+                .and(shape.access().as_str())
+                .and("\""),
+        };
+        hint.and("; this refusal is in session ").name(&self.parts.context.id.to_string()).and(".")
+    }
+
+    /// Records how an admitted action ended.
+    ///
+    /// # Errors
+    /// When the recording cannot be written; the session must end.
+    pub fn outcome(&mut self, seq: u64, outcome: &Outcome, now: Timestamp) -> Result<(), Denial> {
+        let started = match self.in_flight.front() {
+            Some((s, at)) if *s == seq => {
+                let at = *at;
+                self.in_flight.pop_front();
+                Some(at)
+            }
+            _ => match self.in_flight.iter().position(|(s, _)| *s == seq) {
+                Some(i) => self.in_flight.remove(i).map(|(_, at)| at),
+                None => None,
+            },
+        };
+        let duration_us = started.map_or(0, |at| now.since_us(at));
+        self.recorder.outcome(seq, now, duration_us, outcome)
+    }
+
+    /// Records result bytes as the client saw them.
+    ///
+    /// # Errors
+    /// When the recording cannot be written; the session must end.
+    pub fn output(&mut self, seq: u64, bytes: &[u8], now: Timestamp) -> Result<(), Denial> {
+        self.recorder.output(seq, now, bytes)
+    }
+
+    /// Records something that happened to the session.
+    ///
+    /// # Errors
+    /// When the recording cannot be written; the session must end.
+    pub fn event(&mut self, event: &SessionEvent<'_>, now: Timestamp) -> Result<(), Denial> {
+        self.recorder.event(now, event)
+    }
+
+    /// Ends the session: what is still in flight is recorded as lost.
+    ///
+    /// # Errors
+    /// When the recording cannot be written.
+    pub fn close(&mut self, reason: CloseReason, denial: Option<&Denial>, now: Timestamp) -> Result<(), Denial> {
+        if self.closed {
+            return Ok(());
+        }
+        self.closed = true;
+        let lost = Outcome { status: OutcomeStatus::Lost, rows: 0, bytes: 0, affected: None, code: None };
+        while let Some((seq, at)) = self.in_flight.pop_front() {
+            self.recorder.outcome(seq, now, now.since_us(at), &lost)?;
+        }
+        self.recorder.close(&Closed { at: now, reason, denial })
+    }
+
+    /// Who this session is.
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.parts.identity
+    }
+
+    /// What it is connected to.
+    pub fn target(&self) -> &Arc<Target> {
+        &self.parts.target
+    }
+
+    /// Its facts.
+    pub fn context(&self) -> &SessionContext {
+        &self.parts.context
+    }
+}

@@ -1,0 +1,93 @@
+//! The other ports: who is asking, under which account to go on, whom to tell.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use countersign_model::{Denial, Identity, RuleId, Secret, SessionId, Severity, TargetName, Timestamp};
+
+/// A future behind a pointer.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a client presented to be let in.
+#[derive(Debug)]
+pub struct Presented {
+    /// The user name that the client gave: it must fit the identity.
+    pub user: String,
+    /// The proof.
+    pub credential: PresentedCredential,
+    /// The target it wants, as it wrote it.
+    pub target: String,
+    /// Where the connection comes from.
+    pub source: SocketAddr,
+    /// True when the connection is encrypted.
+    pub encrypted: bool,
+}
+
+/// The proof that a client presented.
+#[derive(Debug)]
+pub enum PresentedCredential {
+    /// A token, such as a JWT, given where the protocol has a password.
+    Token(Secret),
+}
+
+/// Knows who is asking. Implemented by `services/identity`, the only mint of identities.
+pub trait Authenticator: Send + Sync {
+    /// Verifies what was presented.
+    ///
+    /// # Errors
+    /// A denial whose message tells the client no more than it may know; the reason is in its detail.
+    fn authenticate<'a>(
+        &'a self,
+        presented: &'a Presented,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Arc<Identity>, Denial>>;
+}
+
+/// The account to use at a target. It never reaches a client.
+#[derive(Clone, Debug)]
+pub struct TargetCredential {
+    /// The account's name.
+    pub user: String,
+    /// Its password; `None` where a client certificate or the network is the proof.
+    pub password: Option<Secret>,
+}
+
+/// Finds the account for an identity at a target. Implemented by `services/credentials`.
+pub trait Credentials: Send + Sync {
+    /// The account to use.
+    ///
+    /// # Errors
+    /// When there is none for this identity, or it cannot be read.
+    fn fetch<'a>(
+        &'a self,
+        target: &'a TargetName,
+        identity: &'a Identity,
+    ) -> BoxFuture<'a, Result<TargetCredential, Denial>>;
+}
+
+/// Something that people should see.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    /// When.
+    pub at: Timestamp,
+    /// How loud.
+    pub severity: Severity,
+    /// In which session.
+    pub session: SessionId,
+    /// Whose.
+    pub identity: String,
+    /// On which target.
+    pub target: TargetName,
+    /// The rules that asked for it.
+    pub rules: Vec<RuleId>,
+    /// What it is about: a kind of action; no constants of a statement.
+    pub what: String,
+}
+
+/// Takes alerts. It must not block.
+pub trait AlertSink: Send + Sync {
+    /// Takes one.
+    fn raise(&self, alert: Alert);
+}

@@ -1,0 +1,93 @@
+//! An action on its way through the gate: proposed, then cleared.
+
+use bytes::Bytes;
+use countersign_model::{Action, ClientText, Culprit, Denial, DenialCode, SessionId, Shape};
+use std::sync::Arc;
+
+use crate::Receipt;
+
+/// An action together with the very bytes that would carry it to the target.
+#[derive(Debug)]
+pub struct Proposal {
+    frame: Bytes,
+    action: Action,
+    same_text_as: Option<u64>,
+}
+
+impl Proposal {
+    /// Proposes `frame`, whose meaning was read from `action.text`.
+    ///
+    /// # Errors
+    /// When the text does not lie within the frame: then the bytes judged would not be the bytes sent.
+    pub fn new(frame: Bytes, action: Action) -> Result<Self, Denial> {
+        if !aliases(&frame, &action.text) {
+            return Err(Denial::new(
+                Culprit::Us,
+                DenialCode::Internal,
+                ClientText::new("the statement could not be tied to the message that carries it"),
+            )
+            .detail("proposal text does not alias its frame"));
+        }
+        Ok(Self { frame, action, same_text_as: None })
+    }
+
+    /// Proposes a frame that runs what an earlier, admitted action put in place: the text is the earlier one's.
+    pub fn under(permit: &Permit, frame: Bytes, shape: Arc<Shape>, parameters: Bytes) -> Self {
+        Self { frame, action: Action { shape, text: permit.text.clone(), parameters }, same_text_as: Some(permit.seq) }
+    }
+
+    /// What would happen.
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// The sequence number of the earlier intent that has the same text, if this one runs something put in place before.
+    pub fn same_text_as(&self) -> Option<u64> {
+        self.same_text_as
+    }
+
+    pub(crate) fn into_parts(self) -> (Bytes, Action) {
+        (self.frame, self.action)
+    }
+}
+
+fn aliases(frame: &Bytes, text: &Bytes) -> bool {
+    if text.is_empty() {
+        return true;
+    }
+    let frame = frame.as_ptr_range();
+    let text = text.as_ptr_range();
+    frame.start <= text.start && text.end <= frame.end
+}
+
+/// Proof that the gate admitted an action and that its intent is recorded. Consumed by [`crate::Upstream::send`].
+#[must_use = "an admitted action that is not sent was recorded as if it would be"]
+#[derive(Debug)]
+pub struct Cleared {
+    pub(crate) session: SessionId,
+    pub(crate) frame: Bytes,
+}
+
+/// Proof that an action was admitted, for the bytes that belong to it: binds, rows to copy in, closing. Only the gate makes one.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    pub(crate) session: SessionId,
+    pub(crate) seq: u64,
+    pub(crate) text: Bytes,
+}
+
+impl Permit {
+    pub(crate) fn new(session: SessionId, receipt: Receipt, text: Bytes) -> Self {
+        Self { session, seq: receipt.seq(), text }
+    }
+
+    /// The intent's sequence number in its session's recording.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The text that was judged.
+    pub fn text(&self) -> &Bytes {
+        &self.text
+    }
+}

@@ -1,0 +1,107 @@
+//! What policy says.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Request, RuleId};
+
+/// Allow or deny.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// It may go on, with the effects.
+    Allow,
+    /// It may not.
+    Deny,
+}
+
+/// How loudly to tell people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// For the record.
+    Low,
+    /// Someone should look today.
+    Medium,
+    /// Someone should look now.
+    High,
+    /// Wake someone.
+    Critical,
+}
+
+/// Limits of one action; `None` is unlimited. Several rules combine to the strictest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Limits {
+    /// The most result rows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rows: Option<u64>,
+    /// The most bytes of result rows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bytes: Option<u64>,
+    /// The most rows that a write may change; more, and it is undone.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub affected: Option<u64>,
+}
+
+impl Limits {
+    /// No limit at all.
+    pub const NONE: Self = Self { rows: None, bytes: None, affected: None };
+
+    /// The stricter of each.
+    #[must_use]
+    pub fn strictest(self, other: Self) -> Self {
+        fn min(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            }
+        }
+        Self {
+            rows: min(self.rows, other.rows),
+            bytes: min(self.bytes, other.bytes),
+            affected: min(self.affected, other.affected),
+        }
+    }
+
+    /// True when nothing is limited.
+    pub fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
+}
+
+/// What goes with a decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effects {
+    /// Limits.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Raise an alert of this severity.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub alert: Option<Severity>,
+}
+
+/// Policy's answer. It is cheap to share: caches hold it behind an [`Arc`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Allow or deny.
+    pub decision: Decision,
+    /// What goes with it.
+    pub effects: Effects,
+    /// The rules that decided it, sorted; empty when nothing matched (default deny).
+    pub rules: Vec<RuleId>,
+    /// Why it is a deny, when no rule said so: an evaluation error or an unreadable action. For operators and the record.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// Which version of the policies answered.
+    pub epoch: u64,
+}
+
+/// Decides. Total: there is no error that is not a deny.
+pub trait Policy: Send + Sync {
+    /// Answers the question. Every use of the shape must be allowed; effects combine to the strictest.
+    fn evaluate(&self, request: &Request<'_>) -> Arc<Verdict>;
+
+    /// The version of the policies now in force; it grows with every reload.
+    fn epoch(&self) -> u64;
+}
