@@ -145,7 +145,7 @@ pub struct Outcome {
     pub bytes: u64,
     /// Rows changed, where the target said so.
     pub affected: Option<u64>,
-    /// The target's code for an error, such as an SQLSTATE.
+    /// The target's own code for an error.
     pub code: Option<Box<str>>,
 }
 

@@ -1,0 +1,241 @@
+# shellcheck shell=bash
+# Sourced by quickstart, test and bench: finds what they need and installs what is missing on a Debian-like machine, as root or with sudo.
+#
+# Every need_* function is silent and takes milliseconds when the thing is there, shows progress while it installs, and returns 1 after one
+# clear line when it cannot. Nothing is ever removed or upgraded.
+
+# shellcheck source=scripts/progress.sh
+source "$(dirname "${BASH_SOURCE[0]}")/progress.sh"
+
+# Where downloads and build output are kept between runs.
+COUNTERSIGN_CACHE="${COUNTERSIGN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/countersign}"
+RUST_MIN_MINOR=95
+RUST_PINNED=1.95.0
+POSTGRES_MIN=13
+
+# missing WHAT HOW: the one line that ends a run.
+missing() {
+  echo "missing: $1. $2" >&2
+  return 1
+}
+
+# as_root COMMAND...: runs it as root; fails when there is no way to.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    # Ask for the password here, where a person can see it, not behind a progress line.
+    sudo -v && sudo "$@"
+  else
+    return 126
+  fi
+}
+
+# have_package NAME: true when dpkg has it installed.
+have_package() {
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+apt_lists_fresh=
+
+# need_packages WHAT NAME...: installs those packages that are not there yet.
+need_packages() {
+  local what=$1 name absent=()
+  shift
+  if ! command -v apt-get >/dev/null; then
+    missing "$what" "This is not a Debian-like system: install it with your package manager and start again."
+    return 1
+  fi
+  for name in "$@"; do
+    have_package "$name" || absent+=("$name")
+  done
+  [ ${#absent[@]} = 0 ] && return 0
+  if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+    missing "$what" "Run as root or install sudo, or run yourself: apt-get install ${absent[*]}"
+    return 1
+  fi
+  [ "$(id -u)" = 0 ] || sudo -v
+  if [ -z "$apt_lists_fresh" ]; then
+    with_progress "reading package lists" as_root apt-get update -q || true
+    apt_lists_fresh=1
+  fi
+  # The lock is waited for: a fresh machine often updates itself in its first minutes.
+  with_progress "installing $what" as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+    -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold "${absent[@]}" ||
+    missing "$what" "apt-get install ${absent[*]} failed: see above."
+}
+
+# need_c_compiler: cc and the C library's headers, which the TLS and SQLite crates compile with.
+need_c_compiler() {
+  if command -v cc >/dev/null && [ -e /usr/include/stdio.h ] && command -v make >/dev/null; then
+    return 0
+  fi
+  need_packages "a C compiler" gcc libc6-dev make
+}
+
+# need_libclang: libclang with its headers, which the binding to PostgreSQL's parser is generated with.
+need_libclang() {
+  [ -n "${LIBCLANG_PATH:-}" ] && return 0
+  compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null &&
+    return 0
+  compgen -G '/usr/lib*/libclang.so*' >/dev/null && return 0
+  need_packages "libclang" libclang-dev
+}
+
+# rust_minor [+TOOLCHAIN]: the middle number of that rustc's version, or 0.
+rust_minor() {
+  local version
+  version=$(rustc "$@" --version 2>/dev/null) || version=
+  [[ $version =~ ^rustc\ 1\.([0-9]+)\. ]] && echo "${BASH_REMATCH[1]}" || echo 0
+}
+
+# need_rust: cargo and rustc that are new enough, with cargo on PATH. May set RUSTUP_TOOLCHAIN.
+need_rust() {
+  local toolchain
+  if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+    PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+    export PATH
+  fi
+  if ! command -v rustup >/dev/null; then
+    if command -v cargo >/dev/null && [ "$(rust_minor)" -ge $RUST_MIN_MINOR ]; then
+      return 0
+    fi
+    need_rustup || return 1
+  fi
+  if [ -n "${RUSTUP_TOOLCHAIN:-}" ] && [ "$(rust_minor)" -ge $RUST_MIN_MINOR ]; then
+    return 0
+  fi
+  if rustup toolchain list 2>/dev/null | grep -q "^$RUST_PINNED-"; then
+    return 0
+  fi
+  if with_progress "installing Rust $RUST_PINNED" \
+    rustup toolchain install "$RUST_PINNED" --no-self-update --profile minimal --component rustfmt --component clippy; then
+    return 0
+  fi
+  # No way to the toolchain server: any newer one that is already here will do.
+  for toolchain in $(rustup toolchain list 2>/dev/null | sed 's/ .*//' | sort); do
+    if [[ $toolchain != nightly* ]] && [ "$(rust_minor "+$toolchain")" -ge $RUST_MIN_MINOR ]; then
+      export RUSTUP_TOOLCHAIN=$toolchain
+      echo "  using Rust $toolchain instead"
+      return 0
+    fi
+  done
+  missing "Rust 1.$RUST_MIN_MINOR or newer" "https://static.rust-lang.org could not be reached: install Rust from https://rustup.rs and start again."
+}
+
+# need_rustup: from the distribution where it has it, else from its own server.
+need_rustup() {
+  local candidate arch init
+  candidate=$(apt-cache policy rustup 2>/dev/null | sed -n 's/^  Candidate: //p')
+  if [ -n "$candidate" ] && [ "$candidate" != "(none)" ]; then
+    need_packages "rustup" rustup
+    return
+  fi
+  command -v curl >/dev/null && [ -e /etc/ssl/certs/ca-certificates.crt ] || need_packages "curl" curl ca-certificates || return 1
+  arch=$(uname -m)
+  init=$(mktemp -d)
+  if with_progress "fetching rustup" fetch_rustup "$arch" "$init"; then
+    with_progress "installing rustup" "$init/rustup-init" -y --no-modify-path --profile minimal --default-toolchain none || init=
+  else
+    init=
+  fi
+  if [ -z "$init" ]; then
+    missing "Rust" "rustup could not be fetched from https://static.rust-lang.org: install Rust from https://rustup.rs and start again."
+    return 1
+  fi
+  rm -rf "$init"
+  PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+  export PATH
+}
+
+fetch_rustup() {
+  local url="https://static.rust-lang.org/rustup/dist/$1-unknown-linux-gnu/rustup-init"
+  curl --proto '=https' --tlsv1.2 -fsS --max-time 300 -o "$2/rustup-init" "$url" &&
+    curl --proto '=https' --tlsv1.2 -fsS --max-time 60 -o "$2/sum" "$url.sha256" &&
+    [ "$(sha256sum <"$2/rustup-init" | cut -d' ' -f1)" = "$(cut -d' ' -f1 "$2/sum")" ] &&
+    chmod +x "$2/rustup-init"
+}
+
+# need_rust_tools: what only the tests need of the toolchain.
+need_rust_tools() {
+  if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
+    return 0
+  fi
+  if command -v rustup >/dev/null; then
+    with_progress "installing rustfmt and clippy" rustup component add rustfmt clippy && return 0
+  fi
+  missing "rustfmt or clippy" "Install them with the package manager that your Rust came from."
+}
+
+# postgres_bin: prints the folder of the newest server's programs; fails when there is none that is new enough.
+postgres_bin() {
+  local folder best= best_major=0 major
+  for folder in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin "$(dirname "$(command -v initdb 2>/dev/null || echo /none/x)")"; do
+    [ -x "$folder/initdb" ] && [ -x "$folder/postgres" ] || continue
+    major=$("$folder/postgres" --version 2>/dev/null | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+    if [ "${major:-0}" -ge $POSTGRES_MIN ] && [ "$major" -gt "$best_major" ]; then
+      best=$folder best_major=$major
+    fi
+  done
+  [ -n "$best" ] && echo "$best"
+}
+
+# need_postgres: a PostgreSQL server's programs and psql. No system-wide cluster is made: ours are throwaway ones.
+need_postgres() {
+  if postgres_bin >/dev/null && command -v psql >/dev/null; then
+    return 0
+  fi
+  if ! have_package postgresql-common && [ ! -e /etc/postgresql-common/createcluster.conf ] && command -v apt-get >/dev/null; then
+    as_root sh -c 'mkdir -p /etc/postgresql-common && echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf' || true
+  fi
+  need_packages "PostgreSQL" postgresql postgresql-client || return 1
+  postgres_bin >/dev/null || missing "PostgreSQL $POSTGRES_MIN or newer" "The installed one is older."
+}
+
+# as_postgres COMMAND...: runs it as a user that PostgreSQL accepts, which root is not.
+as_postgres() {
+  if [ "$(id -u)" != 0 ]; then
+    "$@"
+  elif ! id postgres >/dev/null 2>&1; then
+    missing "the user 'postgres'" "PostgreSQL does not run as root: create it with useradd --system postgres."
+  elif command -v runuser >/dev/null; then
+    runuser -u postgres -- "$@"
+  else
+    setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"
+  fi
+}
+
+# need_python: python3 that can make virtual environments.
+need_python() {
+  command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null && return 0
+  need_packages "Python" python3 python3-venv
+}
+
+# need_node: node and npm.
+need_node() {
+  command -v node >/dev/null && command -v npm >/dev/null && return 0
+  need_packages "Node.js" nodejs npm
+}
+
+# need_java: a JDK and Maven.
+need_java() {
+  command -v javac >/dev/null && command -v mvn >/dev/null && return 0
+  if command -v javac >/dev/null; then
+    need_packages "Maven" maven
+  else
+    need_packages "a JDK and Maven" default-jdk-headless maven
+  fi
+}
+
+# need_go: the Go toolchain.
+need_go() {
+  command -v go >/dev/null && return 0
+  need_packages "Go" golang-go
+}
+
+# need_bench: what the benchmarks compare with.
+need_bench() {
+  PATH="$PATH:/usr/sbin"
+  command -v haproxy >/dev/null && command -v pgbouncer >/dev/null && return 0
+  need_packages "haproxy and pgbouncer" haproxy pgbouncer
+}
