@@ -1,0 +1,28 @@
+//! What is fuzzed, one function a target: it takes any bytes and must neither panic, nor hang, nor grow without bound.
+//!
+//! `cargo +nightly fuzz run NAME` searches; `cargo test -p countersign-fuzz` replays the seeds in `corpus/NAME/` with cuts and changes on
+//! any toolchain; `cargo run -p countersign-fuzz --bin NAME FILE...` replays single inputs. A new target is a module here, a line in
+//! [`TARGETS`], a file in `fuzz_targets/`, a `[[bin]]` and at least one seed. An input that once broke something joins the seeds.
+
+pub mod config;
+pub mod jwt;
+
+/// A fuzz target: its name and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target, by name.
+pub const TARGETS: &[Target] = &[("config", config::run), ("jwt", jwt::run)];
+
+/// Makes the `main` of a file in `fuzz_targets/`: the fuzzing engine's, or without one a replay of the files that are named.
+#[macro_export]
+macro_rules! target {
+    ($run:path) => {
+        #[cfg(fuzzing)]
+        libfuzzer_sys::fuzz_target!(|data: &[u8]| $run(data));
+
+        #[cfg(not(fuzzing))]
+        fn main() -> std::io::Result<()> {
+            std::env::args_os().skip(1).try_for_each(|path| std::fs::read(path).map(|data| $run(&data)))
+        }
+    };
+}
