@@ -95,7 +95,8 @@ impl Gate {
             target: &parts.target,
         })?;
         let mut gate = Self { parts, recorder: recording, in_flight: VecDeque::new(), closed: false };
-        match gate.judge(connect, &Bytes::new(), &Bytes::new(), None, now) {
+        let nothing = Bytes::new();
+        match gate.judge(connect, &nothing, &nothing, None, None, now) {
             Ok((receipt, _verdict)) => {
                 gate.outcome(
                     receipt.seq(),
@@ -121,11 +122,13 @@ impl Gate {
             )));
         }
         let same_text_as = proposal.same_text_as();
+        let cannot_limit = proposal.why_no_limit();
         let (frame, action) = proposal.into_parts();
-        let (receipt, verdict) = match self.judge(&action.shape, &action.text, &action.parameters, same_text_as, now) {
-            Ok(judged) => judged,
-            Err(denial) => return Admission::Ready(Err(denial)),
-        };
+        let (receipt, verdict) =
+            match self.judge(&action.shape, &action.text, &action.parameters, same_text_as, cannot_limit, now) {
+                Ok(judged) => judged,
+                Err(denial) => return Admission::Ready(Err(denial)),
+            };
         let session = self.parts.context.id;
         let plan = Plan {
             permit: Permit::new(session, receipt, action.text),
@@ -145,11 +148,18 @@ impl Gate {
         text: &Bytes,
         parameters: &Bytes,
         same_text_as: Option<u64>,
+        cannot_limit: Option<&'static str>,
         now: Timestamp,
     ) -> Result<(Receipt, Arc<Verdict>), Denial> {
         let p = &self.parts;
         let request = Request { identity: &p.identity, target: &p.target, session: &p.context, shape, now };
-        let verdict = p.policy.evaluate(&request);
+        let mut verdict = p.policy.evaluate(&request);
+        let unlimitable =
+            cannot_limit.filter(|_| verdict.decision == Decision::Allow && !verdict.effects.limits.is_none());
+        if let Some(why) = unlimitable {
+            let denied = Verdict { decision: Decision::Deny, reason: Some(why.to_owned()), ..Verdict::clone(&verdict) };
+            verdict = Arc::new(denied);
+        }
         let receipt =
             self.recorder.intent(&Intent { at: now, text, same_text_as, parameters, shape, verdict: &verdict })?;
         if let Some(severity) = verdict.effects.alert {
@@ -160,7 +170,12 @@ impl Gate {
                 self.in_flight.push_back((receipt.seq(), now));
                 Ok((receipt, verdict))
             }
-            Decision::Deny => Err(self.denial(shape, &verdict)),
+            Decision::Deny => Err(match unlimitable {
+                Some(why) => Denial::new(Culprit::Policy, DenialCode::Forbidden, ClientText::new(why))
+                    .rules(verdict.rules.clone())
+                    .hint(self.hint(shape)),
+                None => self.denial(shape, &verdict),
+            }),
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use countersign_model::{Denial, Identity, Limits, Shape};
+use countersign_model::{Denial, Identity, Limits, Shape, Timestamp};
 
 use crate::{CloseReason, Outcome, Permit, Presented, Proposal, TargetCredential};
 
@@ -156,6 +156,12 @@ pub trait Machine: Send {
     /// The target is dialled.
     fn on_connected(&mut self, connected: Connected);
 
+    /// The gate allows the proposal, which is about to be sent: a literal to send just ahead of it, such as the opening of a
+    /// transaction in which a limit can be kept.
+    fn prelude(&mut self, _id: ProposalId, _plan: &Plan) -> Option<&'static [u8]> {
+        None
+    }
+
     /// The gate's answer to a proposal.
     fn on_ruling(&mut self, id: ProposalId, ruling: Result<Plan, Denial>);
 
@@ -179,6 +185,9 @@ pub trait Machine: Send {
 
     /// Gives back memory that an idle session does not need.
     fn release(&mut self) {}
+
+    /// What time it is. The driver says so once per wake, before it hands over bytes; a machine whose decisions age needs it.
+    fn on_time(&mut self, _now: Timestamp) {}
 }
 
 /// A wire protocol: makes machines. A new protocol is one implementation of this and one line in the binary.

@@ -12,6 +12,7 @@ pub struct Proposal {
     frame: Bytes,
     action: Action,
     same_text_as: Option<u64>,
+    cannot_limit: Option<&'static str>,
 }
 
 impl Proposal {
@@ -28,12 +29,24 @@ impl Proposal {
             )
             .detail("proposal text does not alias its frame"));
         }
-        Ok(Self { frame, action, same_text_as: None })
+        Ok(Self { frame, action, same_text_as: None, cannot_limit: None })
     }
 
     /// Proposes a frame that runs what an earlier, admitted action put in place: the text is the earlier one's.
     pub fn under(permit: &Permit, frame: Bytes, shape: Arc<Shape>, parameters: Bytes) -> Self {
         Self { frame, action: Action { shape, text: permit.text.clone(), parameters }, same_text_as: Some(permit.seq) }
+    }
+
+    /// Says that the machine could not keep a limit on this action, and why (shown to the client): the gate then denies it if
+    /// policy sets one.
+    #[must_use]
+    pub fn cannot_limit(mut self, why: &'static str) -> Self {
+        self.cannot_limit = Some(why);
+        self
+    }
+
+    pub(crate) fn why_no_limit(&self) -> Option<&'static str> {
+        self.cannot_limit
     }
 
     /// What would happen.
