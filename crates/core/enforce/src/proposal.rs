@@ -34,7 +34,8 @@ impl Proposal {
 
     /// Proposes a frame that runs what an earlier, admitted action put in place: the text is the earlier one's.
     pub fn under(permit: &Permit, frame: Bytes, shape: Arc<Shape>, parameters: Bytes) -> Self {
-        Self { frame, action: Action { shape, text: permit.text.clone(), parameters }, same_text_as: Some(permit.seq) }
+        let action = Action { shape, text: permit.text.clone(), parameters };
+        Self { frame, action, same_text_as: Some(permit.seq), cannot_limit: None }
     }
 
     /// Says that the machine could not keep a limit on this action, and why (shown to the client): the gate then denies it if
