@@ -1,0 +1,119 @@
+//! What the sessions of one database share: its catalog, and the analyses of statements seen before.
+//!
+//! A catalog is an answer of the past. Its generation grows whenever a statement through this gateway changed names, and every
+//! session must catch up before it judges again; changes made past the gateway are found by age.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use countersign_model::Timestamp;
+use countersign_sql::{Analyser, Catalog};
+use parking_lot::Mutex;
+
+/// Names changed past the gateway are noticed after this long at the latest.
+pub(crate) const CATALOG_AGE_MAX_US: u64 = 10_000_000;
+
+/// A refresh that has not come back after this long is taken over by another session.
+const REFRESH_WAIT_MAX_US: u64 = 30_000_000;
+
+/// The most databases whose catalogs are kept.
+const DATABASES_MAX: usize = 1024;
+
+/// A target's label and a database's name.
+type Place = (Arc<str>, String);
+
+/// Catalogs by target and database.
+#[derive(Default)]
+pub(crate) struct Knowledge {
+    databases: Mutex<HashMap<Place, Arc<Database>>>,
+}
+
+impl Knowledge {
+    /// The shared knowledge of a database.
+    pub(crate) fn database(&self, target: &Arc<str>, database: &str) -> Arc<Database> {
+        let mut all = self.databases.lock();
+        if all.len() >= DATABASES_MAX {
+            all.retain(|_, d| Arc::strong_count(d) > 1);
+        }
+        all.entry((target.clone(), database.to_owned())).or_insert_with(|| Arc::new(Database::new())).clone()
+    }
+}
+
+/// Ids for catalogs; each snapshot in the process has its own.
+pub(crate) fn next_catalog_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+struct Published {
+    catalog: Arc<Catalog>,
+    generation: u64,
+    at: Timestamp,
+}
+
+/// The shared knowledge of one database.
+pub(crate) struct Database {
+    generation: AtomicU64,
+    /// When the published catalog becomes old, in microseconds: read for every statement, so not behind the lock.
+    old_at_us: AtomicU64,
+    refreshing: AtomicBool,
+    published: Mutex<Option<Published>>,
+    /// Analyses of texts seen before.
+    pub(crate) analyser: Analyser,
+}
+
+impl Database {
+    fn new() -> Self {
+        Self {
+            generation: AtomicU64::new(0),
+            old_at_us: AtomicU64::new(0),
+            refreshing: AtomicBool::new(false),
+            published: Mutex::new(None),
+            analyser: Analyser::new(),
+        }
+    }
+
+    /// Names changed: every session must catch up.
+    pub(crate) fn names_changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The generation that a catalog must have to be trusted.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The published catalog, if it is of the current generation.
+    pub(crate) fn current(&self) -> Option<(Arc<Catalog>, u64)> {
+        let published = self.published.lock();
+        let p = published.as_ref()?;
+        (p.generation == self.generation()).then(|| (p.catalog.clone(), p.generation))
+    }
+
+    /// True for the one session that should refresh a catalog that grew old.
+    pub(crate) fn take_refresh(&self, now: Timestamp) -> bool {
+        let now_us = u64::try_from(now.unix_us()).unwrap_or(0);
+        let old_at_us = self.old_at_us.load(Ordering::Relaxed);
+        if now_us < old_at_us {
+            return false;
+        }
+        if now_us > old_at_us.saturating_add(REFRESH_WAIT_MAX_US) {
+            // Whoever took it is gone.
+            self.refreshing.store(false, Ordering::Release);
+            self.old_at_us.store(now_us, Ordering::Relaxed);
+        }
+        !self.refreshing.swap(true, Ordering::AcqRel)
+    }
+
+    /// Shares a catalog that was read outside any open transaction, when `generation` was the current one.
+    pub(crate) fn publish(&self, catalog: Arc<Catalog>, generation: u64, now: Timestamp) {
+        let mut published = self.published.lock();
+        if published.as_ref().is_none_or(|p| p.generation < generation || (p.generation == generation && p.at <= now)) {
+            *published = Some(Published { catalog, generation, at: now });
+        }
+        let now_us = u64::try_from(now.unix_us()).unwrap_or(0);
+        self.old_at_us.store(now_us.saturating_add(CATALOG_AGE_MAX_US), Ordering::Relaxed);
+        self.refreshing.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,483 @@
+//! The life of one client connection: start-up, identity, login at the target, session.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use countersign_enforce::{
+    Arrival, CloseReason, ConnectRequest, Connected, Machine, Output, Plan, Presented, PresentedCredential, ProposalId,
+    TlsFacts,
+};
+use countersign_model::{
+    Access, Attribute, Attributes, ClientText, Culprit, Denial, DenialCode, Fingerprint, Identity, Secret, Shape,
+    Timestamp, Use,
+};
+
+use crate::knowledge::Knowledge;
+use crate::login::{self, Canceller, LoggedIn, Login, Step};
+use crate::session::Session;
+use crate::startup::{self, PROTOCOL_3_0, PROTOCOL_3_2, Packet, Start};
+use crate::wire::{self, Fields, Gravity, protocol_fault, target_fault};
+
+/// The application protocol of direct TLS (registered with IANA for PostgreSQL).
+pub(crate) const ALPN: &[u8] = b"postgresql";
+
+/// The longest password message: it carries a token.
+const PASSWORD_BYTES_MAX: usize = 32 << 10;
+
+/// Bytes that a client may send ahead while it waits for the login to end.
+const EARLY_BYTES_MAX: usize = 64 << 10;
+
+enum Phase {
+    /// Encryption requests and the start-up message.
+    Startup,
+    /// TLS with the client is being set up.
+    Encrypting { direct: bool },
+    /// The password is asked for.
+    Password(Start),
+    /// Somebody else is busy: identity, gate, dialling.
+    Waiting(Start),
+    /// Logging in at the target.
+    Login(Box<Login>, Start),
+    /// Logged in; the session learns what names mean before the client may begin.
+    Preparing(Box<Session>, Vec<Bytes>),
+    /// The client may speak.
+    Open(Box<Session>),
+    /// No client: a cancel order is delivered.
+    Cancelling(Canceller),
+    /// Nothing more is taken.
+    Over,
+}
+
+/// The machine of one connection.
+pub struct PostgresMachine {
+    knowledge: Arc<Knowledge>,
+    phase: Phase,
+    out: VecDeque<Output>,
+    arrival: Option<Arrival>,
+    encrypted: bool,
+    asked_for_tls: bool,
+    target: Arc<str>,
+    part: String,
+    now: Timestamp,
+}
+
+impl PostgresMachine {
+    pub(crate) fn accept(knowledge: Arc<Knowledge>, arrival: Arrival) -> Self {
+        Self {
+            knowledge,
+            phase: Phase::Startup,
+            out: VecDeque::new(),
+            arrival: Some(arrival),
+            encrypted: false,
+            asked_for_tls: false,
+            target: "".into(),
+            part: String::new(),
+            now: Timestamp::from_unix_us(0),
+        }
+    }
+
+    pub(crate) fn canceller(knowledge: Arc<Knowledge>, order: Bytes, tls_required: bool) -> Self {
+        let (canceller, first) = Canceller::start(order, tls_required);
+        Self {
+            knowledge,
+            phase: Phase::Cancelling(canceller),
+            out: VecDeque::from([Output::Login(first)]),
+            arrival: None,
+            encrypted: false,
+            asked_for_tls: false,
+            target: "".into(),
+            part: String::new(),
+            now: Timestamp::from_unix_us(0),
+        }
+    }
+
+    fn client(&mut self, b: Bytes) {
+        self.out.push_back(Output::Client(b));
+    }
+
+    fn on_startup(&mut self, b: &mut BytesMut) -> Result<(), Denial> {
+        while matches!(self.phase, Phase::Startup) {
+            let Some((packet, len)) = startup::read(b)? else { return Ok(()) };
+            let tls_offered = self.arrival.as_ref().is_some_and(|a| a.tls_offered);
+            match packet {
+                Packet::DirectTls if self.encrypted || self.asked_for_tls => {
+                    return Err(protocol_fault("TLS was asked for twice"));
+                }
+                Packet::DirectTls if !tls_offered => {
+                    return Err(Denial::new(
+                        Culprit::Client,
+                        DenialCode::Plaintext,
+                        ClientText::new("this gateway has no TLS on this address"),
+                    ));
+                }
+                Packet::DirectTls => {
+                    self.phase = Phase::Encrypting { direct: true };
+                    self.out.push_back(Output::StartClientTls);
+                }
+                Packet::SslRequest | Packet::GssRequest if b.len() > len => {
+                    return Err(protocol_fault("bytes came ahead of the encryption"));
+                }
+                Packet::SslRequest if self.encrypted || self.asked_for_tls => {
+                    return Err(protocol_fault("TLS was asked for twice"));
+                }
+                Packet::SslRequest => {
+                    b.advance(len);
+                    self.asked_for_tls = true;
+                    if tls_offered {
+                        self.client(Bytes::from_static(b"S"));
+                        self.phase = Phase::Encrypting { direct: false };
+                        self.out.push_back(Output::StartClientTls);
+                    } else {
+                        self.client(Bytes::from_static(b"N"));
+                    }
+                }
+                Packet::GssRequest if self.encrypted => return Err(protocol_fault("GSSAPI was asked for within TLS")),
+                Packet::GssRequest => {
+                    b.advance(len);
+                    self.client(Bytes::from_static(b"N"));
+                }
+                Packet::Cancel(key) => {
+                    b.advance(len);
+                    self.out.push_back(Output::Cancel(key));
+                    self.out.push_back(Output::Close(CloseReason::Client, None));
+                    self.phase = Phase::Over;
+                }
+                Packet::Start(start) => {
+                    b.advance(len);
+                    self.on_start(start)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_start(&mut self, start: Start) -> Result<(), Denial> {
+        if !self.encrypted && !self.arrival.as_ref().is_some_and(|a| a.plaintext_allowed) {
+            return Err(Denial::new(
+                Culprit::Client,
+                DenialCode::Plaintext,
+                ClientText::new("this gateway takes only encrypted connections"),
+            )
+            .hint(ClientText::new("Connect with sslmode=verify-full and the gateway's CA certificate.")));
+        }
+        if start.version != PROTOCOL_3_0 && start.version != PROTOCOL_3_2 || !start.unknown_options.is_empty() {
+            let newest = if start.version > PROTOCOL_3_2 { PROTOCOL_3_2 } else { PROTOCOL_3_0 };
+            let mut out = BytesMut::new();
+            wire::frame(&mut out, b'v', |b| {
+                b.put_i32(newest);
+                b.put_i32(i32::try_from(start.unknown_options.len()).unwrap_or(0));
+                for option in &start.unknown_options {
+                    wire::put_cstr(b, option);
+                }
+            });
+            self.client(out.freeze());
+        }
+        const CLEARTEXT_PASSWORD: i32 = 3;
+        self.client(wire::authentication(CLEARTEXT_PASSWORD));
+        self.phase = Phase::Password(start);
+        Ok(())
+    }
+
+    fn on_password(&mut self, b: &mut BytesMut) -> Result<(), Denial> {
+        let Some(head) = wire::head(b)? else { return Ok(()) };
+        if head.tag != b'p' {
+            return Err(protocol_fault("expected a password message"));
+        }
+        if head.frame_bytes > PASSWORD_BYTES_MAX {
+            return Err(protocol_fault("the password message is too long"));
+        }
+        if b.len() < head.frame_bytes {
+            return Ok(());
+        }
+        let mut frame = b.split_to(head.frame_bytes);
+        let token = Fields::of(&frame).cstr().map(<[u8]>::to_vec);
+        // The buffer may live on for other messages: the token must not.
+        frame.fill(0);
+        let Some(token) = token else { return Err(protocol_fault("the password message is malformed")) };
+        let (Phase::Password(start), Some(arrival)) = (std::mem::replace(&mut self.phase, Phase::Over), &self.arrival)
+        else {
+            return Err(protocol_fault("a password at the wrong time"));
+        };
+        self.out.push_back(Output::Authenticate(Presented {
+            user: start.user.clone(),
+            credential: PresentedCredential::Token(Secret::new(token)),
+            target: start.target.clone(),
+            source: arrival.source,
+            encrypted: self.encrypted,
+        }));
+        self.phase = Phase::Waiting(start);
+        Ok(())
+    }
+
+    fn on_step(&mut self, step: Step) {
+        match step {
+            Step::Send(b) => self.out.push_back(Output::Login(b)),
+            Step::StartTls => self.out.push_back(Output::StartUpstreamTls),
+            Step::Done(logged_in) => self.on_logged_in(logged_in),
+        }
+    }
+
+    fn on_logged_in(&mut self, logged_in: LoggedIn) {
+        let Phase::Login(_, start) = std::mem::replace(&mut self.phase, Phase::Over) else { return };
+        self.out.push_back(Output::Established {
+            account: logged_in.account,
+            target_session: format!("process {}", logged_in.process_id),
+        });
+        let key = self.own_key(start.version);
+        if !logged_in.cancel_key.is_empty() {
+            self.out.push_back(Output::CancelKey {
+                client_key: key.clone(),
+                order: login::cancel_order(&logged_in.cancel_key),
+            });
+        }
+        let mut greeting = vec![wire::authentication(0)];
+        greeting.extend(logged_in.parameters);
+        let mut out = BytesMut::new();
+        wire::frame(&mut out, b'K', |b| b.put_slice(&key));
+        greeting.push(out.freeze());
+        let database = self.knowledge.database(&self.target, &self.part);
+        self.phase = Phase::Preparing(Box::new(Session::start(database, self.now)), greeting);
+        self.begin_when_prepared();
+    }
+
+    /// Our own cancel key: a process id and a secret, from the randomness that the arrival brought.
+    fn own_key(&self, version: i32) -> Bytes {
+        let random = self.arrival.as_ref().map_or([0; 32], |a| a.random);
+        let secret_bytes = if version >= PROTOCOL_3_2 { 28 } else { 4 };
+        let (process_id, secret) = random.split_at(4);
+        let mut key = BytesMut::with_capacity(4 + secret_bytes);
+        // A positive number, as a process id is.
+        let mut id = [0; 4];
+        id.copy_from_slice(process_id);
+        key.put_i32(i32::from_be_bytes(id) & i32::MAX);
+        key.extend(secret.iter().take(secret_bytes));
+        key.freeze()
+    }
+
+    fn begin_when_prepared(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Preparing(session, greeting) if session.is_prepared() => {
+                for frame in greeting {
+                    self.client(frame);
+                }
+                self.client(wire::ready_for_query(b'I'));
+                self.phase = Phase::Open(session);
+            }
+            phase => self.phase = phase,
+        }
+    }
+
+    fn session(&mut self) -> Option<&mut Session> {
+        match &mut self.phase {
+            Phase::Preparing(session, _) | Phase::Open(session) => Some(session),
+            _ => None,
+        }
+    }
+}
+
+impl Machine for PostgresMachine {
+    fn on_client(&mut self, b: &mut BytesMut) -> Result<(), Denial> {
+        match &mut self.phase {
+            Phase::Startup => self.on_startup(b)?,
+            Phase::Open(session) => return session.on_client(b),
+            _ => {}
+        }
+        if matches!(self.phase, Phase::Password(_)) {
+            self.on_password(b)?;
+        }
+        match self.phase {
+            Phase::Over => b.clear(),
+            Phase::Encrypting { .. } | Phase::Open(_) => {}
+            _ if b.len() > EARLY_BYTES_MAX => return Err(protocol_fault("too many bytes before the login")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_upstream(&mut self, b: &mut BytesMut) -> Result<(), Denial> {
+        loop {
+            match &mut self.phase {
+                Phase::Login(login, _) => {
+                    let Some(step) = login.on_bytes(b)? else { return Ok(()) };
+                    self.on_step(step);
+                }
+                Phase::Preparing(session, greeting) => {
+                    session.on_upstream(b)?;
+                    hold_back(session, greeting);
+                    self.begin_when_prepared();
+                    return Ok(());
+                }
+                Phase::Open(session) => return session.on_upstream(b),
+                Phase::Cancelling(canceller) => {
+                    if canceller.on_bytes(b)? {
+                        self.out.push_back(Output::StartUpstreamTls);
+                    }
+                    return Ok(());
+                }
+                Phase::Over => {
+                    b.clear();
+                    return Ok(());
+                }
+                _ if b.is_empty() => return Ok(()),
+                _ => return Err(target_fault("bytes came before the login")),
+            }
+        }
+    }
+
+    fn on_client_tls(&mut self, tls: TlsFacts) -> Result<(), Denial> {
+        let Phase::Encrypting { direct } = self.phase else {
+            return Err(protocol_fault("TLS came up at the wrong time"));
+        };
+        match tls.alpn.as_deref() {
+            Some(ALPN) => {}
+            None if !direct => {}
+            _ => return Err(protocol_fault("direct TLS must agree on the application protocol \"postgresql\"")),
+        }
+        self.encrypted = true;
+        self.phase = Phase::Startup;
+        Ok(())
+    }
+
+    fn on_upstream_tls(&mut self, tls: TlsFacts) -> Result<(), Denial> {
+        match &mut self.phase {
+            Phase::Login(login, _) => {
+                let step = login.on_tls(&tls)?;
+                self.on_step(step);
+                Ok(())
+            }
+            Phase::Cancelling(canceller) => {
+                let order = canceller.on_tls();
+                self.out.push_back(Output::Login(order));
+                Ok(())
+            }
+            _ => Err(target_fault("TLS came up at the wrong time")),
+        }
+    }
+
+    fn on_identity(&mut self, _identity: &Arc<Identity>) {
+        if let Phase::Waiting(start) = &self.phase {
+            let mut attributes = Attributes::new();
+            attributes.insert("statements", Attribute::set(["connect"]));
+            self.out.push_back(Output::Connect(ConnectRequest {
+                target: start.target.clone(),
+                part: start.database.clone(),
+                application: start.application.clone(),
+                shape: Shape::new("connect", vec![Use { access: Access::Connect, attributes }], Fingerprint(0)),
+            }));
+        }
+    }
+
+    fn on_connected(&mut self, connected: Connected) {
+        let Phase::Waiting(start) = std::mem::replace(&mut self.phase, Phase::Over) else { return };
+        self.target = connected.target.clone();
+        self.part.clone_from(&connected.part);
+        let mut settings = start.settings.clone();
+        let application =
+            if start.application.is_empty() { "countersign".to_owned() } else { start.application.clone() };
+        settings.push(("application_name".to_owned(), application));
+        let (login, step) = Login::start(connected, settings);
+        self.phase = Phase::Login(Box::new(login), start);
+        self.on_step(step);
+    }
+
+    fn prelude(&mut self, id: ProposalId, plan: &Plan) -> Option<&'static [u8]> {
+        self.session().and_then(|s| s.prelude(id, plan))
+    }
+
+    fn on_ruling(&mut self, id: ProposalId, ruling: Result<Plan, Denial>) {
+        if let Some(session) = self.session() {
+            session.on_ruling(id, ruling);
+        }
+    }
+
+    fn on_upstream_end(&mut self) {
+        match &mut self.phase {
+            Phase::Cancelling(_) => {
+                self.out.push_back(Output::Close(CloseReason::Client, None));
+                self.phase = Phase::Over;
+            }
+            Phase::Over => {}
+            _ => {
+                let denial = Denial::new(
+                    Culprit::Target,
+                    DenialCode::TargetUnavailable,
+                    ClientText::new("the target closed the connection"),
+                );
+                self.on_fatal(&denial);
+            }
+        }
+    }
+
+    fn on_fatal(&mut self, denial: &Denial) {
+        match &mut self.phase {
+            Phase::Open(session) => session.on_fatal(denial),
+            Phase::Over => {}
+            Phase::Cancelling(_) | Phase::Encrypting { .. } => {
+                self.out.push_back(Output::Close(CloseReason::Denied, Some(denial.clone())));
+                self.phase = Phase::Over;
+            }
+            _ => {
+                self.client(wire::error_response(denial, Gravity::Fatal));
+                self.out.push_back(Output::Close(CloseReason::Denied, Some(denial.clone())));
+                self.phase = Phase::Over;
+            }
+        }
+    }
+
+    fn on_drain(&mut self) {
+        match &mut self.phase {
+            Phase::Open(session) => session.on_drain(),
+            Phase::Over | Phase::Cancelling(_) => {}
+            _ => self.on_fatal(&crate::draining()),
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        // What the machine says comes before what its session says: the greeting before the first reply.
+        if let Some(output) = self.out.pop_front() {
+            return Some(output);
+        }
+        self.session().and_then(Session::poll_output)
+    }
+
+    fn wants_client(&self) -> bool {
+        match &self.phase {
+            Phase::Open(session) => session.wants_client(),
+            Phase::Startup | Phase::Password(_) => true,
+            _ => false,
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        matches!(&self.phase, Phase::Open(session) if session.is_busy())
+    }
+
+    fn release(&mut self) {
+        if self.out.is_empty() && self.out.capacity() > 0 {
+            self.out = VecDeque::new();
+        }
+        if let Some(session) = self.session() {
+            session.release();
+        }
+    }
+
+    fn on_time(&mut self, now: Timestamp) {
+        self.now = now;
+        if let Some(session) = self.session() {
+            session.on_time(now);
+        }
+    }
+}
+
+/// Messages of the target that came before the client may begin join its greeting, so that they do not come ahead of it.
+fn hold_back(session: &mut Session, greeting: &mut Vec<Bytes>) {
+    let mut rest = Vec::new();
+    while let Some(output) = session.poll_output() {
+        match output {
+            Output::Client(b) => greeting.push(b),
+            other => rest.push(other),
+        }
+    }
+    session.put_back(rest);
+}

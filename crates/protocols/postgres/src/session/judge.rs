@@ -1,0 +1,191 @@
+//! From text to shape, under facts that are fresh enough: what names mean now, in this session.
+
+use std::sync::Arc;
+
+use countersign_model::{Access, Fingerprint, Shape};
+use countersign_sql::{Analysis, Catalog, Reference, SessionEffect, Settings};
+
+use super::Session;
+use super::expect::Expect;
+use super::names::Prepared;
+use crate::knowledge::next_catalog_id;
+use crate::probe::{Findings, Probe};
+
+/// What is known of the session's names.
+pub(crate) struct Facts {
+    catalog: Arc<Catalog>,
+    settings: Arc<Settings>,
+    /// The generation of the catalog.
+    generation: u64,
+    /// The catalog shows an open transaction's own changes: for this session alone, until that ends.
+    private: bool,
+    /// Grows whenever the facts change.
+    pub(crate) epoch: u64,
+    /// Names or settings may have changed: ask before judging.
+    pub(crate) dirty: bool,
+    /// They may change back when the transaction ends.
+    pub(crate) touched: bool,
+    /// What others see will change when the transaction ends.
+    pub(crate) touched_shared: bool,
+    /// Just asked for the message at hand, so that it is not asked twice.
+    pub(crate) fresh: bool,
+}
+
+impl Facts {
+    pub(crate) fn unknown() -> Self {
+        Self {
+            catalog: countersign_sql::CatalogBuilder::new(0).build(),
+            settings: Arc::new(Settings::new(&["pg_catalog"], None)),
+            generation: 0,
+            private: false,
+            epoch: 0,
+            dirty: true,
+            touched: false,
+            touched_shared: false,
+            fresh: false,
+        }
+    }
+}
+
+/// What the judging of a text came to.
+pub(crate) enum Judged {
+    /// This.
+    Ready {
+        shape: Arc<Shape>,
+        /// `None` when there was no text to look at.
+        analysis: Option<Arc<Analysis>>,
+    },
+    /// The target must be asked first, or must answer first: take the message again later.
+    Later,
+}
+
+impl Session {
+    /// Reads a text. `Later` leaves the session held, with the question on its way.
+    pub(crate) fn judge(&mut self, text: &[u8]) -> Judged {
+        let mut analysis = self.database.analyser.analyse(text, &self.facts.catalog, &self.facts.settings);
+        // Housekeeping needs no names, so nothing is asked for it: it must also work where nothing can be asked.
+        if analysis.shape().access() > Access::Connect {
+            match self.catch_up(analysis.undefined().is_some()) {
+                CatchUp::Current => {}
+                CatchUp::Changed => {
+                    analysis = self.database.analyser.analyse(text, &self.facts.catalog, &self.facts.settings);
+                }
+                CatchUp::Later => return Judged::Later,
+            }
+        }
+        self.ready(analysis)
+    }
+
+    fn ready(&self, analysis: Arc<Analysis>) -> Judged {
+        let shape = analysis.with_references(|reference| match reference {
+            Reference::Prepared(name) => {
+                self.names.statements.get(name.as_bytes()).map(|s| self.current_shape(name, s))
+            }
+            Reference::Cursor(name) => self.names.portals.get(name.as_bytes()).map(|p| p.statement.shape.clone()),
+        });
+        Judged::Ready { shape, analysis: Some(analysis) }
+    }
+
+    /// What a prepared statement means now: names may have changed since it was judged.
+    fn current_shape(&self, name: &str, prepared: &Prepared) -> Arc<Shape> {
+        if prepared.epoch == self.facts.epoch {
+            return prepared.shape.clone();
+        }
+        let analysis =
+            self.database.analyser.analyse(prepared.permit.text(), &self.facts.catalog, &self.facts.settings);
+        if prepared.analysis.is_some() {
+            return analysis.shape().clone();
+        }
+        let made = analysis.statements().iter().rev().find_map(|s| match &s.session {
+            Some(SessionEffect::Prepare { name: n, inner }) if **n == *name => Some(inner.clone()),
+            _ => None,
+        });
+        made.unwrap_or_else(|| {
+            Shape::unreadable("names changed after it was prepared: prepare it again", Fingerprint(0))
+        })
+    }
+
+    /// Makes sure that the facts may be judged by. `wanted` says that a name was not found, so that an older catalog is doubted.
+    pub(crate) fn catch_up(&mut self, wanted: bool) -> CatchUp {
+        let generation = self.database.generation();
+        let mut changed = false;
+        if self.facts.generation != generation && !self.facts.private && !self.facts.dirty {
+            match self.database.current() {
+                Some((catalog, generation)) => {
+                    self.facts.catalog = catalog;
+                    self.facts.generation = generation;
+                    self.facts.epoch += 1;
+                    changed = true;
+                }
+                None => self.facts.dirty = true,
+            }
+        }
+        if self.facts.private && self.facts.generation != generation && !self.facts.fresh {
+            self.facts.dirty = true;
+        }
+        let doubted = wanted && !self.facts.fresh && !changed;
+        if !self.facts.dirty && !doubted {
+            // Old, but not known to be wrong: one session asks anew, when it can be done without anyone waiting.
+            let idle = self.status == b'I' && !self.unsynced && self.expects.is_empty() && !self.facts.fresh;
+            if !(idle && self.database.take_refresh(self.now)) {
+                return if changed { CatchUp::Changed } else { CatchUp::Current };
+            }
+        }
+        // A failed transaction answers nothing; whatever comes but its end will fail there anyway.
+        if self.status == b'E' {
+            return if changed { CatchUp::Changed } else { CatchUp::Current };
+        }
+        if !self.expects.is_empty() {
+            self.hold_until_answered();
+            return CatchUp::Later;
+        }
+        self.ask(doubted);
+        CatchUp::Later
+    }
+
+    fn ask(&mut self, doubted: bool) {
+        let generation = self.database.generation();
+        let idle = self.status == b'I' && !self.unsynced;
+        // An open transaction may hide or show names that others see otherwise.
+        let shared = if doubted || !idle { None } else { self.database.current() };
+        let catalog_id = shared.is_none().then(next_catalog_id);
+        if let Some((catalog, generation)) = shared {
+            self.facts.catalog = catalog;
+            self.facts.generation = generation;
+            self.facts.private = false;
+        }
+        let (probe, frames) = Probe::start(!self.unsynced, generation, next_catalog_id(), catalog_id);
+        self.control(frames);
+        self.expects.push_back(Expect::Probe(Box::new(probe)));
+        self.hold = true;
+    }
+
+    /// The probe came back.
+    pub(crate) fn learn(&mut self, generation: u64, findings: Findings) {
+        let Findings { schemas, role, temporary, catalog } = findings;
+        self.facts.settings = Arc::new(Settings::new(&schemas, Some(&role)).with_temporary(Some(temporary)));
+        if let Some(catalog) = catalog {
+            let idle = self.status == b'I' && !self.unsynced;
+            if idle {
+                self.database.publish(catalog.clone(), generation, self.now);
+            }
+            self.facts.private = !idle;
+            self.facts.catalog = catalog;
+            self.facts.generation = generation;
+        }
+        self.facts.epoch += 1;
+        self.facts.dirty = false;
+        self.facts.fresh = true;
+    }
+}
+
+/// Whether the facts may be judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CatchUp {
+    /// As they are.
+    Current,
+    /// They are newer than a moment ago: judge again.
+    Changed,
+    /// Not yet.
+    Later,
+}

@@ -1,0 +1,97 @@
+//! Prepared statements and portals by name, as the target has them.
+//!
+//! Protocol-level and SQL-level names share one space each (`PREPARE x` and `Parse x`; `DECLARE c` and `Bind c`). A name that was
+//! given but not yet confirmed by the target may only be used where its failure would also stop the use: within the same run of
+//! messages up to Sync.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_enforce::Permit;
+use countersign_model::Shape;
+use countersign_sql::Analysis;
+
+/// The most names of each kind in one session; PostgreSQL would run out of memory sooner.
+pub(crate) const NAMES_MAX: usize = 10_000;
+
+/// A prepared statement.
+#[derive(Clone)]
+pub(crate) struct Prepared {
+    /// Proof that its text was admitted.
+    pub(crate) permit: Permit,
+    /// What running it means, with what it refers to joined in.
+    pub(crate) shape: Arc<Shape>,
+    /// The analysis of the text; `None` for one that SQL made (`PREPARE`, `DECLARE`), whose effects are those of its shape alone.
+    pub(crate) analysis: Option<Arc<Analysis>>,
+    /// The facts under which it was judged.
+    pub(crate) epoch: u64,
+    /// The run of messages in which it was given.
+    pub(crate) run: u64,
+    /// True once the target confirmed it.
+    pub(crate) confirmed: bool,
+}
+
+/// A portal or cursor.
+#[derive(Clone)]
+pub(crate) struct Portal {
+    /// What it runs.
+    pub(crate) statement: Prepared,
+    /// The bound parameters, for the record.
+    pub(crate) parameters: Bytes,
+    /// Rows that it gave so far: a limit counts over all fetches.
+    pub(crate) rows: u64,
+    /// Bytes of those rows.
+    pub(crate) bytes: u64,
+    /// Declared in SQL: it may outlive its transaction.
+    pub(crate) cursor: bool,
+    /// The run of messages in which it was bound.
+    pub(crate) run: u64,
+    /// True once the target confirmed it.
+    pub(crate) confirmed: bool,
+}
+
+/// The names of one session. The unnamed statement and portal have the empty name.
+#[derive(Default)]
+pub(crate) struct Names {
+    pub(crate) statements: HashMap<Bytes, Prepared>,
+    pub(crate) portals: HashMap<Bytes, Portal>,
+}
+
+impl Names {
+    /// A statement, and whether it may be used now: confirmed, or given in this very run.
+    pub(crate) fn statement(&self, name: &[u8], run: u64) -> Option<(&Prepared, bool)> {
+        let s = self.statements.get(name)?;
+        Some((s, s.confirmed || s.run == run))
+    }
+
+    /// A portal, and whether it may be used now.
+    pub(crate) fn portal(&self, name: &[u8], run: u64) -> Option<(&Portal, bool)> {
+        let p = self.portals.get(name)?;
+        Some((p, p.confirmed || p.run == run))
+    }
+
+    /// True when one more name of either kind may be given.
+    pub(crate) fn has_room(&self) -> bool {
+        self.statements.len() < NAMES_MAX && self.portals.len() < NAMES_MAX
+    }
+
+    /// A simple query does away with the unnamed ones.
+    pub(crate) fn drop_unnamed(&mut self) {
+        self.statements.remove(&b""[..]);
+        self.portals.remove(&b""[..]);
+    }
+
+    /// When no transaction is open after `run`: portals are gone, cursors may have been held.
+    pub(crate) fn end_transaction_if(&mut self, ended: bool, run: u64) {
+        if ended && !self.portals.is_empty() {
+            self.portals.retain(|_, p| p.cursor || p.run > run);
+        }
+    }
+
+    /// The run in which these were given failed: what is not confirmed never came to be.
+    pub(crate) fn drop_unconfirmed(&mut self, run: u64) {
+        self.statements.retain(|_, s| s.confirmed || s.run != run);
+        self.portals.retain(|_, p| p.confirmed || p.run != run);
+    }
+}
