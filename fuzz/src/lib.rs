@@ -5,12 +5,13 @@
 //! [`TARGETS`], a file in `fuzz_targets/`, a `[[bin]]` and at least one seed. An input that once broke something joins the seeds.
 
 pub mod config;
+pub mod jwt;
 
 /// A fuzz target: its name and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by name.
-pub const TARGETS: &[Target] = &[("config", config::run)];
+pub const TARGETS: &[Target] = &[("config", config::run), ("jwt", jwt::run)];
 
 /// Makes the `main` of a file in `fuzz_targets/`: the fuzzing engine's, or without one a replay of the files that are named.
 #[macro_export]
