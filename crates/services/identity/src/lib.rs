@@ -1,1 +1,39 @@
-//! Placeholder being written.
+//! Who is really asking: tokens of configured issuers become verified identities, and a small team gets an issuer of its own.
+//!
+//! This crate is the only one that vouches for an identity (`Identity::mint`), and it does so in one place, `mapping`. It must never
+//! accept a symmetric algorithm, take a key from a token, log a token or a key, or go on when it cannot check.
+
+mod authenticator;
+mod check;
+mod claims;
+mod config;
+mod fetch;
+mod key_source;
+mod keys;
+pub mod local;
+mod mapping;
+mod names;
+mod rejection;
+mod replay;
+mod strict_json;
+mod token;
+mod verified;
+
+use countersign_enforce::BoxFuture;
+
+pub use authenticator::{IssuerEntry, TokenAuthenticator};
+pub use check::{Finding, FindingLevel, check};
+pub use config::{
+    ClaimMatch, IssuerConfig, KEYS_AGE_S_MAX, KEYS_REFRESH_S_MIN, LEEWAY_S_MAX, MappingRule, TOKEN_LIFETIME_S_MAX,
+    Unmapped,
+};
+pub use key_source::SharedKeys;
+pub use keys::{Algorithm, KeySet};
+pub use rejection::Rejection;
+pub use token::{TOKEN_BYTES_MAX, Unverified, parse_unverified};
+
+/// Says whether the account behind a token still stands. Asked at every connection, also for remembered tokens.
+pub trait AccountCheck: Send + Sync {
+    /// False when the account with this subject is disabled or gone, or when that cannot be told.
+    fn stands<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, bool>;
+}

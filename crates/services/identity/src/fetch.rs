@@ -1,0 +1,189 @@
+//! Fetching an issuer's documents: https only (but for loopback), no redirects, bounded in time and size.
+//!
+//! Must never follow what a token says: addresses come from the configuration and from the issuer's discovery document.
+
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, Url};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde_json::Value;
+
+use crate::strict_json;
+
+/// How long one document may take, from dialling to its last byte.
+pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest discovery document, in bytes.
+const DISCOVERY_BYTES_MAX: usize = 128 * 1024;
+/// The longest file of certificate authorities, in bytes.
+const CA_FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Checks an address that documents may be fetched from.
+pub(crate) fn check_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("\"{text}\" is not a URL ({e})"))?;
+    let secure = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
+    if !secure {
+        return Err(format!("\"{text}\" must begin with https:// (http:// is for loopback addresses only)"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a URL must not hold a user name or a password".to_owned());
+    }
+    if url.fragment().is_some() {
+        return Err(format!("\"{text}\" must have no fragment"));
+    }
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
+        None => false,
+    }
+}
+
+/// Fetches the documents of one issuer.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetcher {
+    client: Client,
+}
+
+impl Fetcher {
+    /// Prepares TLS: with the issuer's own authorities when a file of them is given, else with the system's.
+    pub(crate) fn new(issuer: &str, ca_file: Option<&Path>) -> Result<Self, String> {
+        let loopback = Url::parse(issuer).is_ok_and(|u| is_loopback(&u));
+        let mut roots = rustls::RootCertStore::empty();
+        match ca_file {
+            Some(path) => {
+                let pem = read_file(path, CA_FILE_BYTES_MAX)?;
+                for certificate in CertificateDer::pem_slice_iter(&pem) {
+                    let certificate = certificate.map_err(|e| format!("{}: {e}", path.display()))?;
+                    roots.add(certificate).map_err(|e| format!("{}: {e}", path.display()))?;
+                }
+                if roots.is_empty() {
+                    return Err(format!("{}: no certificate in it", path.display()));
+                }
+            }
+            None if loopback => {}
+            None => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| format!("TLS: {e}"))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut client = Client::builder()
+            .use_preconfigured_tls(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(FETCH_TIMEOUT)
+            .pool_max_idle_per_host(1)
+            .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")));
+        if loopback {
+            client = client.no_proxy();
+        }
+        Ok(Self { client: client.build().map_err(|e| format!("HTTP client: {}", chain(&e)))? })
+    }
+
+    /// The `jwks_uri` of an issuer, from its discovery document.
+    pub(crate) async fn discover(&self, issuer: &str) -> Result<String, String> {
+        let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let bytes = self.get(&address, DISCOVERY_BYTES_MAX).await?;
+        let document = strict_json::object(&bytes).map_err(|e| format!("{address}: {e}"))?;
+        let text = |name: &str| document.get(name).and_then(Value::as_str);
+        if text("issuer") != Some(issuer) {
+            return Err(format!("{address}: its \"issuer\" is not exactly \"{issuer}\""));
+        }
+        let uri = text("jwks_uri").ok_or_else(|| format!("{address}: it has no \"jwks_uri\""))?;
+        let url = Url::parse(uri).map_err(|e| format!("{address}: its jwks_uri is not a URL ({e})"))?;
+        // Only an issuer that is itself on this machine may send us to a port of this machine without TLS.
+        let from_loopback = Url::parse(issuer).is_ok_and(|u| is_loopback(&u));
+        if url.scheme() != "https" && !(url.scheme() == "http" && from_loopback && is_loopback(&url)) {
+            return Err(format!("{address}: its jwks_uri does not begin with https://"));
+        }
+        Ok(uri.to_owned())
+    }
+
+    /// A document of at most `bytes_max` bytes.
+    pub(crate) async fn get(&self, address: &str, bytes_max: usize) -> Result<Vec<u8>, String> {
+        let fault = |e: reqwest::Error| format!("{address}: {}", chain(&e));
+        let request = self.client.get(address).header(reqwest::header::ACCEPT, "application/json");
+        let mut response = request.send().await.map_err(fault)?;
+        if response.status() != reqwest::StatusCode::OK {
+            return Err(format!("{address}: answered {}", response.status()));
+        }
+        let too_long = || format!("{address}: longer than {bytes_max} bytes");
+        if response.content_length().is_some_and(|n| n > bytes_max as u64) {
+            return Err(too_long());
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(fault)? {
+            if body.len().saturating_add(chunk.len()) > bytes_max {
+                return Err(too_long());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+/// A file of at most `bytes_max` bytes.
+pub(crate) fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
+    let fault = |e: std::io::Error| format!("{}: {e}", path.display());
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(fault)?;
+    file.take((bytes_max as u64).saturating_add(1)).read_to_end(&mut bytes).map_err(fault)?;
+    if bytes.len() > bytes_max {
+        return Err(format!("{}: longer than {bytes_max} bytes", path.display()));
+    }
+    Ok(bytes)
+}
+
+/// An error with its causes: the outermost alone often says nothing.
+fn chain(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(c) = cause {
+        text.push_str(": ");
+        text.push_str(&c.to_string());
+        cause = c.source();
+    }
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::check_url;
+
+    #[test]
+    fn only_https_and_loopback() {
+        for (url, good) in [
+            ("https://id.example", true),
+            ("https://id.example/realms/x/", true),
+            ("http://127.0.0.1:9", true),
+            ("http://127.9.9.9:9", true),
+            ("http://[::1]:9/x", true),
+            ("http://localhost:9", true),
+            ("http://id.example", false),
+            ("http://127.0.0.1.evil.example", false),
+            ("http://localhost.evil.example", false),
+            ("http://169.254.169.254/", false),
+            ("http://0.0.0.0/", false),
+            ("https://u@id.example", false),
+            ("https://id.example/keys?p=x", true),
+            ("https://id.example/#x", false),
+            ("file:///etc/passwd", false),
+            ("id.example", false),
+            ("", false),
+        ] {
+            assert_eq!(check_url(url).is_ok(), good, "{url}");
+        }
+    }
+}

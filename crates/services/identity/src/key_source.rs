@@ -1,0 +1,290 @@
+//! Where an issuer's keys come from, and the cache in between.
+//!
+//! A cache that is young enough is used while it is refreshed; one that is too old is not used at all, so that nothing fails open. Must
+//! never fetch more often than its limits allow, whatever tokens come in.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use countersign_model::Timestamp;
+use parking_lot::Mutex;
+
+use crate::Rejection;
+use crate::config::IssuerConfig;
+use crate::fetch::{self, Fetcher};
+use crate::keys::{Algorithm, JWKS_BYTES_MAX, Key, KeySet, NoKey};
+
+/// A token with a `kid` that the cache does not have leads to at most one fetch in this time, in seconds.
+pub(crate) const UNKNOWN_KID_INTERVAL_S: u64 = 10;
+/// After a failed fetch the next one waits this long, in seconds; twice as long after each further failure.
+pub(crate) const RETRY_S_MIN: u64 = 1;
+/// The longest wait after failed fetches, in seconds.
+pub(crate) const RETRY_S_MAX: u64 = 60;
+
+/// Keys that another part of this process changes: the local issuer's.
+#[derive(Clone, Debug)]
+pub struct SharedKeys {
+    keys: Arc<ArcSwap<KeySet>>,
+    epoch: Arc<AtomicU64>,
+}
+
+impl SharedKeys {
+    /// Begins with a set.
+    pub fn new(keys: KeySet) -> Self {
+        Self { keys: Arc::new(ArcSwap::from_pointee(keys)), epoch: Arc::new(AtomicU64::new(1)) }
+    }
+
+    /// Puts another set in its place. Tokens verified with the old one are verified again.
+    pub fn replace(&self, keys: KeySet) {
+        self.keys.store(Arc::new(keys));
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Where keys come from.
+#[derive(Debug)]
+pub(crate) enum KeySource {
+    /// They never change.
+    Fixed(KeySet),
+    /// Another part of this process has them.
+    Shared(SharedKeys),
+    /// They are fetched and cached.
+    Cached(Arc<KeyCache>),
+}
+
+/// A key, and the version of the set it was in.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) key: Arc<Key>,
+    pub(crate) epoch: u64,
+}
+
+impl KeySource {
+    /// As configured.
+    pub(crate) fn new(c: &IssuerConfig, shared: Option<SharedKeys>) -> Result<Self, String> {
+        if let Some(shared) = shared {
+            return Ok(Self::Shared(shared));
+        }
+        if let Some(text) = &c.jwks {
+            return KeySet::parse(text.as_bytes()).map(Self::Fixed);
+        }
+        let origin = match (&c.jwks_file, &c.jwks_uri) {
+            (Some(path), _) => Origin::File(path.clone()),
+            (None, uri) => {
+                Origin::Net { fetcher: Fetcher::new(&c.issuer, c.ca_file.as_deref())?, jwks_uri: uri.clone() }
+            }
+        };
+        Ok(Self::Cached(Arc::new(KeyCache::new(c, origin))))
+    }
+
+    /// The key for a token.
+    pub(crate) async fn find(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        now: Timestamp,
+    ) -> Result<Found, Rejection> {
+        let (found, epoch) = match self {
+            Self::Fixed(keys) => (keys.find(kid, algorithm), 0),
+            Self::Shared(shared) => {
+                // The epoch is read first: a set that changes in between makes the outcome stale, never fresh.
+                let epoch = shared.epoch.load(Ordering::Acquire);
+                (shared.keys.load().find(kid, algorithm), epoch)
+            }
+            Self::Cached(cache) => return cache.find(kid, algorithm, now).await,
+        };
+        found.map(|key| Found { key, epoch }).map_err(refuse)
+    }
+
+    /// The version of the keys now in force; `None` when there are none that may be used.
+    pub(crate) fn epoch(&self, now: Timestamp) -> Option<u64> {
+        match self {
+            Self::Fixed(_) => Some(0),
+            Self::Shared(shared) => Some(shared.epoch.load(Ordering::Acquire)),
+            Self::Cached(cache) => cache.epoch(now),
+        }
+    }
+}
+
+fn refuse(no: NoKey) -> Rejection {
+    match no {
+        NoKey::Unknown => Rejection::UnknownKey("none has its kid and kind"),
+        NoKey::Unfit(rejection) => rejection,
+    }
+}
+
+#[derive(Debug)]
+enum Origin {
+    Net { fetcher: Fetcher, jwks_uri: Option<String> },
+    File(PathBuf),
+}
+
+/// Keys that were fetched.
+#[derive(Debug)]
+struct Fetched {
+    keys: KeySet,
+    at: Timestamp,
+    epoch: u64,
+}
+
+#[derive(Debug, Default)]
+struct Attempts {
+    last: Option<Timestamp>,
+    failures: u32,
+    fault: Option<String>,
+}
+
+/// Why a fetch is wanted: it decides how long to wait since the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Want {
+    /// There are no keys, or they are getting old.
+    Keys,
+    /// A token has a `kid` that the set lacks.
+    UnknownKid,
+}
+
+/// The cache of one issuer's keys.
+#[derive(Debug)]
+pub(crate) struct KeyCache {
+    issuer: String,
+    label: String,
+    origin: Origin,
+    refresh_us: u64,
+    age_us_max: u64,
+    current: ArcSwapOption<Fetched>,
+    attempts: Mutex<Attempts>,
+    refreshing: AtomicBool,
+    flight: tokio::sync::Mutex<()>,
+}
+
+impl KeyCache {
+    fn new(c: &IssuerConfig, origin: Origin) -> Self {
+        Self {
+            issuer: c.issuer.clone(),
+            label: c.label.clone(),
+            origin,
+            refresh_us: c.keys_refresh_s.saturating_mul(1_000_000),
+            age_us_max: c.max_keys_age_s.saturating_mul(1_000_000),
+            current: ArcSwapOption::empty(),
+            attempts: Mutex::default(),
+            refreshing: AtomicBool::new(false),
+            flight: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    async fn find(
+        self: &Arc<Self>,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        now: Timestamp,
+    ) -> Result<Found, Rejection> {
+        let fetched = match self.live(now) {
+            Some(fetched) => fetched,
+            None => {
+                let too_old = self.current.load().as_ref().map(|f| f.at);
+                self.fetch(too_old, Want::Keys, now).await;
+                self.live(now).ok_or_else(|| self.unavailable())?
+            }
+        };
+        let pick = |f: &Fetched| f.keys.find(kid, algorithm).map(|key| Found { key, epoch: f.epoch });
+        match pick(&fetched) {
+            Err(NoKey::Unknown) => {
+                self.fetch(Some(fetched.at), Want::UnknownKid, now).await;
+                pick(&*self.live(now).ok_or_else(|| self.unavailable())?).map_err(refuse)
+            }
+            other => other.map_err(refuse),
+        }
+    }
+
+    fn epoch(self: &Arc<Self>, now: Timestamp) -> Option<u64> {
+        self.live(now).map(|f| f.epoch)
+    }
+
+    /// The cached keys while they may be used; starts a refresh when they are getting old.
+    fn live(self: &Arc<Self>, now: Timestamp) -> Option<Arc<Fetched>> {
+        let fetched = self.current.load_full()?;
+        let age_us = now.since_us(fetched.at);
+        if age_us >= self.refresh_us
+            && self.may_fetch(Want::Keys, now)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && !self.refreshing.swap(true, Ordering::AcqRel)
+        {
+            let cache = Arc::clone(self);
+            let seen = fetched.at;
+            runtime.spawn(async move {
+                cache.fetch(Some(seen), Want::Keys, now).await;
+                cache.refreshing.store(false, Ordering::Release);
+            });
+        }
+        (age_us < self.age_us_max).then_some(fetched)
+    }
+
+    fn unavailable(&self) -> Rejection {
+        let why = self.attempts.lock().fault.clone().unwrap_or_else(|| "they were not fetched yet".to_owned());
+        Rejection::KeysUnavailable { issuer: self.issuer.clone(), why }
+    }
+
+    fn may_fetch(&self, want: Want, now: Timestamp) -> bool {
+        let attempts = self.attempts.lock();
+        let Some(last) = attempts.last else { return true };
+        let retry_s =
+            RETRY_S_MIN.checked_shl(attempts.failures.saturating_sub(1)).unwrap_or(RETRY_S_MAX).min(RETRY_S_MAX);
+        let wait_s = match (want, attempts.failures) {
+            (Want::Keys, 0) => 0,
+            (Want::Keys, _) => retry_s,
+            (Want::UnknownKid, 0) => UNKNOWN_KID_INTERVAL_S,
+            (Want::UnknownKid, _) => retry_s.max(UNKNOWN_KID_INTERVAL_S),
+        };
+        now.since_us(last) >= wait_s.saturating_mul(1_000_000)
+    }
+
+    /// Fetches once for all who wait, unless somebody already did since `seen`, or the limits say no.
+    async fn fetch(&self, seen: Option<Timestamp>, want: Want, now: Timestamp) {
+        let _flight = self.flight.lock().await;
+        let current = self.current.load_full();
+        if current.as_ref().map(|f| f.at) > seen || !self.may_fetch(want, now) {
+            return;
+        }
+        self.attempts.lock().last = Some(now);
+        match self.read().await {
+            Ok(keys) => {
+                let changed = current.as_ref().is_none_or(|c| c.keys.digest() != keys.digest());
+                let epoch = current.as_ref().map_or(0, |c| c.epoch).saturating_add(u64::from(changed));
+                if changed {
+                    tracing::info!(issuer = %self.label, keys = keys.len(), epoch, "new keys of an issuer");
+                }
+                self.current.store(Some(Arc::new(Fetched { keys, at: now, epoch })));
+                *self.attempts.lock() = Attempts { last: Some(now), failures: 0, fault: None };
+            }
+            Err(fault) => {
+                tracing::warn!(issuer = %self.label, %fault, "an issuer's keys could not be fetched");
+                let mut attempts = self.attempts.lock();
+                attempts.failures = attempts.failures.saturating_add(1);
+                attempts.fault = Some(fault);
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<KeySet, String> {
+        match &self.origin {
+            Origin::Net { fetcher, jwks_uri } => {
+                let uri = match jwks_uri {
+                    Some(uri) => uri.clone(),
+                    None => fetcher.discover(&self.issuer).await?,
+                };
+                let bytes = fetcher.get(&uri, JWKS_BYTES_MAX).await?;
+                KeySet::parse(&bytes).map_err(|e| format!("{uri}: {e}"))
+            }
+            Origin::File(path) => {
+                let path = path.clone();
+                let read = move || {
+                    let bytes = fetch::read_file(&path, JWKS_BYTES_MAX)?;
+                    KeySet::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))
+                };
+                tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! From verified claims to an identity. This is the only mint.
+//!
+//! Joined, never chosen: the groups of every rule that fits are added up, and there is no "unless", so that a token with fewer claims
+//! can never be in more groups. Must never look at a claim under another spelling than the one configured.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_model::{Actor, CredentialBinding, Identity, IdentityKind, IdentityParts};
+use serde_json::{Map, Value};
+
+use crate::Rejection;
+use crate::claims::Times;
+use crate::config::{ClaimMatch, IssuerConfig, MappingRule, Unmapped};
+use crate::names::{self, SUBJECT_BYTES_MAX};
+
+/// The most groups that a token may claim; with more, it is in none of them.
+pub(crate) const GROUPS_MAX: usize = 256;
+/// The longest chain of `act`.
+pub(crate) const DELEGATION_MAX: usize = 4;
+
+/// Makes an identity of claims whose signature, audience and times were checked.
+pub(crate) fn identify(c: &IssuerConfig, claims: Map<String, Value>, times: Times) -> Result<Identity, Rejection> {
+    let subject = identifier(&claims, "sub")?.ok_or_else(|| Rejection::claim("sub", "is missing"))?;
+    let token_id = identifier(&claims, "jti")?;
+    let fitting: Vec<&MappingRule> = c.mapping.iter().filter(|rule| fits(rule, &claims)).collect();
+    if fitting.is_empty() && c.effective_unmapped() == Unmapped::Refuse {
+        return Err(Rejection::Unmapped(c.label.clone()));
+    }
+    let name = match fitting.iter().find_map(|rule| rule.name.clone()) {
+        Some(name) => name,
+        None => claimed_name(c, &claims)?,
+    };
+    let kind = match fitting.iter().find_map(|rule| rule.kind) {
+        Some(kind) => kind,
+        None => claimed_kind(c, &claims)?,
+    };
+    let mut groups = claimed_groups(c, &claims);
+    groups.extend(fitting.iter().flat_map(|rule| rule.groups.iter().cloned()));
+    let parts = IdentityParts {
+        subject,
+        issuer: c.issuer.clone(),
+        name,
+        kind,
+        groups,
+        delegation: delegation(&c.issuer, &claims)?,
+        claims: claims.into_iter().collect::<BTreeMap<_, _>>(),
+        credential: CredentialBinding::Bearer,
+        token_id,
+        issued_at: times.issued_at,
+        expires_at: times.expires_at,
+    };
+    Ok(vouch(parts))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that vouches: its callers have verified signature, audience and times"
+)]
+fn vouch(parts: IdentityParts) -> Identity {
+    Identity::mint(parts)
+}
+
+fn identifier(claims: &Map<String, Value>, name: &'static str) -> Result<Option<String>, Rejection> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::String(s)) => match names::check_identifier(s, SUBJECT_BYTES_MAX) {
+            Ok(()) => Ok(Some(s.clone())),
+            Err(fault) => Err(Rejection::claim(name, fault.as_str())),
+        },
+        Some(_) => Err(Rejection::claim(name, "is not a string")),
+    }
+}
+
+fn fits(rule: &MappingRule, claims: &Map<String, Value>) -> bool {
+    // A rule without a condition would fit everybody; the check refuses it, and so does this.
+    !rule.when.is_empty() && rule.when.iter().all(|(claim, want)| find(claims, claim).is_some_and(|v| equals(want, v)))
+}
+
+fn equals(want: &ClaimMatch, value: &Value) -> bool {
+    match (want, value) {
+        (ClaimMatch::Text(w), Value::String(v)) => w == v,
+        (ClaimMatch::Bool(w), Value::Bool(v)) => w == v,
+        (ClaimMatch::Integer(w), Value::Number(v)) => v.as_i64() == Some(*w),
+        (ClaimMatch::AnyOf(list), Value::String(v)) => list.iter().any(|w| w == v),
+        _ => false,
+    }
+}
+
+/// A claim by its name, or by a JSON pointer when it starts with a slash.
+fn find<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let Some(path) = name.strip_prefix('/') else { return claims.get(name) };
+    let mut steps = path.split('/').map(|s| s.replace("~1", "/").replace("~0", "~"));
+    let mut value = claims.get(&steps.next()?)?;
+    for step in steps {
+        value = value.as_object()?.get(&step)?;
+    }
+    Some(value)
+}
+
+fn claimed_name(c: &IssuerConfig, claims: &Map<String, Value>) -> Result<String, Rejection> {
+    let value = find(claims, &c.name_claim).ok_or_else(|| Rejection::claim(&c.name_claim, "is missing"))?;
+    let text = value.as_str().ok_or_else(|| Rejection::claim(&c.name_claim, "is not a string"))?;
+    let name = format!("{}{text}", c.name_prefix);
+    match names::check_name(text).and_then(|()| names::check_name(&name)) {
+        Ok(()) => Ok(name),
+        Err(fault) => Err(Rejection::claim(&c.name_claim, fault.as_str())),
+    }
+}
+
+fn claimed_kind(c: &IssuerConfig, claims: &Map<String, Value>) -> Result<IdentityKind, Rejection> {
+    let Some(claim) = &c.kind_claim else { return Ok(c.kind) };
+    match find(claims, claim).map(|v| v.as_str()) {
+        None => Ok(c.kind),
+        Some(Some("human")) => Ok(IdentityKind::Human),
+        Some(Some("machine")) => Ok(IdentityKind::Machine),
+        Some(Some("agent")) => Ok(IdentityKind::Agent),
+        Some(_) => Err(Rejection::claim(claim, "is not one of human, machine and agent")),
+    }
+}
+
+/// The groups that the token claims. One that could be mistaken for another, or a crowd, or a form that is not a list, and the token
+/// is in none: half of a list that somebody tampered with is not to be trusted more than the whole.
+fn claimed_groups(c: &IssuerConfig, claims: &Map<String, Value>) -> BTreeSet<String> {
+    let none = |why: &str| {
+        tracing::warn!(issuer = %c.label, why, "a token's groups were left out");
+        BTreeSet::new()
+    };
+    let Some(claim) = &c.groups_claim else { return BTreeSet::new() };
+    let Some(value) = find(claims, claim) else { return BTreeSet::new() };
+    let Value::Array(list) = value else { return none("the claim is not a list") };
+    if list.len() > GROUPS_MAX {
+        return none("there are too many");
+    }
+    let prefix = c.effective_groups_prefix();
+    let mut groups = BTreeSet::new();
+    for group in list {
+        let Some(group) = group.as_str() else { return none("one is not a string") };
+        let prefixed = format!("{prefix}{group}");
+        if let Err(fault) = names::check_name(group).and_then(|()| names::check_name(&prefixed)) {
+            return none(fault.as_str());
+        }
+        groups.insert(prefixed);
+    }
+    if names::collide(groups.iter().map(String::as_str)) {
+        return none("two differ only in case or form");
+    }
+    groups
+}
+
+/// Who acts for the subject, nearest first.
+fn delegation(issuer: &str, claims: &Map<String, Value>) -> Result<Vec<Actor>, Rejection> {
+    let mut chain = Vec::new();
+    let mut next = claims.get("act");
+    while let Some(value) = next {
+        let Value::Object(act) = value else { return Err(Rejection::claim("act", "is not an object")) };
+        if chain.len() >= DELEGATION_MAX {
+            return Err(Rejection::claim("act", "is a chain of too many actors"));
+        }
+        let subject = identifier(act, "sub")?.ok_or_else(|| Rejection::claim("act", "has no sub"))?;
+        let issuer = identifier(act, "iss")?.unwrap_or_else(|| issuer.to_owned());
+        chain.push(Actor { subject, issuer });
+        next = act.get("act");
+    }
+    Ok(chain)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests;

@@ -1,0 +1,209 @@
+//! Why a token was not accepted: one word for metrics, a sentence for operators, and the little that its bearer may know.
+//!
+//! Must never hold the token, a key, or a claim that the bearer could not read in its own token.
+
+use countersign_model::{ClientText, Culprit, Denial, DenialCode};
+
+/// Why a credential was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// Longer than a token may be.
+    #[error("the token is longer than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// Not a compact JWS of well-formed parts.
+    #[error("not a well-formed signed token: {0}")]
+    Malformed(String),
+    /// A JWE, or a token inside another one.
+    #[error("encrypted or nested tokens are not accepted")]
+    Encrypted,
+    /// A header parameter that would let the token choose its own key or change what is signed.
+    #[error("the token's header has \"{0}\", which is never accepted")]
+    Header(&'static str),
+    /// No configured issuer has this `iss`.
+    #[error("no issuer \"{0}\" is configured")]
+    UnknownIssuer(String),
+    /// Not an algorithm that is allowed for this issuer and this key.
+    #[error("the signature algorithm \"{0}\" is not allowed here")]
+    Algorithm(String),
+    /// The header's `typ`, or the `typ` or `token_use` claim, says that it is another kind of token.
+    #[error("the token is not an access token: {0}")]
+    Type(String),
+    /// An ID token where an access token is due.
+    #[error("this is an ID token (it has \"{0}\"), not an access token")]
+    IdToken(&'static str),
+    /// No key of the issuer has this `kid`, or the token names none and several would fit.
+    #[error("no key of the issuer fits the token: {0}")]
+    UnknownKey(&'static str),
+    /// The issuer's keys cannot be had.
+    #[error("the keys of issuer \"{issuer}\" are not available: {why}")]
+    KeysUnavailable {
+        /// Which issuer.
+        issuer: String,
+        /// The last fault.
+        why: String,
+    },
+    /// The signature is not the issuer's.
+    #[error("the signature does not verify")]
+    Signature,
+    /// `exp` has passed.
+    #[error("the token expired {ago_s} s ago")]
+    Expired {
+        /// How long ago.
+        ago_s: u64,
+    },
+    /// `nbf` or `iat` is ahead.
+    #[error("the token is not valid for another {in_s} s ({claim})")]
+    NotYetValid {
+        /// Which claim.
+        claim: &'static str,
+        /// How far ahead.
+        in_s: u64,
+    },
+    /// It lives longer than this issuer's tokens may.
+    #[error("the token lives {lifetime_s} s, more than the {limit_s} s allowed")]
+    Lifetime {
+        /// `exp` less `iat`.
+        lifetime_s: u64,
+        /// The limit.
+        limit_s: u64,
+    },
+    /// It is meant for somebody else.
+    #[error("the token's audience is not this gateway")]
+    Audience,
+    /// `azp` or `client_id` is not on the list.
+    #[error("the token was issued to a client (azp) that is not on the list")]
+    AuthorizedParty,
+    /// It is bound to a key (`cnf`) and the key was not proved.
+    #[error("the token is bound to a key (cnf) that was not proved")]
+    Unproven,
+    /// A claim is missing or has a value that is not acceptable.
+    #[error("claim \"{claim}\" {why}")]
+    Claim {
+        /// Which.
+        claim: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// No mapping of the issuer fits the claims.
+    #[error("no mapping of issuer \"{0}\" fits the token's claims")]
+    Unmapped(String),
+    /// It is good once, and it was used before.
+    #[error("the token is good once and was used before")]
+    Replayed,
+    /// It is good once, and there is no room to remember that it was used.
+    #[error("too many single-use tokens are in use: this one cannot be told from a replay")]
+    ReplayUnknown,
+    /// The user name that was given is not the token's.
+    #[error("the token is for \"{name}\", the user name given is \"{given}\"")]
+    OtherUser {
+        /// The identity's name.
+        name: String,
+        /// The user name as given.
+        given: String,
+    },
+    /// The gateway's own clock went back, so that ended tokens would come alive again.
+    #[error("the gateway's clock went back by {by_s} s: correct it, or restart the gateway")]
+    ClockWentBack {
+        /// How far.
+        by_s: u64,
+    },
+    /// The account behind a local token is gone or disabled.
+    #[error("the account is disabled or gone")]
+    AccountEnded,
+}
+
+impl Rejection {
+    /// A claim's fault.
+    pub(crate) fn claim(claim: &str, why: &'static str) -> Self {
+        Self::Claim { claim: claim.to_owned(), why }
+    }
+
+    /// One word, for metrics and records.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too_large",
+            Self::Malformed(_) => "malformed",
+            Self::Encrypted => "encrypted",
+            Self::Header(_) => "header",
+            Self::UnknownIssuer(_) => "unknown_issuer",
+            Self::Algorithm(_) => "algorithm",
+            Self::Type(_) => "type",
+            Self::IdToken(_) => "id_token",
+            Self::UnknownKey(_) => "unknown_key",
+            Self::KeysUnavailable { .. } => "keys_unavailable",
+            Self::Signature => "signature",
+            Self::Expired { .. } => "expired",
+            Self::NotYetValid { .. } => "not_yet_valid",
+            Self::Lifetime { .. } => "lifetime",
+            Self::Audience => "audience",
+            Self::AuthorizedParty => "authorized_party",
+            Self::Unproven => "unproven",
+            Self::Claim { .. } => "claim",
+            Self::Unmapped(_) => "unmapped",
+            Self::Replayed => "replayed",
+            Self::ReplayUnknown => "replay_unknown",
+            Self::OtherUser { .. } => "other_user",
+            Self::ClockWentBack { .. } => "clock_went_back",
+            Self::AccountEnded => "account_ended",
+        }
+    }
+
+    /// The refusal: the reasons that help an honest bearer are told, the others are for operators.
+    pub fn to_denial(&self) -> Denial {
+        let culprit = match self {
+            Self::KeysUnavailable { .. } | Self::ClockWentBack { .. } | Self::ReplayUnknown => Culprit::Us,
+            _ => Culprit::Client,
+        };
+        let says = |why: &'static str| ClientText::new("the token was not accepted: ").and(why);
+        let (message, hint) = match self {
+            Self::Expired { ago_s } => (
+                says("it expired ").number(*ago_s).and(" s ago"),
+                Some(ClientText::new("Get a fresh token and connect again.")),
+            ),
+            Self::NotYetValid { in_s, .. } => (
+                says("it is not valid for another ").number(*in_s).and(" s"),
+                Some(ClientText::new("Check the clock of the machine that issued it.")),
+            ),
+            Self::Audience => (
+                says("it is for another audience"),
+                Some(ClientText::new("Ask the issuer for a token whose audience is this gateway.")),
+            ),
+            Self::UnknownIssuer(_) => (says("its issuer is not known here"), None),
+            Self::IdToken(_) => (
+                says("it is an ID token"),
+                Some(ClientText::new("Present the access token, which is the one made for other services.")),
+            ),
+            Self::TooLarge { limit_bytes } => {
+                (says("it is longer than ").number(*limit_bytes as u64).and(" bytes"), None)
+            }
+            Self::Malformed(_) => (
+                says("it is not a signed token (JWT)"),
+                Some(ClientText::new("The password must be a token: three parts with dots between them.")),
+            ),
+            Self::OtherUser { name, given } => (
+                ClientText::new("this token is for \"")
+                    .name(name)
+                    .and("\", the user name given is \"")
+                    .name(given)
+                    .and("\""),
+                Some(ClientText::new("Connect with the user name \"").name(name).and("\".")),
+            ),
+            Self::KeysUnavailable { .. } => (
+                says("its issuer cannot be reached to check it"),
+                Some(ClientText::new("Try again in a minute; if it goes on, tell the gateway's operator.")),
+            ),
+            Self::ClockWentBack { .. } => (says("the gateway's clock is wrong"), None),
+            _ => (ClientText::new("the token was not accepted"), None),
+        };
+        let denial =
+            Denial::new(culprit, DenialCode::Unauthenticated, message).detail(format!("{}: {self}", self.as_str()));
+        match hint {
+            Some(hint) => denial.hint(hint),
+            None => denial,
+        }
+    }
+}
