@@ -491,7 +491,7 @@ class Gateway(Middle):
             raise HarnessError("there is no countersign binary: cargo build --release -p countersign, or --binary FILE")
         self.name, self.folder = name, box.folder(name)
         self.data = pathlib.Path(data or box.folder(f"{name}/data"))
-        self.port, self.api_port = free_port(), free_port()
+        self.port, self.api_port, self.strict_port = free_port(), free_port(), free_port()
         self.config, self.log = self.folder / "countersign.toml", self.folder / "gateway.log"
         self.environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), **(environment or {})}
         self.tokens = {}
@@ -514,6 +514,11 @@ data_dir = "{self.data}"
 [[listener]]
 protocol = "postgres"
 address = "127.0.0.1:{self.port}"
+
+[[listener]]
+protocol = "postgres"
+address = "127.0.0.1:{self.strict_port}"
+plaintext = "never"
 
 [api]
 address = "127.0.0.1:{self.api_port}"
