@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Request, RuleId};
+use crate::{ClientText, Request, RuleId};
 
 /// Allow or deny.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,4 +104,10 @@ pub trait Policy: Send + Sync {
 
     /// The version of the policies now in force; it grows with every reload.
     fn epoch(&self) -> u64;
+
+    /// How a denied client may ask for access, as the policies put it; `None` when they do not say.
+    fn ask(&self, request: &Request<'_>, verdict: &Verdict) -> Option<ClientText> {
+        let _ = (request, verdict);
+        None
+    }
 }

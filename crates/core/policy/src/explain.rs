@@ -1,0 +1,200 @@
+//! Why a verdict is what it is: every rule that mattered.
+//!
+//! It must never be shown to the client of a session: it tells what would have been allowed to whom.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use cedar_policy::PolicySet as CedarSet;
+use countersign_model::{Access, Attribute, Decision, Limits, RuleId, Use, Verdict};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::annotation::{RuleEffect, RuleInfo};
+use crate::facts::Question;
+use crate::load::Rule;
+use crate::set::{PolicySet, USES_MAX};
+
+/// Why a verdict is what it is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Each use of the action, in its order.
+    pub uses: Vec<UseExplanation>,
+}
+
+/// One use of an action, and the rules that mattered to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct UseExplanation {
+    /// Which access.
+    pub access: Access,
+    /// What the action says of itself.
+    pub attributes: BTreeMap<String, Value>,
+    /// Allow or deny, for this use alone.
+    pub decision: Decision,
+    /// The rules that applied, failed or nearly applied, in the order of the files.
+    pub rules: Vec<RuleExplanation>,
+}
+
+/// What became of one rule.
+#[derive(Clone, Debug, Serialize)]
+pub struct RuleExplanation {
+    /// The rule.
+    pub rule: RuleId,
+    /// Permit or forbid.
+    pub effect: RuleEffect,
+    /// What became of it.
+    pub outcome: RuleOutcome,
+    /// Its `@description`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The file it is in.
+    pub file: String,
+    /// The line it starts on.
+    pub line: u32,
+}
+
+/// What became of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "is", content = "why")]
+pub enum RuleOutcome {
+    /// It applied.
+    Satisfied,
+    /// It could not be evaluated, so the action is denied.
+    Failed(String),
+    /// A permit whose head fits, and whose condition does not.
+    ConditionFalse,
+    /// A permit for such an action on such a target, but for other identities.
+    OtherPrincipal,
+}
+
+impl PolicySet {
+    /// Explains a verdict. Slow: every rule is evaluated by itself.
+    pub fn explain(&self, q: &Question<'_>) -> Explanation {
+        let verdict = self.judge(q);
+        let uses = q.shape.uses().iter().take(USES_MAX).map(|used| self.explain_use(q, used)).collect();
+        Explanation { verdict, uses }
+    }
+
+    fn explain_use(&self, q: &Question<'_>, used: &Use) -> UseExplanation {
+        let mut rules = Vec::new();
+        let (mut permitted, mut stopped) = (false, used.access == Access::Opaque);
+        for rule in self.loaded().iter().filter(|r| r.head.has_action(used.access)) {
+            let Some(outcome) = self.outcome(q, used, rule) else { continue };
+            match (&outcome, rule.info.effect) {
+                (RuleOutcome::Satisfied, RuleEffect::Permit) => permitted = true,
+                (RuleOutcome::Satisfied, RuleEffect::Forbid) | (RuleOutcome::Failed(_), _) => stopped = true,
+                _ => {}
+            }
+            rules.push(explained(&rule.info, outcome));
+        }
+        UseExplanation {
+            access: used.access,
+            attributes: used.attributes.iter().map(|(name, value)| (name.to_owned(), json(value))).collect(),
+            decision: if permitted && !stopped { Decision::Allow } else { Decision::Deny },
+            rules,
+        }
+    }
+
+    fn outcome(&self, q: &Question<'_>, used: &Use, rule: &Rule) -> Option<RuleOutcome> {
+        if used.access == Access::Opaque {
+            return None;
+        }
+        let alone = match CedarSet::from_policies([rule.policy.clone()]) {
+            Ok(alone) => alone,
+            Err(e) => return Some(RuleOutcome::Failed(e.to_string())),
+        };
+        let ruling = self.rule_with(q, used, &alone);
+        if !ruling.errors.is_empty() {
+            return Some(RuleOutcome::Failed(ruling.errors.join("; ")));
+        }
+        if !ruling.rules.is_empty() {
+            return Some(RuleOutcome::Satisfied);
+        }
+        match (rule.info.effect, rule.head.has_resource(q), rule.head.has_principal(q)) {
+            (RuleEffect::Permit, true, true) => Some(RuleOutcome::ConditionFalse),
+            (RuleEffect::Permit, true, false) => Some(RuleOutcome::OtherPrincipal),
+            _ => None,
+        }
+    }
+}
+
+fn explained(info: &RuleInfo, outcome: RuleOutcome) -> RuleExplanation {
+    RuleExplanation {
+        rule: info.id.clone(),
+        effect: info.effect,
+        outcome,
+        description: info.description.as_deref().map(str::to_owned),
+        file: info.file.to_string(),
+        line: info.line,
+    }
+}
+
+fn json(value: &Attribute) -> Value {
+    match value {
+        Attribute::Bool(b) => (*b).into(),
+        Attribute::Long(n) => (*n).into(),
+        Attribute::String(s) => s.as_ref().into(),
+        Attribute::Set(items) => items.iter().map(AsRef::as_ref).collect::<Vec<&str>>().into(),
+    }
+}
+
+/// `allow`, `deny`.
+pub(crate) fn decision_word(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Allow => "allow",
+        Decision::Deny => "deny",
+    }
+}
+
+/// `rows=1, bytes=2`, or `none`.
+pub(crate) fn limits_words(limits: &Limits) -> String {
+    let parts: Vec<String> = [("rows", limits.rows), ("bytes", limits.bytes), ("affected", limits.affected)]
+        .into_iter()
+        .filter_map(|(name, n)| n.map(|n| format!("{name}={n}")))
+        .collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let v = &self.verdict;
+        write!(f, "{}", decision_word(v.decision))?;
+        if !v.rules.is_empty() {
+            write!(f, " by {}", v.rules.iter().map(RuleId::as_str).collect::<Vec<_>>().join(", "))?;
+        } else if v.reason.is_none() {
+            f.write_str(": no rule allows it")?;
+        }
+        if !v.effects.limits.is_none() {
+            write!(f, "; limits {}", limits_words(&v.effects.limits))?;
+        }
+        if let Some(alert) = v.effects.alert {
+            write!(f, "; alert {}", format!("{alert:?}").to_lowercase())?;
+        }
+        if let Some(reason) = &v.reason {
+            write!(f, "; {reason}")?;
+        }
+        writeln!(f)?;
+        for used in &self.uses {
+            writeln!(f, "  {} ({})", used.access.as_str(), decision_word(used.decision))?;
+            for (name, value) in &used.attributes {
+                writeln!(f, "    context.{name} = {value}")?;
+            }
+            for r in &used.rules {
+                let effect = match r.effect {
+                    RuleEffect::Permit => "permit",
+                    RuleEffect::Forbid => "forbid",
+                };
+                let outcome = match &r.outcome {
+                    RuleOutcome::Satisfied => "applies".to_owned(),
+                    RuleOutcome::Failed(why) => format!("failed: {why}"),
+                    RuleOutcome::ConditionFalse => "does not apply: its condition is false".to_owned(),
+                    RuleOutcome::OtherPrincipal => "does not apply: it is for others".to_owned(),
+                };
+                writeln!(f, "    {effect} {} ({}:{}) {outcome}", r.rule, r.file, r.line)?;
+            }
+        }
+        Ok(())
+    }
+}

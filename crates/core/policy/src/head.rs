@@ -1,0 +1,81 @@
+//! The head of a rule, `(principal …, action …, resource …)`, matched without Cedar: for explanations and hints only.
+//!
+//! It must never decide: verdicts come from Cedar.
+
+use cedar_policy::{ActionConstraint, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
+use countersign_model::Access;
+
+use crate::facts::{Question, has_label, identity_id};
+
+/// A rule's head.
+#[derive(Debug)]
+pub(crate) struct Head {
+    principal: Party,
+    actions: Option<Vec<String>>,
+    resource: Party,
+}
+
+#[derive(Debug)]
+enum Party {
+    Anything,
+    Is(EntityUid),
+    In(EntityUid),
+}
+
+impl Head {
+    /// Reads the head.
+    pub(crate) fn new(policy: &Policy) -> Self {
+        let principal = match policy.principal_constraint() {
+            PrincipalConstraint::Any | PrincipalConstraint::Is(_) => Party::Anything,
+            PrincipalConstraint::Eq(e) => Party::Is(e),
+            PrincipalConstraint::In(e) | PrincipalConstraint::IsIn(_, e) => Party::In(e),
+        };
+        let resource = match policy.resource_constraint() {
+            ResourceConstraint::Any | ResourceConstraint::Is(_) => Party::Anything,
+            ResourceConstraint::Eq(e) => Party::Is(e),
+            ResourceConstraint::In(e) | ResourceConstraint::IsIn(_, e) => Party::In(e),
+        };
+        let word = |e: EntityUid| AsRef::<str>::as_ref(e.id()).to_owned();
+        let actions = match policy.action_constraint() {
+            ActionConstraint::Any => None,
+            ActionConstraint::Eq(e) => Some(vec![word(e)]),
+            ActionConstraint::In(several) => Some(several.into_iter().map(word).collect()),
+        };
+        Self { principal, actions, resource }
+    }
+
+    /// True when the action is one of the rule's.
+    pub(crate) fn has_action(&self, access: Access) -> bool {
+        self.actions.as_ref().is_none_or(|a| a.iter().any(|word| word == access.as_str()))
+    }
+
+    /// True when the target is one of the rule's.
+    pub(crate) fn has_resource(&self, q: &Question<'_>) -> bool {
+        match &self.resource {
+            Party::Anything => true,
+            Party::Is(e) | Party::In(e) => {
+                let id: &str = e.id().as_ref();
+                match e.type_name().basename() {
+                    "Label" => matches!(self.resource, Party::In(_)) && has_label(q.target, id),
+                    "Target" => q.target.name.as_str() == id,
+                    _ => false,
+                }
+            }
+        }
+    }
+
+    /// True when the identity is one of the rule's.
+    pub(crate) fn has_principal(&self, q: &Question<'_>) -> bool {
+        match &self.principal {
+            Party::Anything => true,
+            Party::Is(e) | Party::In(e) => {
+                let id: &str = e.id().as_ref();
+                match e.type_name().basename() {
+                    "Group" => matches!(self.principal, Party::In(_)) && q.identity.groups.contains(id),
+                    "Identity" => identity_id(&q.identity.issuer, &q.identity.subject) == id,
+                    _ => false,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! A checked set of rules, and how it judges.
+//!
+//! Default deny. Every use of the action must be allowed. Any evaluation error is a deny, also where Cedar would skip the rule. It must
+//! never judge on facts outside the key that it keeps the verdict under.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use cedar_policy::{Authorizer, Entities, EntityUid, PolicySet as CedarSet, Request as CedarRequest};
+use countersign_model::{Access, Decision, Effects, Limits, Policy, Request, RuleId, Use, Verdict};
+
+use crate::annotation::{RuleEffect, RuleInfo};
+use crate::cache::Cache;
+use crate::facts::{self, Question, TypeNames};
+use crate::key::Key;
+use crate::language::Language;
+use crate::load::{self, PolicyFile, Rule};
+use crate::problem::PolicyProblem;
+use crate::reads::Reads;
+use crate::schema::JUDGED;
+
+/// The most uses in one action; more are denied.
+pub const USES_MAX: usize = 1024;
+
+/// How many evaluation errors a reason quotes.
+const ERRORS_QUOTED_MAX: usize = 3;
+
+/// The rules that can apply to one access, and the facts that they read.
+struct Bench {
+    access: Access,
+    action: EntityUid,
+    policies: CedarSet,
+    reads: Reads,
+}
+
+/// A set of rules, checked and ready.
+pub struct PolicySet {
+    epoch: u64,
+    language: Arc<Language>,
+    names: TypeNames,
+    authorizer: Authorizer,
+    rules: Vec<Rule>,
+    index: HashMap<Arc<str>, usize>,
+    benches: Vec<Bench>,
+    warnings: Vec<PolicyProblem>,
+    cache: Cache,
+}
+
+impl std::fmt::Debug for PolicySet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PolicySet")
+            .field("epoch", &self.epoch)
+            .field("rules", &self.rules.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What Cedar said of one use.
+pub(crate) struct Ruling {
+    pub(crate) allowed: bool,
+    /// The rules that decided it: the permits of an allow, the forbids of a deny.
+    pub(crate) rules: Vec<RuleId>,
+    /// Rules that could not be evaluated, or why nothing could be.
+    pub(crate) errors: Vec<String>,
+}
+
+impl PolicySet {
+    /// Reads and checks policy files. No file at all is a set that denies everything.
+    ///
+    /// # Errors
+    /// Every problem of every file.
+    pub fn load(files: &[PolicyFile], language: &Arc<Language>, epoch: u64) -> Result<Arc<Self>, Vec<PolicyProblem>> {
+        let (rules, warnings) = load::load(files, language)?;
+        let whole = |message: String| vec![PolicyProblem::whole("(policies)", message, None)];
+        let names = TypeNames::new().ok_or_else(|| whole("the entity types are not names".to_owned()))?;
+        let mut benches = Vec::with_capacity(JUDGED.len());
+        for access in JUDGED {
+            let mut reads = Reads::default();
+            let mut policies = CedarSet::new();
+            for rule in rules.iter().filter(|r| r.head.has_action(access)) {
+                reads.add_rule(language, &rule.tree);
+                policies.add(rule.policy.clone()).map_err(|e| whole(e.to_string()))?;
+            }
+            benches.push(Bench { access, action: names.action(access.as_str()), policies, reads });
+        }
+        let index = rules.iter().enumerate().map(|(i, r)| (Arc::from(r.info.id.as_str()), i)).collect();
+        Ok(Arc::new(Self {
+            epoch,
+            language: Arc::clone(language),
+            names,
+            authorizer: Authorizer::new(),
+            rules,
+            index,
+            benches,
+            warnings,
+            cache: Cache::new(),
+        }))
+    }
+
+    /// What a rule says of itself.
+    pub fn rule(&self, id: &RuleId) -> Option<&RuleInfo> {
+        self.index.get(id.as_str()).and_then(|i| self.rules.get(*i)).map(|r| &r.info)
+    }
+
+    /// Every rule, in the order of the files.
+    pub fn rules(&self) -> impl Iterator<Item = &RuleInfo> {
+        self.rules.iter().map(|r| &r.info)
+    }
+
+    /// What is odd but no reason to refuse the set.
+    pub fn warnings(&self) -> &[PolicyProblem] {
+        &self.warnings
+    }
+
+    /// What the rules may talk about.
+    pub fn language(&self) -> &Arc<Language> {
+        &self.language
+    }
+
+    /// How a person who is denied may ask for access: the `@ask` of a rule that forbade it, or else of a permit for such an action on
+    /// such a target that the person is not covered by.
+    pub fn ask(&self, q: &Question<'_>, verdict: &Verdict) -> Option<Arc<str>> {
+        if verdict.decision == Decision::Allow {
+            return None;
+        }
+        if !verdict.rules.is_empty() {
+            return verdict.rules.iter().find_map(|id| self.rule(id)?.ask.clone());
+        }
+        let permits = || self.rules.iter().filter(|r| r.info.effect == RuleEffect::Permit && r.head.has_resource(q));
+        let uses = q.shape.uses().iter();
+        uses.take(USES_MAX)
+            .find_map(|used| permits().filter(|r| r.head.has_action(used.access)).find_map(|r| r.info.ask.clone()))
+    }
+
+    /// Judges without keeping the verdict.
+    pub fn judge(&self, q: &Question<'_>) -> Verdict {
+        self.combine(q, &mut |used, bench, parties| {
+            self.rule_on(q, used, bench, &bench.policies, &bench.reads, parties)
+        })
+    }
+
+    /// Judges on every fact and every rule: slow, and what [`PolicySet::judge`] must agree with.
+    #[cfg(test)]
+    pub(crate) fn judge_plainly(&self, q: &Question<'_>) -> Verdict {
+        let everything = Reads::everything(&self.language);
+        let Ok(all) = CedarSet::from_policies(self.rules.iter().map(|r| r.policy.clone())) else {
+            return self.denied("no set".to_owned());
+        };
+        self.combine(q, &mut |used, bench, _| self.rule_on(q, used, bench, &all, &everything, &mut None))
+    }
+
+    pub(crate) fn loaded(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    fn bench(&self, access: Access) -> Option<&Bench> {
+        self.benches.iter().find(|b| b.access == access)
+    }
+
+    /// What some rules, given every fact, say of one use.
+    pub(crate) fn rule_with(&self, q: &Question<'_>, used: &Use, policies: &CedarSet) -> Ruling {
+        let Some(bench) = self.bench(used.access) else { return refused("the action could not be read".to_owned()) };
+        self.rule_on(q, used, bench, policies, &Reads::everything(&self.language), &mut None)
+    }
+
+    fn rule_on(
+        &self,
+        q: &Question<'_>,
+        used: &Use,
+        bench: &Bench,
+        policies: &CedarSet,
+        reads: &Reads,
+        parties: &mut Option<facts::Parties>,
+    ) -> Ruling {
+        let made = match parties.take() {
+            Some(p) => Ok(p),
+            None => facts::parties(&self.names, q, reads),
+        };
+        let (made, context) = match (made, facts::context(q, used, reads)) {
+            (Ok(p), Ok(c)) => (p, c),
+            (Err(e), _) | (_, Err(e)) => return refused(e),
+        };
+        // The rules were checked against the schema, and the facts are made to fit it; a second check each time would be the slowest part.
+        let request =
+            CedarRequest::new(made.principal.clone(), bench.action.clone(), made.resource.clone(), context, None);
+        let ruling = match request {
+            Ok(request) => self.authorize(&request, policies, &made.entities),
+            Err(e) => refused(e.to_string()),
+        };
+        *parties = Some(made);
+        ruling
+    }
+
+    fn authorize(&self, request: &CedarRequest, policies: &CedarSet, entities: &Entities) -> Ruling {
+        let response = self.authorizer.is_authorized(request, policies, entities);
+        let diagnostics = response.diagnostics();
+        let errors: Vec<String> = diagnostics.errors().map(ToString::to_string).collect();
+        let allowed = response.decision() == cedar_policy::Decision::Allow;
+        let rules = if allowed && !errors.is_empty() {
+            // Cedar skipped the rules that failed. The permits did not decide: the failure does.
+            Vec::new()
+        } else {
+            diagnostics
+                .reason()
+                .filter_map(|id| self.index.get(AsRef::<str>::as_ref(id)).and_then(|i| self.rules.get(*i)))
+                .map(|r| r.info.id.clone())
+                .collect()
+        };
+        Ruling { allowed: allowed && errors.is_empty(), rules, errors }
+    }
+
+    fn denied(&self, reason: String) -> Verdict {
+        Verdict {
+            decision: Decision::Deny,
+            effects: Effects::default(),
+            rules: Vec::new(),
+            reason: Some(reason),
+            epoch: self.epoch,
+        }
+    }
+
+    /// All uses into one verdict: one deny denies, limits to the strictest, alerts to the gravest.
+    fn combine(
+        &self,
+        q: &Question<'_>,
+        rule: &mut dyn FnMut(&Use, &Bench, &mut Option<facts::Parties>) -> Ruling,
+    ) -> Verdict {
+        let uses = q.shape.uses();
+        if let Some(why) = q.shape.why_unreadable() {
+            return self.denied(why.to_owned());
+        }
+        if uses.is_empty() || uses.len() > USES_MAX {
+            return self.denied(format!("the action has {} effects to judge; 1 to {USES_MAX} can be", uses.len()));
+        }
+        let mut allowed = true;
+        let mut errors: BTreeSet<String> = BTreeSet::new();
+        let (mut permits, mut forbids) = (BTreeSet::new(), BTreeSet::new());
+        let mut of_access: Option<(Access, Option<facts::Parties>)> = None;
+        for used in uses {
+            let Some(bench) = self.bench(used.access) else {
+                return self.denied("the action could not be read".to_owned());
+            };
+            // Neighbouring uses of one access share who and what.
+            let mut parties = match of_access.take() {
+                Some((access, parties)) if access == used.access => parties,
+                _ => None,
+            };
+            let ruling = rule(used, bench, &mut parties);
+            of_access = Some((used.access, parties));
+            if ruling.allowed {
+                permits.extend(ruling.rules);
+            } else {
+                allowed = false;
+                forbids.extend(ruling.rules);
+            }
+            errors.extend(ruling.errors);
+        }
+        let rules: Vec<RuleId> = if allowed { permits } else { forbids }.into_iter().collect();
+        let mut effects = Effects::default();
+        for info in rules.iter().filter_map(|id| self.rule(id)) {
+            let limits = if allowed { info.limits } else { Limits::NONE };
+            effects.limits = effects.limits.strictest(limits);
+            effects.alert = effects.alert.max(info.alert);
+        }
+        let decision = if allowed { Decision::Allow } else { Decision::Deny };
+        Verdict { decision, effects, rules, reason: reason(&errors), epoch: self.epoch }
+    }
+
+    /// The key of a question, when its verdict may be kept.
+    fn key(&self, q: &Question<'_>) -> Option<Key> {
+        let uses = q.shape.uses();
+        if uses.len() > USES_MAX {
+            return None;
+        }
+        let mut key = Key::new(q);
+        for bench in &self.benches {
+            if uses.iter().any(|u| u.access == bench.access) && !key.add(q, &bench.reads) {
+                return None;
+            }
+        }
+        Some(key)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_kept(&self, q: &Question<'_>) -> bool {
+        self.key(q).and_then(|k| k.finish().and_then(|k| self.cache.find(k))).is_some()
+    }
+
+    /// True when verdicts on this access can be kept at all.
+    pub fn is_cacheable(&self, access: Access) -> bool {
+        self.bench(access).is_none_or(|b| !b.reads.never_kept())
+    }
+}
+
+impl Policy for PolicySet {
+    fn evaluate(&self, request: &Request<'_>) -> Arc<Verdict> {
+        let q = Question::from(request);
+        let Some(key) = self.key(&q) else { return Arc::new(self.judge(&q)) };
+        let Some(bytes) = key.finish() else { return Arc::new(self.judge(&q)) };
+        if let Some(verdict) = self.cache.find(bytes) {
+            return verdict;
+        }
+        let verdict = Arc::new(self.judge(&q));
+        self.cache.insert(bytes, &verdict);
+        verdict
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+}
+
+fn refused(error: String) -> Ruling {
+    Ruling { allowed: false, rules: Vec::new(), errors: vec![error] }
+}
+
+fn reason(errors: &BTreeSet<String>) -> Option<String> {
+    if errors.is_empty() {
+        return None;
+    }
+    let mut reason = errors.iter().take(ERRORS_QUOTED_MAX).map(String::as_str).collect::<Vec<_>>().join("; ");
+    if errors.len() > ERRORS_QUOTED_MAX {
+        reason.push_str(&format!("; and {} more", errors.len() - ERRORS_QUOTED_MAX));
+    }
+    Some(reason)
+}

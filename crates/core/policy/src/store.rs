@@ -1,0 +1,64 @@
+//! The policy set in force, replaced whole.
+//!
+//! It must never put a set into force that has a problem, nor leave none in force.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use countersign_model::{ClientText, Policy, Request, Verdict};
+use parking_lot::Mutex;
+
+use crate::facts::Question;
+use crate::language::Language;
+use crate::load::PolicyFile;
+use crate::problem::PolicyProblem;
+use crate::set::PolicySet;
+
+/// Holds the set in force and answers through it.
+#[derive(Debug)]
+pub struct PolicyStore {
+    current: ArcSwap<PolicySet>,
+    reloading: Mutex<()>,
+}
+
+impl PolicyStore {
+    /// Puts a set into force.
+    pub fn new(set: Arc<PolicySet>) -> Self {
+        Self { current: ArcSwap::new(set), reloading: Mutex::new(()) }
+    }
+
+    /// The set in force.
+    pub fn current(&self) -> Arc<PolicySet> {
+        self.current.load_full()
+    }
+
+    /// Checks new files and puts them into force under the next epoch. Verdicts of the set before are gone with it.
+    ///
+    /// # Errors
+    /// Every problem of every file; the set before stays in force.
+    pub fn reload(&self, files: &[PolicyFile], language: &Arc<Language>) -> Result<Arc<PolicySet>, Vec<PolicyProblem>> {
+        let _one_at_a_time = self.reloading.lock();
+        let epoch = self.current.load().epoch().saturating_add(1);
+        let set = PolicySet::load(files, language, epoch)?;
+        self.current.store(Arc::clone(&set));
+        Ok(set)
+    }
+}
+
+impl Policy for PolicyStore {
+    fn evaluate(&self, request: &Request<'_>) -> Arc<Verdict> {
+        self.current.load().evaluate(request)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.current.load().epoch()
+    }
+
+    fn ask(&self, request: &Request<'_>, verdict: &Verdict) -> Option<ClientText> {
+        let set = self.current.load();
+        if set.epoch() != verdict.epoch {
+            return None;
+        }
+        set.ask(&Question::from(request), verdict).map(|ask| ClientText::new("").name(&ask))
+    }
+}
