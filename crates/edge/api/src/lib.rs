@@ -1,1 +1,20 @@
-//! Placeholder being written.
+//! The HTTP side of a gateway: health, readiness, metrics, and the doors of the local issuer.
+//!
+//! It answers; it decides nothing. It must never show a secret, a reason that only operators may read, or anything about sessions to
+//! somebody who has not logged in; nor take a password over an open wire from another machine.
+
+mod issuer;
+mod problem;
+mod prometheus;
+mod ready;
+mod router;
+mod serve;
+
+pub use issuer::{Answer, IssuerDoor, LocalIssuer, TOKEN_FORM_BYTES_MAX, TokenForm};
+pub use prometheus::{Metrics, MetricsError};
+pub use ready::{Check, READY_CHECK_TIMEOUT, READY_KEPT};
+pub use router::Api;
+pub use serve::{
+    CONNECTION_LIFETIME_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_DEFAULT, ServeOptions,
+    TlsSource, serve,
+};

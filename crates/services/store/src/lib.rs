@@ -1,1 +1,115 @@
-//! Placeholder being written.
+//! The state that outlives the process: accounts, signing keys, sealed secrets. SQLite for one gateway, PostgreSQL for several, behind
+//! the same methods and one conformance suite.
+//!
+//! It keeps what it is given. It must never hold a key that opens what is sealed in it, wait without a limit, or answer from memory
+//! when the database cannot be asked: a store that cannot be reached is an error, and its callers refuse.
+
+mod accounts;
+mod error;
+mod meta;
+mod open;
+mod sealed_secrets;
+mod signing_keys;
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use sqlx::{PgPool, SqlitePool};
+
+pub use accounts::{ACCOUNTS_MAX, AccountRecord};
+pub use error::StoreError;
+pub use open::{StoreConfig, TIMEOUT_DEFAULT};
+pub use sealed_secrets::{SEALED_SECRETS_MAX, SealedSecret, SealedSecretListing};
+pub use signing_keys::{SIGNING_KEYS_MAX, SigningKeyRecord};
+
+use error::Fault;
+
+/// The longest name, group list, hash or meta value, in bytes.
+pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// The longest sealed secret or key, in bytes.
+pub const BLOB_BYTES_MAX: usize = 256 * 1024;
+
+/// An open store. Cloning it shares its connections.
+#[derive(Clone)]
+pub struct Store {
+    backend: Backend,
+    /// What it is, for people; no password.
+    label: String,
+    timeout: Duration,
+}
+
+#[derive(Clone)]
+enum Backend {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.label)
+    }
+}
+
+/// Runs the same statement on whichever database it is, within the time limit. Both understand `$1`.
+macro_rules! on_pool {
+    ($store:expr, $what:literal, |$pool:ident| $body:expr) => {{
+        let store: &$crate::Store = $store;
+        store
+            .within($what, async {
+                match &store.backend {
+                    $crate::Backend::Sqlite($pool) => $body,
+                    $crate::Backend::Postgres($pool) => $body,
+                }
+            })
+            .await
+    }};
+}
+pub(crate) use on_pool;
+
+impl Store {
+    /// What the store is, for people: a file, or a host and database. No password.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Asks the database something small: is it there and does it answer?
+    ///
+    /// # Errors
+    /// When it does not, within the time limit.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        on_pool!(self, "ask whether it is there", |pool| {
+            sqlx::query("SELECT name FROM meta LIMIT 1").fetch_optional(pool).await?;
+            Ok(())
+        })
+    }
+
+    /// Gives the connections back. Later calls fail.
+    pub async fn close(&self) {
+        match &self.backend {
+            Backend::Sqlite(pool) => pool.close().await,
+            Backend::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    async fn within<T>(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(fault)) => Err(fault.told(&self.label, what)),
+            Err(_) => Err(StoreError::unavailable(
+                &self.label,
+                what,
+                format!("no answer within {} ms: it is locked, overloaded or gone", self.timeout.as_millis()),
+            )),
+        }
+    }
+}
+
+/// Refuses what is larger than its column may be.
+fn fits(what: &'static str, bytes: usize, most: usize) -> Result<(), StoreError> {
+    if bytes > most { Err(StoreError::Limit(format!("{what} has {bytes} bytes, at most {most}"))) } else { Ok(()) }
+}

@@ -1,0 +1,99 @@
+//! Readiness: may a load balancer send clients here? The answer is kept for a moment, so that asking costs the store nothing.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use countersign_enforce::BoxFuture;
+use tokio::sync::Mutex;
+
+/// A check that takes longer has failed.
+pub const READY_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an answer is kept.
+pub const READY_KEPT: Duration = Duration::from_millis(500);
+
+type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// One thing that must be well: the store, the policies, the recording, not draining.
+#[derive(Clone)]
+pub struct Check {
+    name: &'static str,
+    probe: Probe,
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Check({})", self.name)
+    }
+}
+
+impl Check {
+    /// A check that may have to wait for its answer. An error's text is logged for operators and not shown.
+    pub fn new(
+        name: &'static str,
+        probe: impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, probe: Arc::new(probe) }
+    }
+
+    /// A check that knows its answer.
+    pub fn known(name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self::new(name, move || Box::pin(std::future::ready(probe())))
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Readiness(Vec<(&'static str, Result<(), String>)>);
+
+impl Readiness {
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.iter().all(|(_, r)| r.is_ok())
+    }
+
+    /// `{"ready": …, "checks": {name: "ok" | "failed"}}`: names and states, no reasons.
+    pub(crate) fn to_json(&self) -> String {
+        let word = |r: &Result<(), String>| if r.is_ok() { "ok" } else { "failed" };
+        let checks: serde_json::Map<String, serde_json::Value> =
+            self.0.iter().map(|(name, r)| ((*name).to_owned(), word(r).into())).collect();
+        serde_json::json!({ "ready": self.is_ready(), "checks": checks }).to_string()
+    }
+}
+
+/// All checks, with the last answer.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    list: Vec<Check>,
+    last: Mutex<Option<(Instant, Readiness)>>,
+}
+
+impl Checks {
+    pub(crate) fn new(list: Vec<Check>) -> Self {
+        Self { list, last: Mutex::new(None) }
+    }
+
+    /// Makes all checks at once; whoever asks meanwhile waits for the same answer.
+    pub(crate) async fn run(&self) -> Readiness {
+        let mut last = self.last.lock().await;
+        if let Some((at, readiness)) = last.as_ref()
+            && at.elapsed() < READY_KEPT
+        {
+            return readiness.clone();
+        }
+        let probes = self.list.iter().map(|c| async {
+            let late = || Err(format!("no answer within {} s", READY_CHECK_TIMEOUT.as_secs()));
+            let result = tokio::time::timeout(READY_CHECK_TIMEOUT, (c.probe)()).await.unwrap_or_else(|_| late());
+            (c.name, result)
+        });
+        let readiness = Readiness(futures_util::future::join_all(probes).await);
+        let before = last.as_ref().map(|(_, r)| r);
+        for (name, result) in &readiness.0 {
+            let changed = before.is_none_or(|b| !b.0.contains(&(*name, result.clone())));
+            if let (Err(why), true) = (result, changed) {
+                tracing::warn!(check = name, %why, "not ready");
+            }
+        }
+        *last = Some((Instant::now(), readiness.clone()));
+        readiness
+    }
+}

@@ -1,0 +1,106 @@
+//! Paths and what is the same for every answer: time limit, headers, errors as JSON.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::IntoResponse as _;
+use axum::routing::{get, post};
+
+use crate::issuer::{self, IssuerDoor};
+use crate::problem::problem;
+use crate::prometheus::Metrics;
+use crate::ready::{Check, Checks};
+use crate::serve::Peer;
+
+/// Nothing here is a page: no script, no frame, no guessing of types.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+const HSTS: &str = "max-age=31536000";
+
+/// What is served.
+#[derive(Clone, Debug, Default)]
+pub struct Api {
+    /// What must be well to be ready; none means always ready.
+    pub checks: Vec<Check>,
+    /// The metrics; `None` leaves `/metrics` out.
+    pub metrics: Option<Metrics>,
+    /// The local issuer; `None` leaves its paths out.
+    pub issuer: Option<IssuerDoor>,
+}
+
+impl Api {
+    pub(crate) fn router(self, request_timeout: Duration) -> Router {
+        let checks = Arc::new(Checks::new(self.checks));
+        let mut router = Router::new()
+            .route("/healthz", get(|| async { plain("ok\n".to_owned()) }))
+            .route("/readyz", get(readyz).with_state(checks));
+        if let Some(metrics) = self.metrics {
+            router = router.route("/metrics", get(render).with_state(metrics));
+        }
+        if let Some(IssuerDoor { path, issuer }) = self.issuer {
+            let path = path.trim_end_matches('/');
+            let discovery = get(issuer::openid_configuration).with_state(issuer.clone());
+            router = router
+                .route(&format!("{path}/.well-known/openid-configuration"), discovery)
+                .route(&format!("{path}/jwks.json"), get(issuer::jwks).with_state(issuer.clone()))
+                .route(&format!("{path}/token"), post(issuer::token).with_state(issuer));
+        }
+        router
+            .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is nothing at this path") })
+            .method_not_allowed_fallback(|| async {
+                problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
+            })
+            .layer(middleware::from_fn_with_state(request_timeout, around))
+    }
+}
+
+async fn readyz(State(checks): State<Arc<Checks>>) -> Response<Body> {
+    let readiness = checks.run().await;
+    let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut response = (status, readiness.to_json()).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+async fn render(State(metrics): State<Metrics>) -> Response<Body> {
+    let mut response = plain(metrics.render());
+    let form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, form);
+    response
+}
+
+fn plain(text: String) -> Response<Body> {
+    text.into_response()
+}
+
+/// Around every request.
+async fn around(State(limit): State<Duration>, request: Request, next: Next) -> Response<Body> {
+    let encrypted = request.extensions().get::<Peer>().is_some_and(|p| p.encrypted);
+    let mut response = match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let mut late = problem(StatusCode::REQUEST_TIMEOUT, "the request took too long");
+            late.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            late
+        }
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if encrypted {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

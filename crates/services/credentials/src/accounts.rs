@@ -1,0 +1,112 @@
+//! Which account an identity uses at a target: the first that matches, and none when none does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use countersign_enforce::{BoxFuture, Credentials, TargetCredential};
+use countersign_model::{ClientText, Culprit, Denial, DenialCode, Identity, TargetName};
+
+use crate::{CredentialError, SecretSource, Vault};
+
+/// The longest that finding an account may take, whatever its source.
+pub const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An account at a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Who uses it.
+    pub matches: AccountMatch,
+    /// Its name at the target.
+    pub user: String,
+    /// Where its password is; `None` where a client certificate or the network is the proof.
+    pub password: Option<SecretSource>,
+}
+
+/// Who uses an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountMatch {
+    /// Everybody whom no earlier account matched.
+    Default,
+    /// Whoever is in one of the groups or has one of the names.
+    Any {
+        /// Groups, after mapping, compared exactly.
+        groups: Vec<String>,
+        /// Names of identities, compared exactly.
+        identities: Vec<String>,
+    },
+}
+
+impl AccountMatch {
+    fn matches(&self, identity: &Identity) -> bool {
+        match self {
+            Self::Default => true,
+            Self::Any { groups, identities } => {
+                identities.contains(&identity.name) || groups.iter().any(|g| identity.groups.contains(g))
+            }
+        }
+    }
+}
+
+type Book = HashMap<TargetName, Arc<[Account]>>;
+
+/// The accounts of all targets, replaced as a whole on reload.
+#[derive(Debug)]
+pub struct AccountBook {
+    book: ArcSwap<Book>,
+    vault: Option<Vault>,
+}
+
+impl AccountBook {
+    /// A book of these accounts, in their order. Accounts whose password is in the vault need one.
+    pub fn new(accounts: impl IntoIterator<Item = (TargetName, Vec<Account>)>, vault: Option<Vault>) -> Self {
+        Self { book: ArcSwap::from_pointee(collect(accounts)), vault }
+    }
+
+    /// Puts other accounts in force, for sessions that begin from now on.
+    pub fn replace(&self, accounts: impl IntoIterator<Item = (TargetName, Vec<Account>)>) {
+        self.book.store(Arc::new(collect(accounts)));
+    }
+
+    async fn find(&self, target: &TargetName, identity: &Identity) -> Result<TargetCredential, Denial> {
+        let accounts = self.book.load().get(target).cloned();
+        let Some(account) = accounts.as_deref().and_then(|all| all.iter().find(|a| a.matches.matches(identity))) else {
+            let message = ClientText::new("no account at target \"").name(target.as_str()).and("\" is meant for you");
+            return Err(Denial::new(Culprit::Policy, DenialCode::Forbidden, message)
+                .detail(format!("none of the target's accounts matches the identity {}", identity.name)));
+        };
+        let password = match &account.password {
+            None => None,
+            Some(source) => Some(self.password(source).await.map_err(|e| unreadable(target, &account.user, &e))?),
+        };
+        Ok(TargetCredential { user: account.user.clone(), password })
+    }
+
+    async fn password(&self, source: &SecretSource) -> Result<countersign_model::Secret, CredentialError> {
+        tokio::time::timeout(FETCH_TIMEOUT, source.fetch(self.vault.as_ref()))
+            .await
+            .unwrap_or_else(|_| Err(CredentialError::TooSlow(FETCH_TIMEOUT.as_secs())))
+    }
+}
+
+fn collect(accounts: impl IntoIterator<Item = (TargetName, Vec<Account>)>) -> Book {
+    accounts.into_iter().map(|(target, list)| (target, list.into())).collect()
+}
+
+/// The client learns that it is not its doing; the operator learns why.
+fn unreadable(target: &TargetName, user: &str, e: &CredentialError) -> Denial {
+    let message =
+        ClientText::new("the account for target \"").name(target.as_str()).and("\" cannot be read at the moment");
+    Denial::new(Culprit::Us, DenialCode::Internal, message).detail(format!("the password of account {user}: {e}"))
+}
+
+impl Credentials for AccountBook {
+    fn fetch<'a>(
+        &'a self,
+        target: &'a TargetName,
+        identity: &'a Identity,
+    ) -> BoxFuture<'a, Result<TargetCredential, Denial>> {
+        Box::pin(self.find(target, identity))
+    }
+}

@@ -1,0 +1,285 @@
+//! One suite, both databases: a store behaves the same whatever is below it. Then each one's own faults.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod cluster;
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use countersign_model::{IdentityKind, Secret, Timestamp};
+use countersign_store::{
+    AccountRecord, BLOB_BYTES_MAX, SealedSecret, SigningKeyRecord, Store, StoreConfig, StoreError, TEXT_BYTES_MAX,
+};
+
+use cluster::Cluster;
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+fn sqlite(path: &Path) -> StoreConfig {
+    StoreConfig::Sqlite { path: path.to_owned(), timeout: TIMEOUT }
+}
+
+fn postgres(cluster: &Cluster) -> StoreConfig {
+    StoreConfig::Postgres { url: Secret::from(cluster.url()), timeout: TIMEOUT }
+}
+
+fn at(s: i64) -> Timestamp {
+    Timestamp::from_unix_s(s)
+}
+
+fn account(id: &str, name: &str) -> AccountRecord {
+    AccountRecord {
+        id: id.into(),
+        name: name.into(),
+        kind: IdentityKind::Human,
+        groups: BTreeSet::from(["dba".to_owned(), "quoted \"'\\".to_owned()]),
+        secret_hash: Some("$argon2id$v=19$hash".into()),
+        disabled: false,
+        created_at: at(1_700_000_000),
+    }
+}
+
+fn secret(name: &str, version: u64, ciphertext: &[u8]) -> SealedSecret {
+    SealedSecret {
+        name: name.into(),
+        version,
+        nonce: vec![0, 255, 7],
+        ciphertext: ciphertext.to_vec(),
+        created_at: at(i64::try_from(version).unwrap()),
+    }
+}
+
+/// Everything that both must do.
+async fn suite(config: &StoreConfig) {
+    let store = Store::open(config).await.unwrap();
+    store.check().await.unwrap();
+    accounts(&store).await;
+    signing_keys(&store).await;
+    secrets(&store).await;
+    meta(&store).await;
+    limits(&store).await;
+    races(&store).await;
+
+    // What was acknowledged is there after closing and opening again, and the tables need not be made twice.
+    store.close().await;
+    assert!(matches!(store.check().await, Err(StoreError::Unavailable { .. })), "a closed store answers nothing");
+    let store = Store::open(config).await.unwrap();
+    assert_eq!(store.list_accounts().await.unwrap().len(), 1);
+    assert_eq!(store.sealed_secret("race").await.unwrap().unwrap().version, 2);
+    store.close().await;
+}
+
+async fn accounts(store: &Store) {
+    assert_eq!(store.list_accounts().await.unwrap(), []);
+    let ana = account("1", "Ana");
+    store.save_account(&ana).await.unwrap();
+    assert_eq!(store.find_account_by_name("Ana").await.unwrap().as_ref(), Some(&ana));
+    assert_eq!(store.find_account_by_id("1").await.unwrap().as_ref(), Some(&ana));
+    assert_eq!(store.find_account_by_name("ana").await.unwrap(), None, "names are compared exactly");
+    assert_eq!(store.find_account_by_name("' OR '1'='1").await.unwrap(), None);
+
+    for name in ["Ana", "ANA", "ana"] {
+        let refused = store.save_account(&account("2", name)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Conflict(_)), "{name}: {refused}");
+    }
+    let changed = AccountRecord {
+        kind: IdentityKind::Agent,
+        groups: BTreeSet::new(),
+        secret_hash: None,
+        disabled: true,
+        ..account("1", "Äna")
+    };
+    store.save_account(&changed).await.unwrap();
+    assert_eq!(store.find_account_by_id("1").await.unwrap(), Some(changed));
+    assert!(store.save_account(&account("2", "äNA")).await.is_err(), "case folding reaches beyond ASCII");
+    store.save_account(&account("2", "bob")).await.unwrap();
+    let names: Vec<String> = store.list_accounts().await.unwrap().into_iter().map(|a| a.name).collect();
+    assert_eq!(names.len(), 2);
+    assert!(store.remove_account("1").await.unwrap());
+    assert!(!store.remove_account("1").await.unwrap());
+    assert_eq!(store.list_accounts().await.unwrap().len(), 1);
+}
+
+async fn signing_keys(store: &Store) {
+    let key = |id: &str, s: i64| SigningKeyRecord {
+        id: id.into(),
+        private_key: vec![0, 1, 254, 255],
+        created_at: at(s),
+        retired_at: None,
+    };
+    store.save_signing_key("https://a", &key("younger", 20)).await.unwrap();
+    store.save_signing_key("https://a", &key("older", 10)).await.unwrap();
+    store.save_signing_key("https://b", &key("older", 30)).await.unwrap();
+    let ids = |keys: Vec<SigningKeyRecord>| keys.into_iter().map(|k| k.id).collect::<Vec<_>>();
+    assert_eq!(ids(store.signing_keys("https://a").await.unwrap()), ["older", "younger"]);
+    let retired = SigningKeyRecord { retired_at: Some(at(40)), ..key("older", 10) };
+    store.save_signing_key("https://a", &retired).await.unwrap();
+    assert_eq!(store.signing_keys("https://a").await.unwrap()[0], retired);
+    assert!(store.remove_signing_key("https://a", "older").await.unwrap());
+    assert!(!store.remove_signing_key("https://a", "older").await.unwrap());
+    assert_eq!(store.signing_keys("https://b").await.unwrap().len(), 1, "another issuer's key stays");
+    assert_eq!(store.signing_keys("https://c").await.unwrap(), []);
+}
+
+async fn secrets(store: &Store) {
+    assert_eq!(store.sealed_secret("orders").await.unwrap(), None);
+    let first = secret("orders", 1, b"\x00\xff sealed");
+    store.save_sealed_secret(&first, None).await.unwrap();
+    assert_eq!(store.sealed_secret("orders").await.unwrap().as_ref(), Some(&first));
+    let second = secret("orders", 2, b"two");
+    for (replaces, why) in [(None, "there is one"), (Some(7), "it is not version 7")] {
+        let lost = store.save_sealed_secret(&second, replaces).await.unwrap_err();
+        assert!(matches!(lost, StoreError::Conflict(_)), "{why}: {lost}");
+    }
+    store.save_sealed_secret(&second, Some(1)).await.unwrap();
+    assert_eq!(store.sealed_secret("orders").await.unwrap(), Some(second));
+    store.save_sealed_secret(&secret("billing", 1, b"b"), None).await.unwrap();
+    let listed: Vec<_> =
+        store.list_sealed_secrets().await.unwrap().into_iter().map(|l| (l.name, l.version, l.created_at)).collect();
+    assert_eq!(listed, [("billing".to_owned(), 1, at(1)), ("orders".to_owned(), 2, at(2))]);
+
+    assert!(store.remove_sealed_secret("orders").await.unwrap());
+    assert!(!store.remove_sealed_secret("orders").await.unwrap());
+    assert!(store.remove_sealed_secret("billing").await.unwrap());
+}
+
+async fn meta(store: &Store) {
+    assert_eq!(store.meta("check").await.unwrap(), None);
+    assert_eq!(store.meta_or_insert("check", "one").await.unwrap(), "one");
+    assert_eq!(store.meta_or_insert("check", "two").await.unwrap(), "one");
+    assert_eq!(store.meta("check").await.unwrap().as_deref(), Some("one"));
+    assert!(!store.replace_meta("check", "two", "three").await.unwrap(), "it is not \"two\"");
+    assert!(store.replace_meta("check", "one", "three").await.unwrap());
+    assert_eq!(store.meta("check").await.unwrap().as_deref(), Some("three"));
+}
+
+async fn limits(store: &Store) {
+    let fits = SealedSecret { ciphertext: vec![1; BLOB_BYTES_MAX], ..secret("large", 1, b"") };
+    store.save_sealed_secret(&fits, None).await.unwrap();
+    assert!(store.remove_sealed_secret("large").await.unwrap());
+    let over = SealedSecret { ciphertext: vec![1; BLOB_BYTES_MAX + 1], ..fits };
+    assert!(matches!(store.save_sealed_secret(&over, None).await, Err(StoreError::Limit(_))));
+    let long = AccountRecord { name: "x".repeat(TEXT_BYTES_MAX + 1), ..account("9", "x") };
+    assert!(matches!(store.save_account(&long).await, Err(StoreError::Limit(_))));
+    assert!(matches!(store.meta_or_insert("x", &"x".repeat(TEXT_BYTES_MAX + 1)).await, Err(StoreError::Limit(_))));
+}
+
+/// Of many that replace the same version at once, exactly one wins.
+async fn races(store: &Store) {
+    store.save_sealed_secret(&secret("race", 1, b"start"), None).await.unwrap();
+    let tasks: Vec<_> = (0..8_u8)
+        .map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move { store.save_sealed_secret(&secret("race", 2, &[n]), Some(1)).await })
+        })
+        .collect();
+    let mut won = 0;
+    for t in tasks {
+        match t.await.unwrap() {
+            Ok(()) => won += 1,
+            Err(e) => assert!(matches!(e, StoreError::Conflict(_)), "{e}"),
+        }
+    }
+    assert_eq!(won, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_passes_the_suite() {
+    let dir = tempfile::tempdir().unwrap();
+    suite(&sqlite(&dir.path().join("deep/er/countersign.db"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_passes_the_suite_and_fails_in_time() {
+    let cluster = Cluster::start();
+    suite(&postgres(&cluster)).await;
+
+    let store = Store::open(&postgres(&cluster)).await.unwrap();
+    let blocker = cluster.hold_lock("accounts");
+    in_time("a locked table", store.find_account_by_id("2")).await;
+    drop(blocker);
+
+    // Two gateways may start at the same moment.
+    let (a, b) = (postgres(&cluster), postgres(&cluster));
+    let (a, b) = tokio::join!(Store::open(&a), Store::open(&b));
+    assert!(a.is_ok() && b.is_ok(), "{a:?} {b:?}");
+
+    let config = postgres(&cluster);
+    drop(cluster);
+    in_time("a stopped server", store.check()).await;
+    let refused = Store::open(&config).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Open { .. }), "{refused}");
+}
+
+/// It fails, within the limit and a little, and says which store it was.
+async fn in_time<T: std::fmt::Debug>(what: &str, work: impl Future<Output = Result<T, StoreError>>) {
+    let started = Instant::now();
+    let failed = work.await.expect_err(what);
+    assert!(started.elapsed() < TIMEOUT + Duration::from_secs(1), "{what}: {:?}", started.elapsed());
+    assert!(matches!(failed, StoreError::Unavailable { .. }), "{what}: {failed}");
+    assert!(failed.to_string().contains("SQL"), "{what}: {failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adv_003_a_locked_sqlite_file_is_an_error_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("countersign.db");
+    let store = Store::open(&sqlite(&path)).await.unwrap();
+    let mut other = <sqlx::SqliteConnection as sqlx::Connection>::connect(path.to_str().unwrap()).await.unwrap();
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
+    in_time("a write to a locked file", store.save_account(&account("1", "ana"))).await;
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    store.save_account(&account("1", "ana")).await.unwrap();
+}
+
+#[tokio::test]
+async fn sqlite_files_are_for_the_owner_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("new/countersign.db");
+    let store = Store::open(&sqlite(&path)).await.unwrap();
+    store.save_account(&account("1", "ana")).await.unwrap();
+    let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    let mut seen = 0;
+    for entry in std::fs::read_dir(path.parent().unwrap()).unwrap() {
+        let entry = entry.unwrap().path();
+        assert_eq!(mode(&entry), 0o600, "{}", entry.display());
+        seen += 1;
+    }
+    assert_eq!(seen, 3, "the database, its log and its index");
+    store.close().await;
+
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    Store::open(&sqlite(&path)).await.unwrap();
+    assert_eq!(mode(&path), 0o600, "an open file is closed again");
+}
+
+#[tokio::test]
+async fn what_is_no_store_is_refused_with_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let junk = dir.path().join("junk.db");
+    std::fs::write(&junk, "this is a text file, and no database at all; it is long enough to be looked at".repeat(40))
+        .unwrap();
+    for path in [junk.as_path(), dir.path()] {
+        let refused = Store::open(&sqlite(path)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Open { .. }), "{refused}");
+        assert!(refused.to_string().contains(path.to_str().unwrap()), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn adv_008_no_password_in_errors_and_debug_texts() {
+    for url in
+        ["postgres://u:hunter2@127.0.0.1:1/x", "hunter2", "postgres://u:hunter2@[:x/y", "postgres://u:hunter2@h:99999/"]
+    {
+        let config = StoreConfig::Postgres { url: Secret::from(url.to_owned()), timeout: TIMEOUT };
+        let refused = Store::open(&config).await.unwrap_err();
+        for shown in [refused.to_string(), format!("{refused:?}"), format!("{config:?}")] {
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+    let shown = format!("{:?} {:?}", account("1", "ana"), secret("x", 1, b"hunter2"));
+    assert!(!shown.contains("argon2") && !shown.contains("hunter2") && !shown.contains("104, 117"), "{shown}");
+}
