@@ -1,0 +1,163 @@
+//! Who is here: every connection has a seat, from accept to close, by which it is counted and can be called. It must never hold
+//! what a session is working on.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
+
+use countersign_model::{Identity, SessionId, Target, Timestamp};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// Locks that seats are spread over.
+const SHARDS: usize = 16;
+
+/// What a seat can be told. Several may be pending at once.
+pub(crate) mod call {
+    /// Close when idle.
+    pub(crate) const DRAIN: u8 = 1;
+    /// Close now.
+    pub(crate) const END: u8 = 2;
+    /// A cancel order for this session was carried out.
+    pub(crate) const CANCELLED: u8 = 4;
+}
+
+/// A session as operators see it.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    /// Its id.
+    pub id: SessionId,
+    /// Who.
+    pub identity: Arc<Identity>,
+    /// On what.
+    pub target: Arc<Target>,
+    /// Where from.
+    pub source: SocketAddr,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// How a running connection is reached from elsewhere.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    number: u64,
+    calls: AtomicU8,
+    waker: OnceLock<Waker>,
+    info: OnceLock<SessionInfo>,
+}
+
+impl Seat {
+    /// Tells it something and wakes it.
+    pub(crate) fn call(&self, what: u8) {
+        self.calls.fetch_or(what, Ordering::AcqRel);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// What it was told since the last time.
+    pub(crate) fn take_calls(&self) -> u8 {
+        // A plain load first: this is asked on every wake, and almost always nothing was said.
+        if self.calls.load(Ordering::Relaxed) == 0 { 0 } else { self.calls.swap(0, Ordering::AcqRel) }
+    }
+
+    /// The task to wake from now on; a task is woken by the same waker as long as it lives. Returns what was said before.
+    pub(crate) fn listen(&self, cx: &Context<'_>) -> u8 {
+        self.waker.get_or_init(|| cx.waker().clone());
+        // Not a plain load: either this sees a call, or the call sees the waker.
+        self.calls.swap(0, Ordering::AcqRel)
+    }
+
+    /// Makes it a session.
+    pub(crate) fn introduce(&self, info: SessionInfo) {
+        // A second introduction would be a second session on one connection: the first stays.
+        let _ = self.info.set(info);
+    }
+}
+
+/// Every connection of a gateway, spread over several locks.
+#[derive(Debug, Default)]
+pub struct SessionRegistry {
+    shards: [Mutex<HashMap<u64, Arc<Seat>>>; SHARDS],
+    next: AtomicU64,
+    connections: AtomicUsize,
+    left: Notify,
+}
+
+impl SessionRegistry {
+    /// Connections now open, including those still logging in.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// The sessions that are logged in or judged to be let in, oldest first.
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        let mut all: Vec<SessionInfo> = self
+            .shards
+            .iter()
+            .flat_map(|s| s.lock().values().filter_map(|seat| seat.info.get().cloned()).collect::<Vec<_>>())
+            .collect();
+        all.sort_by_key(|i| (i.since, i.id));
+        all
+    }
+
+    fn shard(&self, number: u64) -> Option<&Mutex<HashMap<u64, Arc<Seat>>>> {
+        self.shards.get(usize::try_from(number).unwrap_or(usize::MAX) % SHARDS)
+    }
+
+    /// A seat for a new connection, until the guard is dropped.
+    pub(crate) fn sit(self: &Arc<Self>) -> Seated {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let seat = Arc::new(Seat { number, calls: AtomicU8::new(0), waker: OnceLock::new(), info: OnceLock::new() });
+        self.connections.fetch_add(1, Ordering::AcqRel);
+        if let Some(shard) = self.shard(number) {
+            shard.lock().insert(number, seat.clone());
+        }
+        Seated { registry: self.clone(), seat }
+    }
+
+    /// Tells everybody.
+    pub(crate) fn call_all(&self, what: u8) {
+        for shard in &self.shards {
+            let seats: Vec<Arc<Seat>> = shard.lock().values().cloned().collect();
+            for seat in seats {
+                seat.call(what);
+            }
+        }
+    }
+
+    /// Returns once nobody is left.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.connections() == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+}
+
+/// A taken seat; dropping it leaves.
+#[derive(Debug)]
+pub(crate) struct Seated {
+    registry: Arc<SessionRegistry>,
+    pub(crate) seat: Arc<Seat>,
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        if let Some(shard) = self.registry.shard(self.seat.number) {
+            let mut seats = shard.lock();
+            seats.remove(&self.seat.number);
+            if seats.is_empty() {
+                *seats = HashMap::new();
+            }
+        }
+        if self.registry.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.registry.left.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What the sessions of a gateway share: the ports, bundled. It must never implement one.
+
+use std::sync::Arc;
+
+use countersign_enforce::{AlertSink, Authenticator, Credentials, Recorder};
+use countersign_model::Policy;
+
+use crate::Route;
+
+/// Knows the targets. Asked once for each session, so that a reload affects new sessions only.
+pub trait Targets: Send + Sync {
+    /// The way to a target; `None` when there is no such target.
+    fn find(&self, name: &str) -> Option<Arc<Route>>;
+}
+
+/// The services behind every session. Each implementation reloads itself; the handles stay.
+#[derive(Clone)]
+pub struct Services {
+    /// Knows who is asking.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Finds the accounts at the targets.
+    pub credentials: Arc<dyn Credentials>,
+    /// Judges.
+    pub policy: Arc<dyn Policy>,
+    /// Records.
+    pub recorder: Arc<dyn Recorder>,
+    /// Tells people.
+    pub alerts: Arc<dyn AlertSink>,
+    /// Knows the targets.
+    pub targets: Arc<dyn Targets>,
+    /// What a denied person is told to do where the route says nothing; `None` for the default words.
+    pub ask: Option<Arc<str>>,
+}

@@ -1,0 +1,196 @@
+//! The end of a session, and its rests: records are closed first, then what is queued is written, then both sides are closed. Nothing
+//! here may take longer than its limit.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use countersign_enforce::{CloseReason, Machine, Protocol, Refused};
+use countersign_model::{ClientText, Culprit, Denial, DenialCode, SessionId};
+
+use super::timer::{Purpose, TICK};
+use super::{Driver, Link};
+use crate::buffers::poll_discard;
+use crate::socket::{Queue, Socket};
+
+/// The longest that writing the last words may take.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest that is waited for the client to close after it was told why: closing with bytes unread would reset the connection,
+/// and the client might never read what it was told.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// The most that is read and dropped meanwhile.
+const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Last words are being written.
+    Flush,
+    /// The client is being told that nothing more comes.
+    Shutdown,
+    /// The client is to close.
+    Linger,
+    /// The client's side is over.
+    Over,
+}
+
+pub(super) struct Ending {
+    stage: Stage,
+    linger: bool,
+    lingered_bytes: usize,
+}
+
+impl<P: Protocol> Driver<P> {
+    /// Begins the end: closes the record and the ways in.
+    pub(super) fn end(&mut self, reason: CloseReason, denial: Option<Denial>) {
+        if self.ending.is_some() {
+            return;
+        }
+        let now = self.now();
+        self.cancel = None;
+        self.waiting = None;
+        self.held = VecDeque::new();
+        self.step = None;
+        self.tls_due = None;
+        match &mut self.gate {
+            Some(gate) => {
+                if let Err(e) = gate.close(reason, denial.as_ref(), now) {
+                    self.log_unrecorded(&e);
+                }
+                if self.login.is_some()
+                    && let Some(denial) = &denial
+                {
+                    self.shared.core.telemetry.refused(denial.code);
+                }
+                let seconds = now.since_us(self.gate.as_ref().map_or(now, |g| g.context().started_at)) / 1_000_000;
+                tracing::info!(
+                    parent: &self.span, reason = reason.as_str(), denial = denial.as_ref().map(tracing::field::display),
+                    detail = denial.as_ref().and_then(|d| d.detail.as_deref()), seconds, "closed"
+                );
+                self.shared.core.telemetry.closed(reason);
+            }
+            None => self.refuse(denial),
+        }
+        let linger = !matches!(reason, CloseReason::Client | CloseReason::ClientLost);
+        self.ending = Some(Box::new(Ending { stage: Stage::Flush, linger, lingered_bytes: 0 }));
+        self.timer.arm(Purpose::End, FLUSH_TIMEOUT);
+    }
+
+    /// Records the refusal of a connection that never became a session.
+    fn refuse(&mut self, denial: Option<Denial>) {
+        let now = self.now();
+        let Some(login) = &mut self.login else { return };
+        let Some(denial) = denial.or_else(|| login.rejection.take()) else { return };
+        self.shared.core.telemetry.refused(denial.code);
+        let refused = Refused {
+            id: login.id.unwrap_or_else(|| SessionId::new(now, rand::random())),
+            at: now,
+            source: self.source,
+            protocol: self.shared.protocol.name(),
+            user: &login.user,
+            target: &login.target,
+            denial: &denial,
+        };
+        tracing::info!(
+            id = %refused.id, source = %self.source, user = login.user, target = login.target,
+            code = denial.code.as_str(), denial = %denial, detail = denial.detail, "refused"
+        );
+        if !login.refusal_recorded
+            && let Err(e) = self.shared.core.services.recorder.refused(&refused)
+        {
+            self.log_unrecorded(&e);
+        }
+    }
+
+    /// Works on the end; ready when both sides may be closed.
+    pub(super) fn finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.write(cx);
+        let Some(ending) = &mut self.ending else { return Poll::Ready(()) };
+        loop {
+            if self.client.is_gone() {
+                ending.stage = Stage::Over;
+            }
+            ending.stage = match ending.stage {
+                Stage::Flush if self.client_out.is_empty() && !self.client.unflushed() => Stage::Shutdown,
+                Stage::Shutdown => match self.client.poll_end(cx) {
+                    Poll::Ready(Ok(())) if ending.linger => {
+                        self.timer.arm(Purpose::End, LINGER_TIMEOUT);
+                        Stage::Linger
+                    }
+                    Poll::Ready(_) => Stage::Over,
+                    Poll::Pending => break,
+                },
+                Stage::Linger => match poll_discard(&mut self.client, cx) {
+                    Poll::Ready(Ok(n)) if n > 0 && ending.lingered_bytes < LINGER_BYTES_MAX => {
+                        ending.lingered_bytes += n;
+                        Stage::Linger
+                    }
+                    Poll::Ready(_) => Stage::Over,
+                    Poll::Pending => break,
+                },
+                Stage::Over | Stage::Flush => break,
+            };
+        }
+        let over = ending.stage == Stage::Over;
+        if over && self.aside.is_none() && self.target_is_told() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// True when nothing is queued for the target any more, or it is gone.
+    fn target_is_told(&mut self) -> bool {
+        let deaf = self.target_deaf;
+        match &mut self.link {
+            Link::None => true,
+            Link::Dialling(socket, dialling) => deaf || socket.is_gone() || dialling.outbound().is_empty(),
+            Link::Up(socket, upstream) => deaf || socket.is_gone() || upstream.outbound().is_empty(),
+        }
+    }
+
+    pub(super) fn on_timer(&mut self, purpose: Purpose) {
+        match purpose {
+            Purpose::Login => {
+                let seconds = self.shared.config.login_timeout.as_secs();
+                let text = ClientText::new("the login took longer than ").number(seconds).and(" seconds");
+                self.fail(Denial::new(Culprit::Client, DenialCode::Timeout, text));
+            }
+            Purpose::Tick => self.tick(),
+            // A cancel order has a limit of its own and may still run.
+            Purpose::End => {
+                self.client = Socket::gone();
+                self.client_out = Default::default();
+                self.link = Link::None;
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.count_bytes();
+        if self.ending.is_some() {
+            return;
+        }
+        let rested = self.turns == self.turns_at_tick;
+        if !rested {
+            self.stalled_ticks = 0;
+            return;
+        }
+        self.machine.release();
+        self.client_out.release();
+        match &mut self.link {
+            Link::None => {}
+            Link::Dialling(_, dialling) => dialling.outbound().release(),
+            Link::Up(_, upstream) => upstream.outbound().release(),
+        }
+        if Queue::is_empty(&self.client_out) && !self.client.unflushed() {
+            self.stalled_ticks = 0;
+            self.released = true;
+            return;
+        }
+        self.stalled_ticks = self.stalled_ticks.saturating_add(1);
+        if TICK * self.stalled_ticks >= self.shared.config.idle_write_timeout {
+            let seconds = self.shared.config.idle_write_timeout.as_secs();
+            let text = ClientText::new("the client did not read for ").number(seconds).and(" seconds");
+            self.fail_as(CloseReason::ClientLost, Denial::new(Culprit::Client, DenialCode::Timeout, text));
+            // It will not read the last words either.
+            self.client = Socket::gone();
+        }
+    }
+}
