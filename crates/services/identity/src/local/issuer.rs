@@ -30,7 +30,7 @@ pub enum LocalFault {
     #[error("{0}")]
     Account(&'static str),
     /// There is no such account, or it is disabled.
-    #[error("there is no account \"{0}\" that may have a token; `countersign account list` shows them")]
+    #[error("there is no account \"{0}\" that may have a token; `countersign accounts list` shows them")]
     NoAccount(String),
     /// The token cannot be as asked.
     #[error("{0}")]
