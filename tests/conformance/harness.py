@@ -434,28 +434,38 @@ class Haproxy(Middle):
 class Pgbouncer(Middle):
     """pgbouncer in session mode: one server connection for each client, without looking at statements."""
 
-    def __init__(self, box, server):
+    def __init__(self, box, server, tls=False):
         super().__init__(box, server)
         if not shutil.which("pgbouncer"):
             raise HarnessError("pgbouncer is missing: apt-get install pgbouncer")
         self.port = free_port()
-        folder = box.folder("pgbouncer", Postgres.USER)
+        folder = box.folder("pgbouncer-tls" if tls else "pgbouncer", Postgres.USER)
         users, config = folder / "users.txt", folder / "pgbouncer.ini"
+        self.certificate, key = folder / "server.crt", folder / "server.key"
         users.write_text(f'"{ROLE}" "{ROLE_PASSWORD}"\n')
-        config.write_text(
+        text = (
             f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
             f"listen_port = {self.port}\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {users}\n"
             "pool_mode = session\nmax_client_conn = 5000\ndefault_pool_size = 2500\nserver_reset_query =\n"
             "ignore_startup_parameters = extra_float_digits\nlisten_backlog = 4096\nlog_connections = 0\n"
             "log_disconnections = 0\nserver_idle_timeout = 0\n")
-        for path in (users, config):
-            if os.geteuid() == 0:
+        self.tls = tls
+        if tls:
+            run_quiet(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                       "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", self.certificate], "openssl")
+            text += f"client_tls_sslmode = require\nclient_tls_key_file = {key}\nclient_tls_cert_file = {self.certificate}\n"
+        config.write_text(text)
+        for path in (users, config, key, self.certificate):
+            if os.geteuid() == 0 and path.exists():
                 shutil.chown(path, Postgres.USER)
         self.process = box.start(["pgbouncer", config], folder / "log", Postgres.USER)
         wait_for("pgbouncer", lambda: listening(self.port), process=self.process)
 
     def endpoint(self, _account, dbname, _plaintext=True):
-        return dataclasses.replace(self.server.endpoint(dbname), port=self.port)
+        way = dataclasses.replace(self.server.endpoint(dbname), port=self.port)
+        if self.tls:
+            way.sslmode, way.cafile = "verify-full", str(self.certificate)
+        return way
 
 
 # What the three accounts of the tests may do. What is denied to everybody is forbidden last.
