@@ -1,0 +1,106 @@
+//! Following a recording while it is written, across segments.
+//!
+//! The caller asks again and again; nothing waits in here.
+
+use std::path::PathBuf;
+
+use countersign_model::TargetName;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::RecordingError;
+use crate::journal::{self, SEGMENT, file_path};
+use crate::reader::{Reader, RecordFilter, SegmentRecords};
+use crate::record::Record;
+
+/// Where following begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TailFrom {
+    /// With what is written from now on.
+    Now,
+    /// With the oldest that is kept.
+    Start,
+}
+
+/// Follows a recording.
+pub struct Tail {
+    root: PathBuf,
+    filter: RecordFilter,
+    /// How far each segment was read; `None` when it is read to its footer.
+    read: HashMap<PathBuf, Option<u64>, FixedState>,
+}
+
+impl Reader {
+    /// Follows the records that fit a filter.
+    ///
+    /// # Errors
+    /// When the folder or a segment cannot be read.
+    pub fn tail(&self, filter: &RecordFilter, from: TailFrom) -> Result<Tail, RecordingError> {
+        let mut tail = Tail {
+            root: self.root().to_owned(),
+            filter: filter.clone(),
+            read: HashMap::with_hasher(FixedState::default()),
+        };
+        if from == TailFrom::Now {
+            for path in tail.segments()? {
+                if let Some(mut segment) = SegmentRecords::open(&path)? {
+                    segment.skip_all()?;
+                    tail.read.insert(path, Some(segment.position()));
+                }
+            }
+        }
+        Ok(tail)
+    }
+}
+
+impl Tail {
+    /// What was written since the last time, ordered by time, about `limit` records at most; empty when nothing was.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or a segment is damaged; that segment is not followed any further.
+    pub fn poll(&mut self, limit: usize) -> Result<Vec<Record>, RecordingError> {
+        let mut records = Vec::new();
+        let paths = self.segments()?;
+        self.read.retain(|path, _| paths.contains(path));
+        for path in paths {
+            let Some(offset) = self.read.get(&path).copied().unwrap_or(Some(0)) else { continue };
+            if records.len() >= limit {
+                break;
+            }
+            let Some(mut segment) = SegmentRecords::open(&path)? else { continue };
+            if offset > 0 {
+                segment.seek(offset);
+            }
+            loop {
+                match segment.next(&self.filter) {
+                    Ok(Some(record)) => records.push(record),
+                    Ok(None) => break,
+                    Err(e) => {
+                        self.read.insert(path, None);
+                        return Err(e);
+                    }
+                }
+                if records.len() >= limit {
+                    break;
+                }
+            }
+            self.read.insert(path, (!segment.ended).then(|| segment.position()));
+        }
+        // Segments side by side are each in order; a stable sort keeps that.
+        records.sort_by_key(|r| r.at);
+        Ok(records)
+    }
+
+    fn segments(&self) -> Result<Vec<PathBuf>, RecordingError> {
+        let journals = match self.filter.target.as_ref().map(TargetName::as_str) {
+            Some(target) => vec![target.to_owned()],
+            None => journal::journal_names(&self.root)?,
+        };
+        let mut out = Vec::new();
+        for name in journals {
+            let dir = self.root.join(name);
+            out.extend(journal::segment_numbers(&dir)?.into_iter().map(|n| file_path(&dir, n, SEGMENT)));
+        }
+        Ok(out)
+    }
+}

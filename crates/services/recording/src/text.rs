@@ -1,0 +1,138 @@
+//! Text for people and programs: times, JSON that is inert in a terminal, CSV cells that are inert in a spreadsheet.
+//!
+//! What was recorded came from clients and targets. None of it may reach a terminal or a spreadsheet as anything but text.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use countersign_model::Timestamp;
+
+/// A time as RFC 3339 in UTC with microseconds; years beyond four digits are written as they are.
+pub(crate) fn rfc3339(at: Timestamp) -> String {
+    let us = at.unix_us();
+    let (days, in_day) = (us.div_euclid(86_400_000_000), us.rem_euclid(86_400_000_000));
+    // Days to a civil date: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let mp = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (seconds, micros) = (in_day / 1_000_000, in_day % 1_000_000);
+    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{micros:06}Z")
+}
+
+/// True for characters that act on a terminal or reorder what is read, although JSON lets them through.
+fn acts(c: char) -> bool {
+    matches!(c,
+        '\u{7f}'..='\u{9f}'
+        | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// JSON whose strings hold no character that acts on a terminal: each is written as an escape, so that it is the same JSON.
+pub fn inert_json(json: &str) -> Cow<'_, str> {
+    if !json.chars().any(acts) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if acts(c) {
+            // All of them are in the Basic Multilingual Plane. Writing to a String cannot fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A text as a CSV cell that shows it: controls as `\u{..}`, invalid bytes as U+FFFD, and a `'` before what a spreadsheet would
+/// take for a formula. The second value is true when that is not the text itself any more.
+pub(crate) fn csv_text(bytes: &[u8]) -> (String, bool) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut altered = matches!(text, Cow::Owned(_));
+    let mut out = String::with_capacity(text.len());
+    // Spaces and controls before the sign do not keep every spreadsheet from taking it for a formula.
+    let formula = text.starts_with(['\t', '\r', '\n'])
+        || text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠', '|', '%']);
+    if formula {
+        out.push('\'');
+        altered = true;
+    }
+    for c in text.chars() {
+        if (c.is_control() && !matches!(c, '\n' | '\t')) || acts(c) {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            altered = true;
+        } else {
+            out.push(c);
+        }
+    }
+    (out, altered)
+}
+
+/// Quotes a CSV cell (RFC 4180) where it must be.
+pub(crate) fn csv_quoted(cell: &str) -> Cow<'_, str> {
+    if cell.contains(['"', ',', '\n', '\r', '\t', '\'', ';']) || cell.starts_with(' ') || cell.ends_with(' ') {
+        Cow::Owned(format!("\"{}\"", cell.replace('"', "\"\"")))
+    } else {
+        Cow::Borrowed(cell)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_model::Timestamp;
+
+    use super::{csv_quoted, csv_text, inert_json, rfc3339};
+
+    #[test]
+    fn times_are_written_in_utc() {
+        for (us, text) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (-1, "1969-12-31T23:59:59.999999Z"),
+            (951_782_400_000_000, "2000-02-29T00:00:00.000000Z"),
+            (1_795_305_599_123_456, "2026-11-21T23:59:59.123456Z"),
+            (4_107_542_399_000_000, "2100-02-28T23:59:59.000000Z"),
+        ] {
+            assert_eq!(rfc3339(Timestamp::from_unix_us(us)), text);
+        }
+        assert!(!rfc3339(Timestamp::from_unix_us(i64::MIN)).is_empty());
+        assert!(!rfc3339(Timestamp::from_unix_us(i64::MAX)).is_empty());
+    }
+
+    #[test]
+    fn json_is_inert_and_the_same() {
+        let value = serde_json::json!({"t": "a\u{1b}[31m\u{9b}31m\u{7f}\u{202e}\u{200b}é漢😀"});
+        let json = value.to_string();
+        let inert = inert_json(&json);
+        assert!(!inert.chars().any(|c| c.is_control() || c == '\u{202e}' || c == '\u{200b}'), "{inert}");
+        assert!(inert.contains("é漢😀"));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&inert).unwrap(), value);
+    }
+
+    #[test]
+    fn cells_are_not_formulas() {
+        for (text, cell, altered) in [
+            (&b"select 1"[..], "select 1", false),
+            (b"=1+1", "'=1+1", true),
+            (b"+1", "'+1", true),
+            (b"-- drop", "'-- drop", true),
+            (b"@SUM(A1)", "'@SUM(A1)", true),
+            (b"  =1", "'  =1", true),
+            (b"\t=1", "'\t=1", true),
+            ("＝1".as_bytes(), "'＝1", true),
+            (b"a\x1b[2J", "a\\u{1b}[2J", true),
+            (b"a\xff", "a\u{fffd}", true),
+            (b"a\r\nb", "a\\u{d}\nb", true),
+            (b"a\nb", "a\nb", false),
+        ] {
+            assert_eq!(csv_text(text), (cell.to_owned(), altered), "{text:?}");
+        }
+        assert_eq!(csv_quoted("a\"b,c"), "\"a\"\"b,c\"");
+        assert_eq!(csv_quoted("plain"), "plain");
+    }
+}
