@@ -1,2 +1,57 @@
-//! Placeholder being written.
-fn main() {}
+//! The one binary: gateway, demo, and the operator's commands. It wires crates together; what they do, they do elsewhere.
+
+mod accounts;
+mod adapters;
+mod certificates;
+mod cli;
+mod clock;
+mod convert;
+mod dev;
+mod failed;
+mod house;
+mod logging;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command, ConfigFile};
+use failed::Failed;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            output::note(&format!("countersign: the runtime cannot start: {e}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            output::note(&format!("countersign: {failed}"));
+            failed.code()
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failed> {
+    countersign_runtime::install_crypto();
+    match command {
+        Command::Gateway(args) => gateway(args).await,
+        Command::Dev(args) => dev::run(args).await,
+        Command::Token(args) => accounts::token(args).await,
+        Command::Accounts(command) => accounts::accounts(command).await,
+    }
+}
+
+async fn gateway(args: ConfigFile) -> Result<(), Failed> {
+    let config = house::load_config(&args.config)?.config;
+    logging::start(&config.telemetry)?;
+    let running = serve::start(config).await?;
+    tracing::info!("ready");
+    serve::until_stopped(running, &args.config).await
+}

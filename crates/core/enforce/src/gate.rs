@@ -170,12 +170,16 @@ impl Gate {
                 self.in_flight.push_back((receipt.seq(), now));
                 Ok((receipt, verdict))
             }
-            Decision::Deny => Err(match unlimitable {
-                Some(why) => Denial::new(Culprit::Policy, DenialCode::Forbidden, ClientText::new(why))
-                    .rules(verdict.rules.clone())
-                    .hint(self.hint(shape)),
-                None => self.denial(shape, &verdict),
-            }),
+            Decision::Deny => {
+                let p = &self.parts;
+                let request = Request { identity: &p.identity, target: &p.target, session: &p.context, shape, now };
+                let hint = self.hint(shape, p.policy.ask(&request, &verdict));
+                let denial = match unlimitable {
+                    Some(why) => Denial::new(Culprit::Policy, DenialCode::Forbidden, ClientText::new(why)),
+                    None => self.denial(shape, &verdict),
+                };
+                Err(denial.rules(verdict.rules.clone()).hint(hint))
+            }
         }
     }
 
@@ -226,26 +230,27 @@ impl Gate {
             };
             (DenialCode::Forbidden, message)
         };
-        let mut denial =
-            Denial::new(Culprit::Policy, code, message).rules(verdict.rules.clone()).hint(self.hint(shape));
+        let mut denial = Denial::new(Culprit::Policy, code, message);
         if let Some(reason) = &verdict.reason {
             denial = denial.detail(reason);
         }
         denial
     }
 
-    fn hint(&self, shape: &Shape) -> ClientText {
-        let hint = match &self.parts.ask {
-            Some(ask) => ClientText::new("").name(ask),
-            None => ClientText::new("To ask for access, tell the owner of target \"")
+    /// How to ask for access: as the rule says, else as the configuration says, else whom.
+    fn hint(&self, shape: &Shape, rule_says: Option<ClientText>) -> ClientText {
+        let hint = match (rule_says, &self.parts.ask) {
+            (Some(ask), _) => ask,
+            (None, Some(ask)) => ClientText::new("").name(ask),
+            (None, None) => ClientText::new("To ask for access, tell the owner of target \"")
                 .name(self.parts.target.name.as_str())
                 .and("\" that you (")
                 .name(&self.parts.identity.name)
                 .and(") need \"")
                 .and(shape.access().as_str())
-                .and("\""),
+                .and("\"."),
         };
-        hint.and("; this refusal is in session ").name(&self.parts.context.id.to_string()).and(".")
+        hint.and(" This refusal is in session ").name(&self.parts.context.id.to_string()).and(".")
     }
 
     /// Records how an admitted action ended.

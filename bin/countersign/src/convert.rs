@@ -1,0 +1,170 @@
+//! From the configuration's words to those of the services. It must never invent a value.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use countersign_config::{self as config, Config};
+use countersign_credentials::{Account, AccountMatch, KeySource, SecretSource};
+use countersign_identity::{Algorithm, ClaimMatch, IssuerConfig, MappingRule, Unmapped};
+use countersign_model::{Secret, Target, TargetName};
+use countersign_recording::{RecordingConfig, Retention};
+use countersign_runtime::{ClientCertificate, Endpoint, Roots, Route, TlsMode, UpstreamTls};
+use countersign_store::StoreConfig;
+
+use crate::failed::Failed;
+
+fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failed> {
+    fs::read(path).map_err(|e| Failed::invalid(format!("{what} {} cannot be read: {e}", path.display())))
+}
+
+/// The ways to the targets.
+pub(crate) fn routes(config: &Config) -> Result<Vec<Route>, Failed> {
+    config.targets.iter().map(|t| route(t, &config.gateway.ask)).collect()
+}
+
+fn route(t: &config::TargetSpec, ask: &str) -> Result<Route, Failed> {
+    let target = Target {
+        name: t.name.clone(),
+        protocol: t.protocol.as_str().into(),
+        labels: t.labels.clone(),
+        record: t.record,
+        durable: t.durable,
+    };
+    let endpoint = match &t.endpoint {
+        config::Endpoint::Tcp { host, port } => Endpoint::Tcp { host: host.clone(), port: *port },
+        config::Endpoint::Unix(path) => Endpoint::Unix(path.clone()),
+    };
+    let tls = upstream_tls(&t.tls).map_err(|e| Failed::invalid(format!("target \"{}\": {e}", t.name)))?;
+    let mut route = Route::new(Arc::new(target), endpoint, tls, t.database.as_deref().unwrap_or_default());
+    route.connect_timeout = t.connect_timeout;
+    route.ask = (!ask.is_empty()).then(|| ask.into());
+    Ok(route)
+}
+
+fn upstream_tls(t: &config::UpstreamTls) -> Result<UpstreamTls, Failed> {
+    let mode = match t.mode {
+        config::TlsMode::Disable => TlsMode::Disable,
+        config::TlsMode::Require => TlsMode::InsecureEncrypt,
+        config::TlsMode::VerifyCa => TlsMode::VerifyCa,
+        config::TlsMode::VerifyFull => TlsMode::VerifyFull,
+    };
+    let roots = match &t.ca {
+        Some(path) => Roots::Pem(read(path, "the CA file")?),
+        None => Roots::System,
+    };
+    let client = match (&t.certificate, &t.key) {
+        (Some(certificate), Some(key)) => Some(ClientCertificate {
+            chain_pem: read(certificate, "the client certificate")?,
+            key_pem: Secret::new(read(key, "the client certificate's key")?),
+        }),
+        _ => None,
+    };
+    UpstreamTls::new(mode, &roots, client.as_ref()).map_err(Failed::invalid)
+}
+
+/// Who uses which account where.
+pub(crate) fn accounts(config: &Config) -> Vec<(TargetName, Vec<Account>)> {
+    let account = |a: &config::Account| Account {
+        matches: match &a.matches {
+            config::Match::Default => AccountMatch::Default,
+            config::Match::Any { groups, identities } => {
+                AccountMatch::Any { groups: groups.clone(), identities: identities.clone() }
+            }
+        },
+        user: a.user.clone(),
+        password: a.password.as_ref().map(|p| match p {
+            config::SecretSource::Env(name) => SecretSource::Env(name.clone()),
+            config::SecretSource::File(path) => SecretSource::File(path.clone()),
+            config::SecretSource::Vault(name) => SecretSource::Vault(name.clone()),
+        }),
+    };
+    config.targets.iter().map(|t| (t.name.clone(), t.accounts.iter().map(account).collect())).collect()
+}
+
+/// Where the vault's key is.
+pub(crate) fn vault_key(source: &config::KeySource) -> KeySource {
+    match source {
+        config::KeySource::File(path) => KeySource::File(path.clone()),
+        config::KeySource::Env(name) => KeySource::Env(name.clone()),
+        config::KeySource::Command(argv) => KeySource::Command(argv.clone()),
+    }
+}
+
+/// Which store.
+pub(crate) fn store(spec: &config::StoreSpec) -> Result<StoreConfig, Failed> {
+    Ok(match spec {
+        config::StoreSpec::Sqlite { path, timeout } => StoreConfig::Sqlite { path: path.clone(), timeout: *timeout },
+        config::StoreSpec::Postgres { url, timeout } => {
+            let url = match url {
+                config::UrlSource::Env(name) => std::env::var(name)
+                    .map_err(|_| Failed::invalid(format!("the variable {name} with the store's URL is not set")))?,
+                config::UrlSource::File(path) => {
+                    String::from_utf8_lossy(&read(path, "the file with the store's URL")?).trim().to_owned()
+                }
+            };
+            StoreConfig::Postgres { url: Secret::from(url), timeout: *timeout }
+        }
+    })
+}
+
+/// How sessions are recorded.
+pub(crate) fn recording(config: &Config) -> RecordingConfig {
+    let mut out = RecordingConfig::new(&config.recording.dir);
+    out.segment_bytes = config.recording.segment_bytes;
+    out.sync_interval = config.recording.sync_interval;
+    for t in &config.targets {
+        out.targets.insert(t.name.clone(), Retention { days: t.retention_days, budget_bytes: t.budget_bytes });
+    }
+    out
+}
+
+/// The issuers whose tokens are accepted.
+pub(crate) fn issuers(config: &Config) -> Result<Vec<IssuerConfig>, Failed> {
+    config.issuers.iter().map(issuer).collect()
+}
+
+fn issuer(i: &config::Issuer) -> Result<IssuerConfig, Failed> {
+    let audiences: Vec<&str> = i.audiences.iter().map(String::as_str).collect();
+    let mut out = IssuerConfig::new(&i.label, &i.url, &audiences);
+    out.algorithms = i
+        .algorithms
+        .iter()
+        .map(|a| {
+            serde_json::from_value::<Algorithm>(a.as_str().into())
+                .map_err(|_| Failed::invalid(format!("issuer \"{}\": {a} is not an algorithm that is spoken", i.label)))
+        })
+        .collect::<Result<_, _>>()?;
+    out.jwks_uri.clone_from(&i.jwks_uri);
+    out.jwks_file.clone_from(&i.jwks_file);
+    out.ca_file.clone_from(&i.ca);
+    out.types.clone_from(&i.types);
+    out.accept_id_tokens = i.accept_id_tokens;
+    out.authorized_parties.clone_from(&i.authorized_parties);
+    out.leeway_s = i.leeway.as_secs();
+    out.max_token_lifetime_s = i.token_lifetime_max.as_secs();
+    out.keys_refresh_s = i.keys_refresh.as_secs();
+    out.max_keys_age_s = i.keys_age_max.as_secs();
+    out.name_claim.clone_from(&i.name_claim);
+    out.name_prefix.clone_from(&i.name_prefix);
+    out.groups_claim.clone_from(&i.groups_claim);
+    out.groups_prefix.clone_from(&i.groups_prefix);
+    out.kind = i.kind;
+    out.kind_claim.clone_from(&i.kind_claim);
+    out.unmapped = i.accept_unmapped.map(|accept| if accept { Unmapped::Accept } else { Unmapped::Refuse });
+    out.mapping = i.mappings.iter().map(mapping).collect();
+    Ok(out)
+}
+
+fn mapping(m: &config::Mapping) -> MappingRule {
+    let when = m.when.iter().map(|(name, value)| {
+        let value = match value {
+            config::ClaimValue::Text(t) => ClaimMatch::Text(t.clone()),
+            config::ClaimValue::Bool(b) => ClaimMatch::Bool(*b),
+            config::ClaimValue::Integer(n) => ClaimMatch::Integer(*n),
+            config::ClaimValue::AnyOf(all) => ClaimMatch::AnyOf(all.clone()),
+        };
+        (name.clone(), value)
+    });
+    MappingRule { when: when.collect(), name: m.name.clone(), groups: m.groups.clone(), kind: m.kind }
+}

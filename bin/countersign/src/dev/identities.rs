@@ -1,0 +1,102 @@
+//! The demo's identities: two people of the local issuer, and a CI job whose token is shaped like GitHub Actions'.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use countersign_identity::local::{GithubJob, LocalIssuer, LocalIssuerConfig, MintRequest, NewAccount};
+use countersign_model::{IdentityKind, Secret};
+
+use crate::adapters::SealedKeys;
+use crate::clock;
+use crate::failed::Failed;
+use crate::house::Cellar;
+
+/// The issuer that stands for GitHub's, under a name of its own.
+const CI_URL: &str = "https://ci.countersign.test";
+
+/// Tokens live as long as a working session, no longer.
+const LIFETIME_S: u64 = 3600;
+
+/// What the configuration says of that issuer.
+pub(super) const CI_ISSUER: &str = r#"
+# Stands for a CI system: its tokens have the claims of GitHub Actions'. The mapping pins what a renamed repository cannot take along.
+[[issuer]]
+label = "ci"
+url = "https://ci.countersign.test"
+audiences = ["countersign"]
+algorithms = ["ES256"]
+jwks_file = "ci-jwks.json"
+types = ["JWT"]
+kind = "machine"
+
+[[issuer.mapping]]
+when = { repository_id = "482911734", job_workflow_ref = "acme/shop/.github/workflows/deploy.yml@refs/heads/main" }
+name = "ci-deploy"
+groups = ["ci-deployers"]
+kind = "machine"
+"#;
+
+/// The local accounts, each with its group.
+const PEOPLE: [(&str, &str); 2] = [("ana", "analysts"), ("dora", "dbas")];
+
+/// Random bytes from the system.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], Failed> {
+    use std::io::Read as _;
+    let mut bytes = [0; N];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+async fn ci_issuer(cellar: &Cellar) -> Result<LocalIssuer, Failed> {
+    let vault = cellar.vault.clone().ok_or_else(|| Failed::invalid("the demo's configuration has lost its [vault]"))?;
+    let config = LocalIssuerConfig {
+        label: "ci".to_owned(),
+        issuer: CI_URL.to_owned(),
+        audience: "countersign".to_owned(),
+        token_lifetime_s: LIFETIME_S,
+    };
+    let keys = SealedKeys { store: cellar.store.clone(), vault };
+    LocalIssuer::open(config, Arc::new(keys), None, clock::now()).await.map_err(Failed::new)
+}
+
+/// Makes the accounts and publishes the CI issuer's keys where the configuration looks for them.
+pub(super) async fn prepare(cellar: &Cellar, dir: &Path) -> Result<(), Failed> {
+    let issuer =
+        cellar.issuer.as_ref().ok_or_else(|| Failed::invalid("the demo's configuration has no [local_issuer]"))?;
+    for (name, group) in PEOPLE {
+        if cellar.store.find_account_by_name(name).await.map_err(Failed::new)?.is_none() {
+            let new = NewAccount {
+                name: name.to_owned(),
+                kind: IdentityKind::Human,
+                groups: [group.to_owned()].into(),
+                secret: None,
+            };
+            issuer.create_account(new, clock::now()).await.map_err(Failed::new)?;
+        }
+    }
+    let ci = ci_issuer(cellar).await?;
+    Ok(std::fs::write(dir.join("ci-jwks.json"), ci.jwks().body)?)
+}
+
+/// A token of one of the demo's identities.
+pub(super) async fn token(cellar: &Cellar, name: &str) -> Result<Secret, Failed> {
+    match name {
+        "ci-deploy" => ci_token(cellar, &GithubJob::example(), LIFETIME_S).await,
+        _ => {
+            let issuer = cellar.issuer.as_ref().ok_or_else(|| Failed::not_found("there is no local issuer"))?;
+            issuer.mint_for_operator(name, None, clock::now()).await.map_err(Failed::not_found)
+        }
+    }
+}
+
+/// A token for a CI job.
+pub(super) async fn ci_token(cellar: &Cellar, job: &GithubJob, lifetime_s: u64) -> Result<Secret, Failed> {
+    let request = MintRequest {
+        subject: job.subject(),
+        audience: None,
+        lifetime_s: Some(lifetime_s),
+        token_type: "JWT",
+        claims: job.claims(),
+    };
+    ci_issuer(cellar).await?.mint(request, clock::now()).map_err(Failed::new)
+}

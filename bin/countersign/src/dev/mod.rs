@@ -1,0 +1,222 @@
+//! `countersign dev`: everything on one machine, to try it. It makes what is missing below its data folder, starts a throwaway
+//! database and a gateway in front of it, and says what to paste.
+//!
+//! It must never be a second way of running a gateway: it writes an ordinary configuration and runs that.
+
+mod check;
+mod cluster;
+mod identities;
+mod tour;
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use countersign_credentials::create_key_file;
+use countersign_model::Secret;
+
+use crate::certificates::Authority;
+use crate::cli::{Dev, DevCommand};
+use crate::failed::Failed;
+use crate::house::{Cellar, load_config};
+use crate::{clock, logging, output, serve};
+use cluster::{Cluster, ROLES};
+
+const CONFIG: &str = include_str!("../../../../demo/countersign.toml");
+const POLICY: &str = include_str!("../../../../demo/policy.cedar");
+const POLICY_TESTS: &str = include_str!("../../../../demo/policy.test.toml");
+
+/// Ports that are tried first, so that what was pasted yesterday works today.
+const GATEWAY_PORT: u16 = 6432;
+const DATABASE_PORT: u16 = 6433;
+const API_PORT: u16 = 7070;
+
+/// Where everything of a demo is.
+pub(crate) struct Place {
+    /// The data folder.
+    pub(crate) dir: PathBuf,
+    /// The gateway's port.
+    pub(crate) gateway_port: u16,
+    /// The database's port.
+    pub(crate) database_port: u16,
+}
+
+impl Place {
+    /// The configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.join("countersign.toml")
+    }
+
+    /// The certificate that clients trust.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.dir.join("gateway-ca.pem")
+    }
+}
+
+/// `countersign dev`.
+pub(crate) async fn run(args: Dev) -> Result<(), Failed> {
+    if let Some(DevCommand::Token { name }) = args.command {
+        return print_token(&args.data_dir, &name).await;
+    }
+    let began = Instant::now();
+    make_private_folder(&args.data_dir)?;
+    let dir = fs::canonicalize(&args.data_dir)?;
+    let mut ports = Ports::default();
+    let place = Place { gateway_port: ports.free(GATEWAY_PORT)?, database_port: ports.free(DATABASE_PORT)?, dir };
+    let api_port = ports.free(API_PORT)?;
+    drop(ports);
+
+    step("keys and configuration");
+    prepare_files(&place, api_port)?;
+    step("the database \"shop\"");
+    let mut cluster = Cluster::prepare(&place.dir, place.database_port)?;
+    certify_database(&place, &cluster)?;
+    cluster.start()?;
+    let config = load_config(&place.config())?.config;
+    let passwords = passwords(&Cellar::open(&config).await?).await?;
+    if cluster.is_new() {
+        step("the database's data, about 50,000 rows");
+    }
+    cluster.seed(&passwords)?;
+    step("the gateway");
+    if args.check {
+        // The table is what counts: log lines would tear it apart.
+        fs::write(place.dir.join("gateway.log"), "")?;
+        logging::to_file(&place.dir.join("gateway.log"))?;
+    } else {
+        logging::start(&config.telemetry)?;
+    }
+    identities::prepare(&Cellar::open(&config).await?, &place.dir).await?;
+    let running = serve::start(config).await?;
+    output::note(&format!("ready after {:.1} s", began.elapsed().as_secs_f64()));
+
+    if args.check {
+        let passed = check::play(&place, &cluster, &running).await;
+        running.stop().await;
+        cluster.stop();
+        return passed?.then_some(()).ok_or_else(|| Failed::new("not every step came out right: see the table above"));
+    }
+    tour::print(&place)?;
+    serve::until_stopped(running, &place.config()).await?;
+    step("stopping the database");
+    cluster.stop();
+    Ok(())
+}
+
+fn step(what: &str) {
+    output::note(&format!("· {what}"));
+}
+
+fn make_private_folder(dir: &Path) -> Result<(), Failed> {
+    fs::create_dir_all(dir)?;
+    Ok(fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?)
+}
+
+/// Ports that nobody listens on, held until all are chosen so that none is chosen twice.
+#[derive(Default)]
+struct Ports(Vec<TcpListener>);
+
+impl Ports {
+    fn free(&mut self, wished: u16) -> Result<u16, Failed> {
+        let listener = TcpListener::bind(("127.0.0.1", wished)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
+        let port = listener.local_addr()?.port();
+        self.0.push(listener);
+        Ok(port)
+    }
+}
+
+/// Configuration, policies and the vault's key. What a person may have changed is left as it is: only the ports are put right.
+fn prepare_files(place: &Place, api_port: u16) -> Result<(), Failed> {
+    let key = place.dir.join("vault.key");
+    if !key.exists() {
+        create_key_file(&key).map_err(Failed::new)?;
+    }
+    for (name, text) in [("policy.cedar", POLICY), ("policy.test.toml", POLICY_TESTS)] {
+        let path = place.dir.join(name);
+        if !path.exists() {
+            fs::write(path, text)?;
+        }
+    }
+    let before = fs::read_to_string(place.config()).unwrap_or_else(|_| format!("{CONFIG}{}", identities::CI_ISSUER));
+    let after = with_ports(&before, place, api_port);
+    fs::write(place.config(), after)?;
+    let jwks = place.dir.join("ci-jwks.json");
+    if !jwks.exists() {
+        // The keys come once the vault is open; the file must be there for the configuration to be read.
+        fs::write(jwks, "{\"keys\":[]}")?;
+    }
+    let ca = place.dir.join("shop-ca.pem");
+    if !ca.exists() {
+        fs::write(ca, "")?;
+    }
+    Ok(())
+}
+
+/// The configuration with the ports of this start; every other line as it was.
+fn with_ports(text: &str, place: &Place, api_port: u16) -> String {
+    let mut section = String::new();
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        if line.starts_with('[') {
+            line.trim().clone_into(&mut section);
+        }
+        let key = line.split('=').next().unwrap_or_default().trim();
+        match (section.as_str(), key) {
+            ("[[listener]]", "address") => out.push_str(&format!("address = \"127.0.0.1:{}\"", place.gateway_port)),
+            ("[api]", "address") => out.push_str(&format!("address = \"127.0.0.1:{api_port}\"")),
+            ("[[target]]", "port") => out.push_str(&format!("port = {}", place.database_port)),
+            ("[target.tls]", "ca") => out.push_str("ca = \"shop-ca.pem\""),
+            _ => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// A certificate for the database, and its authority where the gateway looks for it.
+fn certify_database(place: &Place, cluster: &Cluster) -> Result<(), Failed> {
+    let (certificate, key) = (cluster.home().join("server.pem"), cluster.home().join("server.key"));
+    let ca = place.dir.join("shop-ca.pem");
+    if certificate.exists() && key.exists() && fs::metadata(&ca).is_ok_and(|m| m.len() > 0) {
+        return Ok(());
+    }
+    let authority = Authority::new("Countersign demo: the database shop")?;
+    authority.issue_server(&certificate, &key)?;
+    authority.write(&ca)?;
+    cluster.own(&certificate)?;
+    cluster.own(&key)
+}
+
+/// The passwords of the database's roles, made once and kept in the vault alone.
+async fn passwords(cellar: &Cellar) -> Result<[String; 3], Failed> {
+    let vault =
+        cellar.vault.as_ref().ok_or_else(|| Failed::invalid("the demo's configuration has lost its [vault]"))?;
+    let known = vault.list().await.map_err(Failed::new)?;
+    let mut out: [String; 3] = Default::default();
+    for (slot, role) in out.iter_mut().zip(ROLES) {
+        if !known.iter().any(|k| k.name == role) {
+            let random: [u8; 16] = identities::random()?;
+            let word: String = random.iter().map(|b| format!("{b:02x}")).collect();
+            vault.put(role, &Secret::from(word), clock::now()).await.map_err(Failed::new)?;
+        }
+        let secret = vault.fetch(role).await.map_err(Failed::new)?;
+        secret.expose_str().unwrap_or_default().clone_into(slot);
+    }
+    Ok(out)
+}
+
+async fn print_token(data_dir: &Path, name: &str) -> Result<(), Failed> {
+    let path = data_dir.join("countersign.toml");
+    if !path.exists() {
+        return Err(Failed::not_found(format!(
+            "there is no demo in {}: start it with `countersign dev`",
+            data_dir.display()
+        )));
+    }
+    let config = load_config(&path)?.config;
+    let cellar = Cellar::open(&config).await?;
+    let token = identities::token(&cellar, name).await?;
+    output::say(token.expose_str().unwrap_or_default())
+}

@@ -1,0 +1,180 @@
+//! Puts the services together as the configuration says. What listens is in `serve`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use countersign_config::{Config, Loaded, ProtocolFacts};
+use countersign_credentials::{AccountBook, Vault};
+use countersign_identity::local::{LocalIssuer, LocalIssuerConfig};
+use countersign_identity::{IssuerEntry, TokenAuthenticator};
+use countersign_policy::{Language, PolicyFile, PolicyProblem, PolicySet, PolicyStore};
+use countersign_recording::FileRecorder;
+use countersign_runtime::{RouteTable, Services};
+use countersign_store::Store;
+
+use crate::adapters::{LoggedAlerts, SealedKeys, StoredAccounts};
+use crate::failed::Failed;
+use crate::{clock, convert};
+
+/// The protocols that this binary speaks. A new one is a line here and a line in `serve`.
+pub(crate) const PROTOCOLS: [ProtocolFacts; 1] = [ProtocolFacts { name: "postgres", port: 5432 }];
+
+/// The words that policies may use.
+pub(crate) fn language() -> Result<Arc<Language>, Failed> {
+    Language::new(&[countersign_sql::VOCABULARY], &[]).map(Arc::new).map_err(Failed::new)
+}
+
+/// Reads the configuration; warnings go to standard error.
+pub(crate) fn load_config(path: &Path) -> Result<Loaded, Failed> {
+    let loaded = countersign_config::load(path, &PROTOCOLS).map_err(|p| Failed::invalid(p))?;
+    if !loaded.warnings.is_empty() {
+        crate::output::note(&loaded.warnings.to_string());
+    }
+    Ok(loaded)
+}
+
+/// Reads the policy files.
+pub(crate) fn policy_files(config: &Config) -> Result<Vec<PolicyFile>, Failed> {
+    let paths = config.policy.files().map_err(Failed::invalid)?;
+    paths.iter().map(|p| policy_file(p)).collect()
+}
+
+/// Reads one policy file.
+pub(crate) fn policy_file(path: &PathBuf) -> Result<PolicyFile, Failed> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failed::invalid(format!("the policy file {} cannot be read: {e}", path.display())))?;
+    Ok(PolicyFile { path: path.display().to_string(), text })
+}
+
+/// All problems of policies as one failure.
+pub(crate) fn policy_problems(problems: &[PolicyProblem]) -> Failed {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Failed::invalid(lines.join("\n"))
+}
+
+/// What is opened from the data folder alone: the store, the vault, the local issuer.
+pub(crate) struct Cellar {
+    /// The store.
+    pub(crate) store: Store,
+    /// The vault, where a key is configured.
+    pub(crate) vault: Option<Vault>,
+    /// The local issuer, where there is one.
+    pub(crate) issuer: Option<Arc<LocalIssuer>>,
+}
+
+impl Cellar {
+    /// Opens what the configuration names.
+    pub(crate) async fn open(config: &Config) -> Result<Self, Failed> {
+        let store = Store::open(&convert::store(&config.store)?).await.map_err(Failed::new)?;
+        let vault = match &config.vault {
+            None => None,
+            Some(v) => {
+                let key = convert::vault_key(&v.key).load().await.map_err(Failed::new)?;
+                Some(Vault::open(store.clone(), &key).await.map_err(Failed::new)?)
+            }
+        };
+        let issuer = match (&config.local_issuer, &vault) {
+            (None, _) => None,
+            (Some(_), None) => {
+                return Err(Failed::invalid(
+                    "[local_issuer] needs a [vault]: its signing keys are kept sealed. Add [vault] key = { file = \"vault.key\" }",
+                ));
+            }
+            (Some(local), Some(vault)) => {
+                let url = local.url.clone().unwrap_or_else(|| {
+                    let scheme = if config.api.tls.is_some() { "https" } else { "http" };
+                    format!("{scheme}://{}", config.api.address)
+                });
+                let settings = LocalIssuerConfig {
+                    label: "local".to_owned(),
+                    issuer: url,
+                    audience: local.audience.clone(),
+                    token_lifetime_s: local.token_lifetime.as_secs(),
+                };
+                let keys = SealedKeys { store: store.clone(), vault: vault.clone() };
+                let accounts = StoredAccounts(store.clone());
+                let issuer = LocalIssuer::open(settings, Arc::new(keys), Some(Arc::new(accounts)), clock::now());
+                Some(Arc::new(issuer.await.map_err(Failed::new)?))
+            }
+        };
+        Ok(Self { store, vault, issuer })
+    }
+
+    /// The issuers whose tokens are accepted.
+    fn issuers(&self, config: &Config) -> Result<Vec<IssuerEntry>, Failed> {
+        let mut all: Vec<IssuerEntry> = convert::issuers(config)?.into_iter().map(IssuerEntry::from).collect();
+        all.extend(self.issuer.as_ref().map(LocalIssuer::entry));
+        Ok(all)
+    }
+}
+
+/// Every service of a gateway.
+pub(crate) struct House {
+    pub(crate) config: Config,
+    pub(crate) cellar: Cellar,
+    pub(crate) policy: Arc<PolicyStore>,
+    pub(crate) recorder: Arc<FileRecorder>,
+    language: Arc<Language>,
+    routes: Arc<RouteTable>,
+    accounts: Arc<AccountBook>,
+    authenticator: Arc<TokenAuthenticator>,
+}
+
+impl House {
+    /// Builds it.
+    pub(crate) async fn build(config: Config) -> Result<Self, Failed> {
+        let language = language()?;
+        let set = PolicySet::load(&policy_files(&config)?, &language, 1).map_err(|p| policy_problems(&p))?;
+        for warning in set.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let routes = Arc::new(RouteTable::new(convert::routes(&config)?));
+        let cellar = Cellar::open(&config).await?;
+        let accounts = Arc::new(AccountBook::new(convert::accounts(&config), cellar.vault.clone()));
+        let authenticator = TokenAuthenticator::new(cellar.issuers(&config)?).map_err(|f| findings(&f))?;
+        let recorder = FileRecorder::start(convert::recording(&config)).map_err(Failed::new)?;
+        Ok(Self {
+            policy: Arc::new(PolicyStore::new(set)),
+            recorder: Arc::new(recorder),
+            authenticator: Arc::new(authenticator),
+            language,
+            routes,
+            accounts,
+            cellar,
+            config,
+        })
+    }
+
+    /// The ports, for the runtime.
+    pub(crate) fn services(&self) -> Services {
+        Services {
+            authenticator: self.authenticator.clone(),
+            credentials: self.accounts.clone(),
+            policy: self.policy.clone(),
+            recorder: self.recorder.clone(),
+            alerts: Arc::new(LoggedAlerts),
+            targets: self.routes.clone(),
+            ask: (!self.config.gateway.ask.is_empty()).then(|| self.config.gateway.ask.as_str().into()),
+        }
+    }
+
+    /// Takes over what may change while sessions run: policies, targets, accounts, issuers, retention. All or nothing of each; what
+    /// has an error stays as it was.
+    pub(crate) fn reload(&self, config: &Config) -> Result<(), Failed> {
+        let routes = convert::routes(config)?;
+        let issuers = self.cellar.issuers(config)?;
+        self.policy.reload(&policy_files(config)?, &self.language).map_err(|p| policy_problems(&p))?;
+        self.authenticator.replace(issuers).map_err(|f| findings(&f))?;
+        let recording = convert::recording(config);
+        self.recorder.set_retention(recording.retention, recording.targets).map_err(Failed::new)?;
+        self.routes.replace(routes);
+        self.accounts.replace(convert::accounts(config));
+        Ok(())
+    }
+}
+
+fn findings(all: &[countersign_identity::Finding]) -> Failed {
+    let lines: Vec<String> =
+        all.iter().map(|f| format!("issuer {}: {}: {}", f.issuer + 1, f.field, f.message)).collect();
+    Failed::invalid(lines.join("\n"))
+}

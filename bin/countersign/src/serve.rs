@@ -1,0 +1,218 @@
+//! Runs a gateway: listeners, the HTTP side, signals. SIGHUP reloads, SIGTERM and SIGINT drain.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use countersign_api::{Api, Check, IssuerDoor, Metrics, ServeOptions};
+use countersign_config::{self as config, Certificate, Config};
+use countersign_enforce::Protocol;
+use countersign_postgres::Postgres;
+use countersign_runtime::{
+    Gateway, GatewayConfig, ListenerConfig, Plaintext, TlsReload, raise_file_limit, server_config,
+};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::adapters::IssuerDoors;
+use crate::certificates::Authority;
+use crate::clock;
+use crate::failed::Failed;
+use crate::house::{House, load_config};
+
+/// How often the local issuer looks after its keys.
+const ISSUER_UPKEEP: Duration = Duration::from_secs(300);
+
+/// A running gateway.
+pub(crate) struct Running {
+    pub(crate) house: Arc<House>,
+    gateway: Gateway,
+    listeners: Vec<Listening>,
+    api_stop: Option<oneshot::Sender<()>>,
+    api: tokio::task::JoinHandle<()>,
+    draining: Arc<AtomicBool>,
+}
+
+struct Listening {
+    certificate: Certificate,
+    alpn: &'static [&'static [u8]],
+    tls: Arc<TlsReload>,
+}
+
+/// Starts everything that the configuration names.
+pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
+    countersign_credentials::harden_process()?;
+    if let Err(e) = raise_file_limit() {
+        tracing::warn!("the limit of open files could not be raised: {e}");
+    }
+    let metrics = Metrics::install().map_err(Failed::new)?;
+    let house = Arc::new(House::build(config).await?);
+    let config = &house.config;
+    let gateway = Gateway::start(GatewayConfig { workers: config.gateway.workers }, house.services())?;
+    let mut listeners = Vec::new();
+    for spec in &config.listeners {
+        listeners.push(match spec.protocol.as_str() {
+            "postgres" => listen(&gateway, Postgres::new(), spec, config)?,
+            other => return Err(Failed::invalid(format!("the protocol \"{other}\" is not spoken by this binary"))),
+        });
+    }
+    let draining = Arc::new(AtomicBool::new(false));
+    let (api_stop, api) = start_api(&house, metrics, draining.clone()).await?;
+    if let Some(issuer) = house.cellar.issuer.clone() {
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(ISSUER_UPKEEP).await;
+                if let Err(e) = issuer.maintain(clock::now()).await {
+                    tracing::warn!("the local issuer's keys could not be looked after: {e}");
+                }
+            }
+        });
+    }
+    Ok(Running { house, gateway, listeners, api_stop: Some(api_stop), api, draining })
+}
+
+fn listen<P: Protocol>(
+    gateway: &Gateway,
+    protocol: P,
+    spec: &config::ListenerSpec,
+    config: &Config,
+) -> Result<Listening, Failed> {
+    let alpn = protocol.alpn();
+    let tls = TlsReload::new(tls_of(&spec.tls, &config.gateway.data_dir, alpn)?);
+    let mut listener = ListenerConfig::new(spec.address);
+    listener.tls = Some(tls.clone());
+    listener.plaintext = match spec.plaintext {
+        config::Plaintext::Loopback => Plaintext::LoopbackOnly,
+        config::Plaintext::Never => Plaintext::Never,
+        config::Plaintext::Always => Plaintext::Always,
+    };
+    listener.max_connections = config.gateway.connections_max;
+    listener.login_timeout = config.gateway.login_timeout;
+    gateway
+        .serve(protocol, listener)
+        .map_err(|e| Failed::new(format!("cannot listen on {} ({}): {e}", spec.address, spec.protocol)))?;
+    Ok(Listening { certificate: spec.tls.clone(), alpn, tls })
+}
+
+/// Certificate and key for a listener; generated ones are kept in the data folder.
+fn tls_of(certificate: &Certificate, data_dir: &Path, alpn: &[&[u8]]) -> Result<Arc<rustls::ServerConfig>, Failed> {
+    let (chain, key) = match certificate {
+        Certificate::Files { certificate, key } => (certificate.clone(), key.clone()),
+        Certificate::Generated => generated(data_dir)?,
+    };
+    let read =
+        |path: &PathBuf| fs::read(path).map_err(|e| Failed::invalid(format!("{} cannot be read: {e}", path.display())));
+    server_config(&read(&chain)?, &read(&key)?, alpn).map_err(Failed::invalid)
+}
+
+/// The generated certificate, made at the first start. Clients trust `gateway-ca.pem` beside it.
+fn generated(data_dir: &Path) -> Result<(PathBuf, PathBuf), Failed> {
+    let (chain, key) = (data_dir.join("gateway.pem"), data_dir.join("gateway.key"));
+    if !chain.exists() || !key.exists() {
+        fs::create_dir_all(data_dir)?;
+        let authority = Authority::new("Countersign gateway (generated)")?;
+        authority.issue_server(&chain, &key)?;
+        authority.write(&data_dir.join("gateway-ca.pem"))?;
+    }
+    Ok((chain, key))
+}
+
+async fn start_api(
+    house: &Arc<House>,
+    metrics: Metrics,
+    draining: Arc<AtomicBool>,
+) -> Result<(oneshot::Sender<()>, tokio::task::JoinHandle<()>), Failed> {
+    let config = &house.config;
+    let store = house.cellar.store.clone();
+    let check_store = Check::new("store", move || {
+        let store = store.clone();
+        Box::pin(async move { store.check().await.map_err(|e| e.to_string()) })
+    });
+    let check_draining = Check::known("accepting", move || {
+        if draining.load(Ordering::Relaxed) { Err("the gateway is draining".to_owned()) } else { Ok(()) }
+    });
+    let api = Api {
+        checks: vec![check_store, check_draining],
+        metrics: Some(metrics),
+        issuer: house
+            .cellar
+            .issuer
+            .clone()
+            .map(|issuer| IssuerDoor { path: issuer_path(config), issuer: Arc::new(IssuerDoors(issuer)) }),
+    };
+    let tls = match &config.api.tls {
+        None => None,
+        Some(certificate) => {
+            let tls = tls_of(certificate, &config.gateway.data_dir, &[b"http/1.1"])?;
+            Some(Arc::new(move || tls.clone()) as countersign_api::TlsSource)
+        }
+    };
+    let address: SocketAddr = config.api.address;
+    let listener =
+        TcpListener::bind(address).await.map_err(|e| Failed::new(format!("cannot listen on {address} (api): {e}")))?;
+    let options = ServeOptions { connections_max: config.api.connections_max, tls, ..ServeOptions::default() };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(countersign_api::serve(listener, api, options, async move {
+        // The sender being dropped means the same as its message.
+        let _ = stopped.await;
+    }));
+    Ok((stop, task))
+}
+
+/// The path of the local issuer's URL.
+fn issuer_path(config: &Config) -> String {
+    let url = config.local_issuer.as_ref().and_then(|l| l.url.as_deref()).unwrap_or_default();
+    let after_host = url.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
+    after_host.map(|(_, path)| format!("/{path}")).unwrap_or_default()
+}
+
+impl Running {
+    /// Takes over what changed in the configuration file.
+    fn reload(&self, path: &Path) -> Result<(), Failed> {
+        let loaded = load_config(path)?;
+        self.house.reload(&loaded.config)?;
+        for listening in &self.listeners {
+            let tls = tls_of(&listening.certificate, &self.house.config.gateway.data_dir, listening.alpn)?;
+            listening.tls.replace(tls);
+        }
+        Ok(())
+    }
+
+    /// Lets sessions end, then stops.
+    pub(crate) async fn stop(mut self) {
+        self.draining.store(true, Ordering::Relaxed);
+        let drained = self.gateway.drain(self.house.config.gateway.drain_timeout).await;
+        tracing::info!(open = drained.open, ended = drained.ended, dropped = drained.dropped, "drained");
+        if let Some(stop) = self.api_stop.take() {
+            let _ = stop.send(());
+        }
+        if let Err(e) = self.api.await {
+            tracing::error!("the HTTP side failed: {e}");
+        }
+        self.house.recorder.shutdown();
+        self.house.cellar.store.close().await;
+    }
+}
+
+/// Serves until told to stop.
+pub(crate) async fn until_stopped(running: Running, config_path: &Path) -> Result<(), Failed> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => match running.reload(config_path) {
+                Ok(()) => tracing::info!("configuration reloaded"),
+                Err(e) => tracing::error!("the configuration was not reloaded, all stays as it was: {e}"),
+            },
+        }
+    }
+    running.stop().await;
+    Ok(())
+}
