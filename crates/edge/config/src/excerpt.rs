@@ -17,11 +17,16 @@ const DEPTH_MAX: usize = 100;
 /// What a blotted character looks like.
 const BLOT: char = '*';
 
+/// How much of a line is kept on each side of a place, in characters.
+const CONTEXT_CHARS: usize = 100;
+
 /// A text with its name.
-pub(crate) struct Source<'s> {
-    file_name: &'s str,
-    text: &'s str,
+#[derive(Clone)]
+pub(crate) struct Source {
+    file_name: String,
+    text: String,
     line_starts: Vec<usize>,
+    /// Sorted, apart from each other.
     hidden: Vec<Range<usize>>,
 }
 
@@ -31,25 +36,35 @@ pub(crate) struct Place {
     pub(crate) line: usize,
     /// In characters, from 1.
     pub(crate) column: usize,
-    /// The line, without secrets and control characters.
+    /// The line around the place, without secrets and control characters.
     pub(crate) text: String,
-    /// How many characters of the line are meant, at least 1.
+    /// Where in `text` the place begins, in characters.
+    pub(crate) offset: usize,
+    /// How many characters of `text` are meant, at least 1.
     pub(crate) length: usize,
 }
 
-impl<'s> Source<'s> {
+impl Source {
     /// Looks the text over for lines and secrets.
-    pub(crate) fn new(file_name: &'s str, text: &'s str, tree: &DeTable<'_>) -> Self {
+    pub(crate) fn new(file_name: &str, text: &str, tree: &DeTable<'_>) -> Self {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
-        let mut hidden = Vec::new();
-        hide_table(tree, 0, &mut hidden);
-        hide_by_look(text, &mut hidden);
-        Self { file_name, text, line_starts, hidden }
+        let mut found = Vec::new();
+        hide_table(tree, 0, &mut found);
+        hide_by_look(text, &mut found);
+        found.sort_by_key(|r| r.start);
+        let mut hidden: Vec<Range<usize>> = Vec::with_capacity(found.len());
+        for r in found {
+            match hidden.last_mut() {
+                Some(last) if r.start <= last.end => last.end = last.end.max(r.end),
+                _ => hidden.push(r),
+            }
+        }
+        Self { file_name: file_name.to_owned(), text: text.to_owned(), line_starts, hidden }
     }
 
     /// What the text is called.
-    pub(crate) fn file_name(&self) -> &'s str {
-        self.file_name
+    pub(crate) fn file_name(&self) -> &str {
+        &self.file_name
     }
 
     /// Where a span of bytes is.
@@ -57,19 +72,36 @@ impl<'s> Source<'s> {
         let index = self.line_starts.partition_point(|s| *s <= span.start).saturating_sub(1);
         let start = self.line_starts.get(index).copied().unwrap_or(0);
         let end = self.line_starts.get(index + 1).map_or(self.text.len(), |next| next.saturating_sub(1));
-        let line = self.text.get(start..end).unwrap_or_default();
-        let mut shown = String::with_capacity(line.len());
-        let (mut column, mut length) = (1, 0);
-        for (i, c) in line.char_indices().map(|(i, c)| (start + i, c)).filter(|(_, c)| *c != '\r') {
-            if i < span.start {
-                column += 1;
+        let at = span.start.clamp(start, end);
+        let before = self.text.get(start..at).unwrap_or_default();
+        let after = self.text.get(at..end).unwrap_or_default().trim_end_matches('\r');
+        // Only what is near is looked at: a line may be as long as the file.
+        let from = before.char_indices().rev().nth(CONTEXT_CHARS - 1).map_or(0, |(i, _)| i);
+        let to = after.char_indices().nth(2 * CONTEXT_CHARS).map_or(after.len(), |(i, _)| i);
+        let mut text = String::new();
+        let (mut offset, mut length) = (0, 0);
+        let near = self.text.get(start + from..at + to).unwrap_or_default();
+        for (i, c) in near.char_indices().map(|(i, c)| (start + from + i, c)) {
+            if i < at {
+                offset += 1;
             } else if i < span.end {
                 length += 1;
             }
-            let blotted = self.hidden.iter().any(|h| h.contains(&i));
-            shown.push(if blotted { BLOT } else { plain(c) });
+            text.push(if self.is_hidden(i) { BLOT } else { plain(c) });
         }
-        Place { line: index + 1, column, text: shown, length: length.max(1) }
+        if from > 0 {
+            text.insert(0, '…');
+            offset += 1;
+        }
+        if to < after.len() {
+            text.push('…');
+        }
+        Place { line: index + 1, column: before.chars().count() + 1, text, offset, length: length.max(1) }
+    }
+
+    fn is_hidden(&self, at: usize) -> bool {
+        let next = self.hidden.partition_point(|r| r.start <= at);
+        next.checked_sub(1).and_then(|i| self.hidden.get(i)).is_some_and(|r| r.contains(&at))
     }
 }
 
@@ -84,7 +116,8 @@ fn plain(c: char) -> char {
 
 /// Whether a text under this key is taken for a secret.
 pub(crate) fn is_secret_key(key: &str) -> bool {
-    suggest::nearest(key, SECRET_KEYS).is_some() || SECRET_KEYS.iter().any(|s| key.to_lowercase().contains(s))
+    let small = key.to_lowercase();
+    suggest::nearest(&small, SECRET_KEYS).is_some() || SECRET_KEYS.iter().any(|s| small.contains(s))
 }
 
 fn hide_table(table: &DeTable<'_>, depth: usize, hidden: &mut Vec<Range<usize>>) {
@@ -118,16 +151,22 @@ pub(crate) fn has_user_info(text: &str) -> bool {
     })
 }
 
-/// Where the syntax is broken the tree does not know everything: a line `secret_key = …` is blotted from the sign on, unless a
-/// table follows.
+/// Where the syntax is broken the tree does not know everything: a line `secret_key = …` is blotted from the value on, unless a
+/// table or list follows.
 fn hide_by_look(text: &str, hidden: &mut Vec<Range<usize>>) {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
+        let mut key_from = 0;
         for (at, _) in line.match_indices('=') {
-            let Some((before, after)) = line.split_at_checked(at) else { continue };
-            let key = before.trim_end().rsplit([' ', '\t', ',', '{', '.', '\n']).next().unwrap_or_default();
-            let value = after.trim_start_matches('=').trim_start();
-            if is_secret_key(key.trim_matches(['"', '\''])) && !value.starts_with(['{', '[']) {
+            // Each part of the line is looked at once, so that a line of signs takes no longer than another.
+            let key = line.get(key_from..at).unwrap_or_default().trim_end();
+            key_from = at + 1;
+            let key = key.rsplit([' ', '\t', ',', '{', '.']).next().unwrap_or_default();
+            if !is_secret_key(key.trim_matches(['"', '\''])) {
+                continue;
+            }
+            let value = line.get(key_from..).unwrap_or_default().trim_start();
+            if !value.starts_with(['{', '[']) {
                 hidden.push(start + line.len() - value.len()..start + line.len());
                 break;
             }

@@ -99,7 +99,7 @@ fn read_with(
     if !errors.is_empty() {
         return Err(errors.and(warnings));
     }
-    Ok(Loaded { config: decoded.config, warnings, source: SourceMap::new(file_name, text, tree.get_ref()) })
+    Ok(Loaded { config: decoded.config, warnings, source: SourceMap::new(source, tree.get_ref()) })
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ pub struct Problem {
     #[serde(skip)]
     pub(crate) excerpt: String,
     #[serde(skip)]
+    pub(crate) offset: usize,
+    #[serde(skip)]
     pub(crate) length: usize,
 }
 
@@ -90,7 +92,7 @@ impl Problem {
         let blank = " ".repeat(gutter.len());
         let width = WIDTH.saturating_sub(gutter.len() + 3);
         let total = self.excerpt.chars().count();
-        let at = self.column.saturating_sub(1).min(total);
+        let at = self.offset.min(total);
         // Some of what stands before the place helps to recognise it.
         let from = if total <= width { 0 } else { at.saturating_sub(width / 3).min(total.saturating_sub(width)) };
         let mut window: Vec<char> = self.excerpt.chars().skip(from).take(width).collect();
@@ -185,6 +187,7 @@ impl Problems {
             expected: Some(format!("a TOML file of at most {} bytes", crate::FILE_BYTES_MAX)),
             suggestion: None,
             excerpt: String::new(),
+            offset: 0,
             length: 0,
         };
         Self { list: vec![problem], more: 0 }

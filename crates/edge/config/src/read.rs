@@ -137,6 +137,10 @@ impl<'t> Table<'t> {
             if self.section.key(name).is_some() {
                 continue;
             }
+            if sink.is_full() {
+                sink.count_one();
+                continue;
+            }
             let names: Vec<&str> = self.section.keys.iter().map(|k| k.name).collect();
             let shown = cut(name);
             let message = format!("unknown key `{shown}` in {}", self.section.header);

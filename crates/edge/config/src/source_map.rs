@@ -11,77 +11,75 @@ use crate::problem::{Problem, Severity};
 /// Deeper values have no place of their own.
 const DEPTH_MAX: usize = 16;
 
-/// The places of a configuration's keys, with the lines to show (secrets blotted out).
-#[derive(Clone, Debug)]
+/// The places of a configuration's keys. Lines are shown with secrets blotted out.
+#[derive(Clone)]
 pub struct SourceMap {
-    file: String,
-    places: BTreeMap<String, Spot>,
+    source: Source,
+    places: BTreeMap<String, Range<usize>>,
 }
 
-#[derive(Clone, Debug)]
-struct Spot {
-    line: usize,
-    column: usize,
-    length: usize,
-    text: String,
+/// Without the text.
+impl std::fmt::Debug for SourceMap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SourceMap({}, {} keys)", self.source.file_name(), self.places.len())
+    }
 }
 
 impl SourceMap {
-    pub(crate) fn new(file_name: &str, text: &str, tree: &DeTable<'_>) -> Self {
-        let source = Source::new(file_name, text, tree);
-        let mut map = Self { file: file_name.to_owned(), places: BTreeMap::new() };
-        map.table(&source, "", tree, 0);
+    pub(crate) fn new(source: Source, tree: &DeTable<'_>) -> Self {
+        let mut map = Self { source, places: BTreeMap::new() };
+        map.table("", tree, 0);
         map
     }
 
-    fn table(&mut self, source: &Source<'_>, path: &str, table: &DeTable<'_>, depth: usize) {
+    fn table(&mut self, path: &str, table: &DeTable<'_>, depth: usize) {
         for (key, value) in table {
             let path = if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
-            self.value(source, path, value.get_ref(), value.span(), depth + 1);
+            self.value(path, value.get_ref(), value.span(), depth + 1);
         }
     }
 
-    fn value(&mut self, source: &Source<'_>, path: String, value: &DeValue<'_>, span: Range<usize>, depth: usize) {
+    fn value(&mut self, path: String, value: &DeValue<'_>, span: Range<usize>, depth: usize) {
         if depth > DEPTH_MAX {
             return;
         }
         match value {
-            DeValue::Table(t) => self.table(source, &path, t, depth),
+            DeValue::Table(t) => self.table(&path, t, depth),
             DeValue::Array(items) => {
                 for (n, item) in items.iter().enumerate() {
-                    self.value(source, format!("{path}.{}", n + 1), item.get_ref(), item.span(), depth + 1);
+                    self.value(format!("{path}.{}", n + 1), item.get_ref(), item.span(), depth + 1);
                 }
             }
             _ => {}
         }
-        let place = source.place(&span);
-        let spot = Spot { line: place.line, column: place.column, length: place.length, text: place.text };
-        self.places.insert(path, spot);
+        self.places.insert(path, span);
     }
 
     /// A problem at `key`, which counts list entries from 1: `issuer.1.mapping.2.when`. A key that is not written is shown at
     /// what it would be in, and what is in nothing at the start of the file.
     pub fn problem(&self, severity: Severity, key: &str, message: &str) -> Problem {
         let mut at = Some(key);
-        let spot = loop {
-            let Some(k) = at else { break None };
-            if let Some(spot) = self.places.get(k) {
-                break Some(spot);
+        let span = loop {
+            let Some(k) = at else { break 0..0 };
+            if let Some(span) = self.places.get(k) {
+                break span.clone();
             }
             at = k.rsplit_once('.').map(|(outer, _)| outer);
         };
+        let place = self.source.place(&span);
         Problem {
             severity,
-            file: self.file.clone(),
-            line: spot.map_or(1, |s| s.line),
-            column: spot.map_or(1, |s| s.column),
+            file: self.source.file_name().to_owned(),
+            line: place.line,
+            column: place.column,
             key: key.to_owned(),
             message: message.to_owned(),
             found: None,
             expected: None,
             suggestion: None,
-            excerpt: spot.map(|s| s.text.clone()).unwrap_or_default(),
-            length: spot.map_or(1, |s| s.length),
+            excerpt: place.text,
+            offset: place.offset,
+            length: place.length,
         }
     }
 }

@@ -1,17 +1,22 @@
 //! What was probably meant.
 
 /// The longest text that is compared; anything longer is no slip of the pen.
-const COMPARED_CHARS_MAX: usize = 64;
+const COMPARED_BYTES_MAX: usize = 64;
+/// More slips than this make another word.
+const DISTANCE_MAX: usize = 3;
 
 /// The candidate nearest to what was written, when it is near enough to be a slip.
 pub(crate) fn nearest<'c>(written: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    if written.chars().count() > COMPARED_CHARS_MAX {
+    if written.len() > COMPARED_BYTES_MAX {
         return None;
     }
     let small = written.to_lowercase();
     candidates
         .into_iter()
         .filter_map(|c| {
+            if small.len().abs_diff(c.len()) > DISTANCE_MAX && !is_long_form(&small, c) {
+                return None;
+            }
             let d = distance(&small, &c.to_lowercase());
             (d <= allowed(c) || is_long_form(&small, c)).then_some((d, c))
         })
@@ -33,7 +38,7 @@ fn is_long_form(written: &str, candidate: &str) -> bool {
 
 /// A third of the letters may be wrong, at least one and at most three.
 fn allowed(candidate: &str) -> usize {
-    (candidate.chars().count() / 3).clamp(1, 3)
+    (candidate.chars().count() / 3).clamp(1, DISTANCE_MAX)
 }
 
 #[cfg(test)]

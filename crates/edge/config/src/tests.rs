@@ -247,6 +247,12 @@ fn adv_008_a_password_in_the_file_is_never_shown() {
         "pasword = \"hunter2\"",
         "password = \"\"\"\nhunter2\n\"\"\"",
         "password = 'hunter2",
+        "password = \"\"\"\nhunter2",
+        "password = \"\"\"hunter2",
+        "password = \'\'\'\nhunter2\n",
+        "password = [\n  hunter2",
+        "password = [\n  \"hunter2\" x ]",
+        "password = { env = \"\"\"\nhunter2",
         "password = hunter2",
         "db_password_old = \"hunter2\"",
         "\"password\" = \"hunter2\"",
@@ -297,6 +303,48 @@ fn limits_at_their_edges() {
 
     let deep = format!("x = {}1{}", "[".repeat(5_000), "]".repeat(5_000));
     assert!(parse(&deep).is_err());
+}
+
+#[test]
+fn hostile_shapes_of_the_largest_size_are_read_in_time() {
+    let fill = |item: &dyn Fn(usize) -> String| {
+        let mut out = String::new();
+        for n in 0.. {
+            let next = item(n);
+            if out.len() + next.len() + 2 > usize::try_from(FILE_BYTES_MAX).unwrap() {
+                break;
+            }
+            out.push_str(&next);
+        }
+        out
+    };
+    for (what, text) in [
+        ("unknown keys", fill(&|n| format!("a{n}=1\n"))),
+        (
+            "secrets on one line",
+            format!("x=[{}]", fill(&|_| "{password=\"hunter2\"},".to_owned()).trim_end_matches(',')),
+        ),
+        ("unknown keys on one line", format!("gateway={{{}}}", fill(&|n| format!("a{n}=1,")))),
+        ("targets", fill(&|_| "[[target]]\n".to_owned())),
+        ("broken lines", fill(&|_| "= \n".to_owned())),
+        ("equals signs", fill(&|_| "=".to_owned())),
+        ("one long line", fill(&|_| "é".to_owned())),
+        ("a long key", format!("{}=1", "k".repeat(1_000_000))),
+    ] {
+        let started = std::time::Instant::now();
+        let problems = parse(&text).expect_err(what);
+        let shown = problems.to_string();
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(30), "{what}: {took:?}");
+        assert!(shown.len() < 1 << 20 && !shown.contains("hunter2"), "{what}: {} bytes", shown.len());
+    }
+}
+
+#[test]
+fn the_demo_is_configured_well() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../demo/countersign.toml");
+    let loaded = good(&std::fs::read_to_string(path).unwrap());
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
 }
 
 #[test]

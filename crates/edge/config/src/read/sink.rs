@@ -41,7 +41,7 @@ impl Fault {
 
 /// Collects problems.
 pub(crate) struct Sink<'s> {
-    source: &'s Source<'s>,
+    source: &'s Source,
     errors: Vec<Problem>,
     missing: Vec<Problem>,
     warnings: Vec<Problem>,
@@ -49,7 +49,7 @@ pub(crate) struct Sink<'s> {
 }
 
 impl<'s> Sink<'s> {
-    pub(crate) fn new(source: &'s Source<'s>) -> Self {
+    pub(crate) fn new(source: &'s Source) -> Self {
         Self { source, errors: Vec::new(), missing: Vec::new(), warnings: Vec::new(), more: 0 }
     }
 
@@ -66,35 +66,40 @@ impl<'s> Sink<'s> {
 
     /// It cannot be used like this.
     pub(crate) fn error(&mut self, fault: Fault) {
-        // Finding the place takes a walk through the text: not for what nobody will see.
-        if self.errors.len() >= PROBLEMS_MAX {
+        if self.is_full() {
             self.more += 1;
-            return;
+        } else {
+            let problem = self.problem(Severity::Error, fault);
+            self.errors.push(problem);
         }
-        let problem = self.problem(Severity::Error, fault);
-        push(&mut self.errors, problem, &mut self.more);
     }
 
     /// Something must be there and is not.
     pub(crate) fn missing(&mut self, fault: Fault) {
-        // Finding the place takes a walk through the text: not for what nobody will see.
-        if self.missing.len() >= PROBLEMS_MAX {
+        if self.missing.len() < PROBLEMS_MAX {
+            let problem = self.problem(Severity::Error, fault);
+            self.missing.push(problem);
+        } else {
             self.more += 1;
-            return;
         }
-        let problem = self.problem(Severity::Error, fault);
-        push(&mut self.missing, problem, &mut self.more);
     }
 
     /// It can be used, but is probably not what was meant.
     pub(crate) fn warning(&mut self, fault: Fault) {
-        // Finding the place takes a walk through the text: not for what nobody will see.
-        if self.warnings.len() >= PROBLEMS_MAX {
-            self.more += 1;
-            return;
+        if self.warnings.len() < PROBLEMS_MAX {
+            let problem = self.problem(Severity::Warning, fault);
+            self.warnings.push(problem);
         }
-        let problem = self.problem(Severity::Warning, fault);
-        push(&mut self.warnings, problem, &mut self.more);
+    }
+
+    /// Whether further errors are only counted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.errors.len() >= PROBLEMS_MAX
+    }
+
+    /// Counts an error that is not looked into, because there are too many.
+    pub(crate) fn count_one(&mut self) {
+        self.more += 1;
     }
 
     /// A key that seemed to be missing is there, but misspelt.
@@ -125,9 +130,9 @@ impl<'s> Sink<'s> {
 
     /// Errors, and warnings.
     pub(crate) fn finish(mut self) -> (Problems, Problems) {
-        for problem in std::mem::take(&mut self.missing) {
-            push(&mut self.errors, problem, &mut self.more);
-        }
+        let room = PROBLEMS_MAX.saturating_sub(self.errors.len());
+        self.more += self.missing.len().saturating_sub(room);
+        self.errors.extend(self.missing.into_iter().take(room));
         (Problems::new(self.errors, self.more), Problems::new(self.warnings, 0))
     }
 
@@ -144,6 +149,7 @@ impl<'s> Sink<'s> {
             expected: fault.expected,
             suggestion: fault.suggestion,
             excerpt: place.text,
+            offset: place.offset,
             length: place.length,
         }
     }
@@ -152,12 +158,4 @@ impl<'s> Sink<'s> {
 /// Only the parser's problems have no key.
 fn is_syntax(p: &Problem) -> bool {
     p.key.is_empty()
-}
-
-fn push(list: &mut Vec<Problem>, problem: Problem, more: &mut usize) {
-    if list.len() < PROBLEMS_MAX {
-        list.push(problem);
-    } else {
-        *more += 1;
-    }
 }

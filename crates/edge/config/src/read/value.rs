@@ -140,7 +140,10 @@ impl Table<'_> {
         self.value(sink, name, |_, v| {
             let Some(t) = v.as_table().filter(|t| t.len() <= ITEMS_MAX) else { return Err(Misfit::default()) };
             t.iter()
-                .map(|(k, v)| claim(v.get_ref()).map(|v| (k.get_ref().to_string(), v)).ok_or_else(Misfit::default))
+                .map(|(k, v)| {
+                    let name = Some(k.get_ref().to_string()).filter(|k| short(k));
+                    name.zip(claim(v.get_ref())).ok_or_else(Misfit::default)
+                })
                 .collect()
         })
     }

@@ -407,7 +407,7 @@ pub(crate) static MAPPING: Section = Section {
 
 pub(crate) static LOCAL_ISSUER: Section = Section {
     header: "[local_issuer]",
-    doc: "The issuer inside the gateway, with its own accounts: `countersign accounts add`. It is there when the section is.",
+    doc: "The issuer inside the gateway, with its own accounts: `countersign account add`. It is there when the section is.",
     keys: &[
         key(
             "url",
