@@ -69,7 +69,7 @@ pub(super) async fn play(place: &Place, cluster: &Cluster, running: &Running) ->
             title: "ana asks for more rows than her limit",
             user: "ana",
             password: &ana,
-            sql: &["select id from order_items"],
+            sql: &["select order_id, product_id from order_items"],
             want: Want::Refused(&["limit exceeded: at most 1000 rows"]),
         },
         Step {
@@ -125,7 +125,7 @@ pub(super) async fn play(place: &Place, cluster: &Cluster, running: &Running) ->
             title: "ci-deploy changes them all: undone",
             user: "ci-deploy",
             password: &ci,
-            sql: &["update orders set status = 'lost' where id > 0"],
+            sql: &["update orders set status = 'cancelled' where id > 0"],
             want: Want::Refused(&["limit exceeded: at most 100 changed rows"]),
         },
         Step {
@@ -154,7 +154,7 @@ pub(super) async fn play(place: &Place, cluster: &Cluster, running: &Running) ->
             user: "dora",
             password: &dora,
             sql: &["copy orders to program 'cat >/tmp/orders'"],
-            want: Want::Refused(&["ERROR"]),
+            want: Want::Refused(&["42501", "no-programs-no-files"]),
         },
     ];
     let mut table = Table { rows: Vec::new() };
@@ -224,7 +224,8 @@ fn judge(output: &Output, want: &Want<'_>) -> (String, bool) {
     let said = err.lines().find(|l| l.contains("ERROR") || l.contains("FATAL"));
     let happened = match (want, said) {
         (Want::Prints(_), None) | (_, None) => out.lines().last().unwrap_or("(nothing)").to_owned(),
-        (_, Some(said)) => said.trim_start_matches("psql: error: ").to_owned(),
+        // Where it connected to is no news.
+        (_, Some(said)) => said.split_once(" failed: ").map_or(said, |(_, after)| after).to_owned(),
     };
     (happened, right)
 }
@@ -237,7 +238,8 @@ fn around(place: &Place, table: &mut Table) -> Result<(), Failed> {
     let output = command.env("PGPASSWORD", "guess").stdin(Stdio::null()).output()?;
     let err = String::from_utf8_lossy(&output.stderr);
     let right = !output.status.success() && err.contains("pg_hba.conf rejects");
-    let happened = err.lines().last().unwrap_or("(let in)").to_owned();
+    let last = err.lines().last().unwrap_or("(let in)");
+    let happened = last.split_once(" failed: ").map_or(last, |(_, after)| after).to_owned();
     table.add("straight to the database, past the gateway", &happened, right);
     Ok(())
 }
@@ -249,7 +251,9 @@ fn recorded(running: &Running, refusals: usize, token: &str, table: &mut Table) 
     let (mut denied, mut limited, mut refused) = (0, 0, 0);
     for record in reader.records(&RecordFilter::default()).map_err(Failed::new)? {
         match record.map_err(Failed::new)?.entry {
-            RecordEntry::Intent(intent) if intent.definition.verdict.decision == countersign_model::Decision::Deny => denied += 1,
+            RecordEntry::Intent(intent) if intent.definition.verdict.decision == countersign_model::Decision::Deny => {
+                denied += 1
+            }
             RecordEntry::Outcome(outcome) if outcome.status == "limited" => limited += 1,
             RecordEntry::Refused(_) => refused += 1,
             _ => {}

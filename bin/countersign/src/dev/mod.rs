@@ -62,7 +62,15 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failed> {
     }
     let began = Instant::now();
     make_private_folder(&args.data_dir)?;
-    let dir = fs::canonicalize(&args.data_dir)?;
+    let mut dir = fs::canonicalize(&args.data_dir)?;
+    if args.check {
+        // Beside the demo that a person plays with: what they changed there must not be judged, nor be lost.
+        dir.push("check");
+        make_private_folder(&dir)?;
+        for name in ["countersign.toml", "policy.cedar", "policy.test.toml"] {
+            let _ = fs::remove_file(dir.join(name));
+        }
+    }
     let mut ports = Ports::default();
     let place = Place { gateway_port: ports.free(GATEWAY_PORT)?, database_port: ports.free(DATABASE_PORT)?, dir };
     let api_port = ports.free(API_PORT)?;

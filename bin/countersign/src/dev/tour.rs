@@ -27,7 +27,7 @@ pub(super) fn print(place: &Place) -> Result<(), Failed> {
          delete from orders;                               -- refused; the session goes on\n\n\
          2. ci-deploy, a CI job with a token shaped like GitHub Actions': two tables, 100 rows at a time\n\n{}\n\n   \
          update orders set status = 'shipped' where id = 1;   -- done\n   \
-         update orders set status = 'lost' where id > 0;      -- undone: more than 100 rows\n\n\
+         update orders set status = 'cancelled' where id > 0;      -- undone: more than 100 rows\n\n\
          3. dora, a DBA: reads and changes, and an alert is raised each time\n\n{}\n\n\
          What happened, with the rules behind it:\n\n  \
          {program} sessions list --config {dir}/countersign.toml\n\n\
