@@ -1,0 +1,72 @@
+//! Text to [`Analysis`], without a cache.
+
+use countersign_model::{Access, Shape};
+
+use crate::analysis::Analysis;
+use crate::catalog::Catalog;
+use crate::normal::Normal;
+use crate::parse::{self, ParseError};
+use crate::settings::Settings;
+use crate::uses::Uses;
+use crate::walk::Walk;
+
+/// What `text` does in a session with these settings on a database with this catalog. Total: what cannot be read is unreadable.
+pub fn analyse(text: &[u8], catalog: &Catalog, settings: &Settings) -> Analysis {
+    let mut normal = Normal::default();
+    normal.read(text.get(..parse::TEXT_BYTES_MAX + 1).unwrap_or(text));
+    analyse_normal(text, &normal, catalog, settings)
+}
+
+/// The same, for a caller that has the normal form already.
+pub(crate) fn analyse_normal(text: &[u8], normal: &Normal, catalog: &Catalog, settings: &Settings) -> Analysis {
+    let fingerprint = normal.fingerprint(text);
+    let unreadable = |why: &str, syntax_error_at: Option<usize>| Analysis {
+        shape: Shape::unreadable(why, fingerprint),
+        own: Uses::default(),
+        statements: Vec::new(),
+        undefined: None,
+        syntax_error_at,
+        constants_matter: true,
+    };
+    let Ok(text) = std::str::from_utf8(text) else {
+        return unreadable("the text is not valid UTF-8", None);
+    };
+    if let Err(limit) = parse::check_limits(text, &normal.measure) {
+        return unreadable(&limit.to_string(), None);
+    }
+    if let Some(position) = normal.broken {
+        return unreadable(&ParseError::Syntax(position).to_string(), Some(position));
+    }
+    let found = parse::with_tree(text, &normal.measure, false, |tree| {
+        let mut walk = Walk::new(catalog, settings, 0, fingerprint);
+        walk.text(tree);
+        walk.finish()
+    });
+    let mut found = match found {
+        Ok(found) => found,
+        Err(ParseError::Syntax(position)) => {
+            return unreadable(&ParseError::Syntax(position).to_string(), Some(position));
+        }
+        Err(other) => return unreadable(&other.to_string(), None),
+    };
+    if let Some(why) = found.refused {
+        return unreadable(&why, None);
+    }
+    if found.statements.is_empty() {
+        // An empty text: PostgreSQL answers it with EmptyQueryResponse.
+        found.uses.part(Access::Connect);
+        found.uses.state("empty");
+        found.own = found.uses.clone();
+    }
+    let mut kinds: Vec<&str> = found.statements.iter().map(|s| s.kind).collect();
+    kinds.dedup();
+    let kind = if kinds.is_empty() { "empty".to_owned() } else { kinds.join("+") };
+    Analysis {
+        shape: Shape::new(&kind, found.uses.into_uses(), fingerprint),
+        own: found.own,
+        constants_matter: found.constants_matter || normal.unicode_escapes,
+        statements: found.statements,
+        undefined: found.undefined,
+        syntax_error_at: None,
+    }
+}

@@ -1,0 +1,227 @@
+//! Rows to catalog.
+
+use std::sync::{Arc, OnceLock};
+
+use hashbrown::HashMap;
+
+use super::{Cast, Catalog, Column, Function, Relation, RelationKind, Section, qualify};
+
+/// Most rows that one catalog may have, all sections together.
+const CATALOG_ROWS_MAX: usize = 5_000_000;
+
+/// Why a row was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogError {
+    /// The row has not the columns of its section.
+    #[error("a {section:?} row of the catalog cannot be read: column {column} is missing or malformed")]
+    Malformed {
+        /// Which section.
+        section: Section,
+        /// Which column, from 0.
+        column: usize,
+    },
+    /// Too many rows.
+    #[error("the catalog has more than 5,000,000 rows")]
+    TooLarge,
+}
+
+/// Collects rows; see [`super::QUERIES`] for the sections and their columns.
+#[derive(Debug)]
+pub struct CatalogBuilder {
+    catalog: Catalog,
+    relation_by_oid: HashMap<u32, u32, foldhash::fast::RandomState>,
+    rows: usize,
+}
+
+struct Row<'a> {
+    section: Section,
+    columns: &'a [Option<&'a str>],
+}
+
+impl<'a> Row<'a> {
+    fn text(&self, column: usize) -> Result<&'a str, CatalogError> {
+        self.columns.get(column).copied().flatten().ok_or(CatalogError::Malformed { section: self.section, column })
+    }
+
+    fn number<T: std::str::FromStr>(&self, column: usize) -> Result<T, CatalogError> {
+        self.text(column)?.parse().map_err(|_| CatalogError::Malformed { section: self.section, column })
+    }
+
+    /// Numbers with spaces between them.
+    fn numbers(&self, column: usize) -> Result<Box<[u32]>, CatalogError> {
+        let parts = self.text(column)?.split_ascii_whitespace();
+        parts.map(|n| n.parse().map_err(|_| CatalogError::Malformed { section: self.section, column })).collect()
+    }
+
+    fn flag(&self, column: usize) -> Result<bool, CatalogError> {
+        match self.text(column)? {
+            "t" | "true" => Ok(true),
+            "f" | "false" => Ok(false),
+            _ => Err(CatalogError::Malformed { section: self.section, column }),
+        }
+    }
+}
+
+impl CatalogBuilder {
+    /// Starts an empty one. `generation` must differ from that of every other snapshot in this process.
+    pub fn new(generation: u64) -> Self {
+        Self {
+            catalog: Catalog {
+                generation,
+                schemas: HashMap::default(),
+                relations: Vec::new(),
+                functions: Vec::new(),
+                function_by_oid: HashMap::default(),
+                casts: Vec::new(),
+                inner_types: HashMap::default(),
+                extensions: Vec::new(),
+            },
+            relation_by_oid: HashMap::default(),
+            rows: 0,
+        }
+    }
+
+    /// Takes one row of text columns. Rows about relations that were not given are passed over.
+    pub fn row(&mut self, section: Section, columns: &[Option<&str>]) -> Result<(), CatalogError> {
+        self.rows += 1;
+        if self.rows > CATALOG_ROWS_MAX {
+            return Err(CatalogError::TooLarge);
+        }
+        let row = Row { section, columns };
+        match section {
+            Section::Relations => self.relation(&row),
+            Section::Columns => self.column(&row),
+            Section::Views => {
+                let oid: u32 = row.number(0)?;
+                let definition = row.text(1)?;
+                if let Some(relation) = self.relation_mut(oid) {
+                    relation.definition = Some(definition.into());
+                }
+                Ok(())
+            }
+            Section::Inheritance => self.inheritance(&row),
+            Section::Functions => self.function(&row),
+            Section::Operators => {
+                let function = row.number(2)?;
+                let name = row.text(1)?.into();
+                self.schema(row.text(0)?).operators.entry(name).or_default().push(function);
+                Ok(())
+            }
+            Section::Casts => {
+                let implicit = row.text(3)? != "e";
+                self.catalog.casts.push(Cast {
+                    source: row.number(0)?,
+                    target: row.number(1)?,
+                    function: row.number(2)?,
+                    implicit,
+                });
+                Ok(())
+            }
+            Section::Types => {
+                let oid = row.number(0)?;
+                let name = row.text(2)?.into();
+                let inner = row.numbers(3)?;
+                self.schema(row.text(1)?).types.insert(name, oid);
+                if !inner.is_empty() {
+                    self.catalog.inner_types.insert(oid, inner);
+                }
+                Ok(())
+            }
+            Section::Extensions => {
+                self.catalog.extensions.push(row.text(0)?.into());
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends it.
+    pub fn build(mut self) -> Arc<Catalog> {
+        self.catalog.extensions.sort();
+        Arc::new(self.catalog)
+    }
+
+    fn schema(&mut self, name: &str) -> &mut super::Schema {
+        self.catalog.schemas.entry_ref(name).or_default()
+    }
+
+    fn relation_mut(&mut self, oid: u32) -> Option<&mut Relation> {
+        let index = *self.relation_by_oid.get(&oid)?;
+        self.catalog.relations.get_mut(index as usize)
+    }
+
+    fn relation(&mut self, row: &Row<'_>) -> Result<(), CatalogError> {
+        let (oid, schema, name): (u32, _, _) = (row.number(0)?, row.text(1)?, row.text(2)?);
+        let kind = match row.text(3)? {
+            "r" | "p" => RelationKind::Table,
+            "v" => RelationKind::View,
+            "m" => RelationKind::MaterializedView,
+            "f" => RelationKind::ForeignTable,
+            "S" => RelationKind::Sequence,
+            _ => RelationKind::Other,
+        };
+        let index = u32::try_from(self.catalog.relations.len()).map_err(|_| CatalogError::TooLarge)?;
+        let relation = Relation {
+            oid,
+            schema: schema.into(),
+            name: name.into(),
+            qualified: qualify(schema, name).into(),
+            kind,
+            columns: Vec::new(),
+            definition: None,
+            parents: Vec::new(),
+            children: Vec::new(),
+            facts: OnceLock::new(),
+        };
+        self.schema(schema).relations.insert(name.into(), index);
+        self.relation_by_oid.insert(oid, index);
+        self.catalog.relations.push(relation);
+        Ok(())
+    }
+
+    fn column(&mut self, row: &Row<'_>) -> Result<(), CatalogError> {
+        let oid: u32 = row.number(0)?;
+        let column = Column { number: row.number(1)?, name: row.text(2)?.into(), type_oid: row.number(3)? };
+        if let Some(relation) = self.relation_mut(oid) {
+            relation.columns.push(column);
+        }
+        Ok(())
+    }
+
+    fn inheritance(&mut self, row: &Row<'_>) -> Result<(), CatalogError> {
+        let (child, parent): (u32, u32) = (row.number(0)?, row.number(1)?);
+        let (Some(&child), Some(&parent)) = (self.relation_by_oid.get(&child), self.relation_by_oid.get(&parent))
+        else {
+            return Ok(());
+        };
+        if let Some(relation) = self.catalog.relations.get_mut(child as usize) {
+            relation.parents.push(parent);
+        }
+        if let Some(relation) = self.catalog.relations.get_mut(parent as usize) {
+            relation.children.push(child);
+        }
+        Ok(())
+    }
+
+    fn function(&mut self, row: &Row<'_>) -> Result<(), CatalogError> {
+        let (oid, schema, name): (u32, _, _) = (row.number(0)?, row.text(1)?, row.text(2)?);
+        let (arguments, defaults): (u16, u16) = (row.number(3)?, row.number(4)?);
+        let variadic = row.flag(5)?;
+        let index = u32::try_from(self.catalog.functions.len()).map_err(|_| CatalogError::TooLarge)?;
+        let function = Function {
+            name: name.into(),
+            qualified: qualify(schema, name).into(),
+            built_in: schema == "pg_catalog",
+            // A variadic argument may also be left out when it has a default, or be given as nothing by `VARIADIC`.
+            arguments_min: arguments.saturating_sub(defaults).saturating_sub(u16::from(variadic)),
+            arguments_max: (!variadic).then_some(arguments),
+            is_volatile: row.text(6)? == "v",
+            is_procedure: row.text(7)? == "p",
+            security_definer: row.flag(8)?,
+            types: row.numbers(9)?,
+        };
+        self.schema(schema).functions.entry(name.into()).or_default().push(index);
+        self.catalog.function_by_oid.insert(oid, index);
+        self.catalog.functions.push(function);
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! The queries whose rows make a catalog. They run on a real server (12 or later) under `search_path = pg_catalog`, so that view
+//! definitions come out with every name qualified.
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Section {
+    /// oid, schema, name, kind.
+    Relations,
+    /// relation oid, number, name, type oid.
+    Columns,
+    /// relation oid, definition.
+    Views,
+    /// child oid, parent oid.
+    Inheritance,
+    /// oid, schema, name, arguments, of them with default, variadic, volatility, kind, security definer, oids of the types that may come out, with spaces between.
+    Functions,
+    /// schema, name, function oid.
+    Operators,
+    /// source type oid, target type oid, function oid, context.
+    Casts,
+    /// oid, schema, name, oids of the types that it is made of (element of an array, base of a domain, fields of a row) with spaces between.
+    Types,
+    /// name.
+    Extensions,
+}
+
+/// The schema name under which a session's temporary objects are known.
+pub const TEMPORARY_SCHEMA: &str = "pg_temp";
+
+/// Every section of a database's catalog, in the order in which the rows must be given to the builder. Columns are text.
+pub const QUERIES: &[(Section, &str)] = &[
+    (
+        Section::Relations,
+        "SELECT c.oid, n.nspname, c.relname, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname !~ '^pg_(toast_)?temp_'",
+    ),
+    (
+        Section::Columns,
+        "SELECT a.attrelid, a.attnum, a.attname, a.atttypid FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE a.attnum > 0 AND NOT a.attisdropped \
+         AND c.relkind IN ('r', 'v', 'm', 'f', 'p', 'S') AND n.nspname !~ '^pg_(toast_)?temp_' ORDER BY a.attrelid, a.attnum",
+    ),
+    (
+        Section::Views,
+        "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast_)?temp_'",
+    ),
+    (
+        Section::Inheritance,
+        "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid \
+         WHERE c.relkind IN ('r', 'p', 'f')",
+    ),
+    (
+        Section::Functions,
+        // An aggregate is marked immutable whatever it calls: the gravest of its parts counts.
+        "SELECT p.oid, n.nspname, p.proname, p.pronargs, p.pronargdefaults, p.provariadic <> 0, \
+         CASE WHEN p.prokind = 'a' AND EXISTS (SELECT FROM pg_catalog.pg_aggregate g JOIN pg_catalog.pg_proc q ON q.oid IN \
+         (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn) \
+         WHERE g.aggfnoid = p.oid AND (q.provolatile = 'v' OR q.prosecdef)) THEN 'v' ELSE p.provolatile END, \
+         p.prokind, p.prosecdef, \
+         pg_catalog.array_to_string(pg_catalog.array_append(coalesce(p.proallargtypes, '{}'), p.prorettype), ' ') FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace",
+    ),
+    (
+        Section::Operators,
+        "SELECT n.nspname, o.oprname, o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator o \
+         JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode \
+         JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace WHERE n.nspname <> 'pg_catalog' OR pn.nspname <> 'pg_catalog'",
+    ),
+    (
+        Section::Casts,
+        "SELECT c.castsource, c.casttarget, c.castfunc, c.castcontext FROM pg_catalog.pg_cast c \
+         JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+         WHERE n.nspname <> 'pg_catalog'",
+    ),
+    (
+        Section::Types,
+        "SELECT t.oid, n.nspname, t.typname, pg_catalog.array_to_string(ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a \
+         WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) || CASE WHEN t.typelem <> 0 THEN ARRAY[t.typelem] \
+         WHEN t.typbasetype <> 0 THEN ARRAY[t.typbasetype] ELSE '{}'::pg_catalog.oid[] END, ' ') FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+         WHERE n.nspname !~ '^pg_(toast_)?temp_'",
+    ),
+    (Section::Extensions, "SELECT extname FROM pg_catalog.pg_extension"),
+];
+
+/// The session's own temporary objects, to be asked in that session; the rows make a catalog of their own.
+pub const TEMPORARY_QUERIES: &[(Section, &str)] = &[
+    (
+        Section::Relations,
+        "SELECT c.oid, 'pg_temp', c.relname, c.relkind FROM pg_catalog.pg_class c WHERE c.relnamespace = pg_catalog.pg_my_temp_schema()",
+    ),
+    (
+        Section::Columns,
+        "SELECT a.attrelid, a.attnum, a.attname, a.atttypid FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+         WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relnamespace = pg_catalog.pg_my_temp_schema() ORDER BY a.attrelid, a.attnum",
+    ),
+    (
+        Section::Views,
+        "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class c \
+         WHERE c.relkind = 'v' AND c.relnamespace = pg_catalog.pg_my_temp_schema()",
+    ),
+    (
+        Section::Types,
+        "SELECT t.oid, 'pg_temp', t.typname, pg_catalog.array_to_string(ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a \
+         WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) || CASE WHEN t.typelem <> 0 THEN ARRAY[t.typelem] \
+         WHEN t.typbasetype <> 0 THEN ARRAY[t.typbasetype] ELSE '{}'::pg_catalog.oid[] END, ' ') FROM pg_catalog.pg_type t WHERE t.typnamespace = pg_catalog.pg_my_temp_schema()",
+    ),
+];

@@ -1,0 +1,220 @@
+//! A snapshot of one database's names: what relations, functions, operators, casts and types there are.
+//!
+//! Immutable once built and shared by all sessions; a session's temporary objects are a small catalog of their own
+//! ([`crate::Settings`]). It must never answer for a schema that it was not told of.
+
+mod build;
+mod load;
+
+use std::sync::{Arc, OnceLock};
+
+use hashbrown::HashMap;
+
+pub use build::{CatalogBuilder, CatalogError};
+pub use load::{QUERIES, Section, TEMPORARY_QUERIES, TEMPORARY_SCHEMA};
+
+use crate::view::ViewFacts;
+
+/// The snapshot.
+#[derive(Debug)]
+pub struct Catalog {
+    pub(crate) generation: u64,
+    pub(crate) schemas: HashMap<Arc<str>, Schema, foldhash::fast::RandomState>,
+    pub(crate) relations: Vec<Relation>,
+    pub(crate) functions: Vec<Function>,
+    pub(crate) function_by_oid: HashMap<u32, u32, foldhash::fast::RandomState>,
+    /// Casts by functions that are not built in.
+    pub(crate) casts: Vec<Cast>,
+    /// Types that others are made of: elements of arrays, bases of domains, fields of rows.
+    pub(crate) inner_types: HashMap<u32, Box<[u32]>, foldhash::fast::RandomState>,
+    pub(crate) extensions: Vec<Arc<str>>,
+}
+
+/// The names of one schema, each with indices into the catalog's lists.
+#[derive(Debug, Default)]
+pub(crate) struct Schema {
+    pub(crate) relations: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
+    pub(crate) functions: HashMap<Arc<str>, Vec<u32>, foldhash::fast::RandomState>,
+    /// Type name to object id.
+    pub(crate) types: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
+    /// Operators that are not built in: name to the object ids of their functions.
+    pub(crate) operators: HashMap<Arc<str>, Vec<u32>, foldhash::fast::RandomState>,
+}
+
+/// What sort of relation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelationKind {
+    /// An ordinary or partitioned table.
+    Table,
+    /// A view.
+    View,
+    /// A materialized view.
+    MaterializedView,
+    /// A table of a foreign server.
+    ForeignTable,
+    /// A sequence.
+    Sequence,
+    /// An index, a composite type or a TOAST table: seldom named in a query.
+    Other,
+}
+
+/// One relation.
+#[derive(Debug)]
+pub struct Relation {
+    pub(crate) oid: u32,
+    pub(crate) schema: Arc<str>,
+    pub(crate) name: Arc<str>,
+    /// `schema.name`, as policies see it.
+    pub(crate) qualified: Arc<str>,
+    pub(crate) kind: RelationKind,
+    pub(crate) columns: Vec<Column>,
+    /// The text of a view.
+    pub(crate) definition: Option<Arc<str>>,
+    /// Indices of the tables that it inherits from or is a partition of.
+    pub(crate) parents: Vec<u32>,
+    /// Indices of its children and partitions.
+    pub(crate) children: Vec<u32>,
+    pub(crate) facts: OnceLock<Arc<ViewFacts>>,
+}
+
+impl Relation {
+    /// Its object id.
+    pub fn oid(&self) -> u32 {
+        self.oid
+    }
+
+    /// `schema.name`, quoted where a part holds a dot or a quote.
+    pub fn qualified(&self) -> &Arc<str> {
+        &self.qualified
+    }
+
+    /// What sort it is.
+    pub fn kind(&self) -> RelationKind {
+        self.kind
+    }
+
+    /// Its columns in order.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The text of a view, as `pg_get_viewdef` gives it.
+    pub fn definition(&self) -> Option<&Arc<str>> {
+        self.definition.as_ref()
+    }
+
+    pub(crate) fn has_column(&self, name: &str) -> bool {
+        self.columns.iter().any(|c| &*c.name == name) || is_system_column(name)
+    }
+}
+
+fn is_system_column(name: &str) -> bool {
+    matches!(name, "ctid" | "xmin" | "xmax" | "cmin" | "cmax" | "tableoid")
+}
+
+/// One column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its number, from 1.
+    pub number: i16,
+    /// Its type's object id.
+    pub type_oid: u32,
+}
+
+/// One function, procedure, aggregate or window function.
+#[derive(Clone, Debug)]
+pub(crate) struct Function {
+    pub(crate) name: Arc<str>,
+    pub(crate) qualified: Arc<str>,
+    pub(crate) built_in: bool,
+    pub(crate) arguments_min: u16,
+    /// `None` when variadic.
+    pub(crate) arguments_max: Option<u16>,
+    pub(crate) is_volatile: bool,
+    pub(crate) is_procedure: bool,
+    pub(crate) security_definer: bool,
+    /// The types of its result and of its output arguments.
+    pub(crate) types: Box<[u32]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cast {
+    pub(crate) source: u32,
+    pub(crate) target: u32,
+    pub(crate) function: u32,
+    /// It may happen without `CAST` in the text.
+    pub(crate) implicit: bool,
+}
+
+impl Catalog {
+    /// Which load this is: part of cache keys, so two different snapshots must never share it.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How many relations it knows.
+    pub fn relation_count(&self) -> usize {
+        self.relations.len()
+    }
+
+    /// How many functions it knows.
+    pub fn function_count(&self) -> usize {
+        self.functions.len()
+    }
+
+    /// Names of the installed extensions, sorted.
+    pub fn extensions(&self) -> &[Arc<str>] {
+        &self.extensions
+    }
+
+    /// Finds a relation by its exact schema and name.
+    pub fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
+        let index = *self.schemas.get(schema)?.relations.get(name)?;
+        self.relations.get(index as usize)
+    }
+
+    pub(crate) fn function_of_oid(&self, oid: u32) -> Option<&Function> {
+        self.functions.get(*self.function_by_oid.get(&oid)? as usize)
+    }
+
+    /// The relation's ancestors and descendants, itself excluded.
+    pub(crate) fn relatives<'a>(&'a self, of: &'a Relation) -> Vec<&'a Relation> {
+        let mut found: Vec<&Relation> = Vec::new();
+        for direction in [|r: &Relation| r.parents.clone(), |r: &Relation| r.children.clone()] {
+            let mut queue = direction(of);
+            while let Some(index) = queue.pop() {
+                let Some(relation) = self.relations.get(index as usize) else { continue };
+                if relation.oid != of.oid && !found.iter().any(|f| f.oid == relation.oid) {
+                    found.push(relation);
+                    queue.extend(direction(relation));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// `schema.name`; a part that holds a dot or a quote is quoted, so that two relations never share a name.
+pub(crate) fn qualify(schema: &str, name: &str) -> String {
+    let mut out = String::with_capacity(schema.len() + name.len() + 1);
+    push_part(&mut out, schema);
+    out.push('.');
+    push_part(&mut out, name);
+    out
+}
+
+/// Adds one more part to a qualified name.
+pub(crate) fn push_part(out: &mut String, part: &str) {
+    if part.contains(['.', '"']) {
+        out.push('"');
+        out.push_str(&part.replace('"', "\"\""));
+        out.push('"');
+    } else {
+        out.push_str(part);
+    }
+}
+
+#[cfg(test)]
+mod tests;
