@@ -343,9 +343,9 @@ fn no_such_target(request: &ConnectRequest, identity: &Identity, ask: Option<&st
             .name(&identity.name)
             .and(") need \"")
             .and(shape.access().as_str())
-            .and("\""),
+            .and("\"."),
     };
     Denial::new(Culprit::Policy, DenialCode::Forbidden, text)
-        .hint(hint.and("; this refusal is in session ").name(&id.to_string()).and("."))
+        .hint(hint.and(" This refusal is in session ").name(&id.to_string()).and("."))
         .detail("there is no such target for this protocol")
 }

@@ -72,6 +72,8 @@ pub(crate) struct Driver<P: Protocol> {
     client_out: Outbound,
     link: Link,
     target_in: Input,
+    /// The client sends no more.
+    client_ended: bool,
     /// The target no longer takes bytes: what is meant for it is dropped until its end is read.
     target_deaf: bool,
     gate: Option<Box<Gate>>,
@@ -122,6 +124,7 @@ impl<P: Protocol> Driver<P> {
             client_out: Outbound::new(),
             link: Link::None,
             target_in: Input::default(),
+            client_ended: false,
             target_deaf: false,
             gate: None,
             route: None,

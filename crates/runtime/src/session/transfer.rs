@@ -12,6 +12,8 @@ use crate::socket::{Queue, Socket};
 
 /// Bytes waiting for one side at which the other is not read any more.
 pub(super) const QUEUE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes that are read from a client ahead of what the machine wants.
+const AHEAD_BYTES_MAX: usize = 8 * 1024;
 /// Bytes that a machine may leave waiting for more, while it logs in and later. Machines have smaller limits of their own.
 const LOGIN_INPUT_BYTES_MAX: usize = 128 * 1024;
 const INPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -77,7 +79,15 @@ impl<P: Protocol> Driver<P> {
     }
 
     pub(super) fn read_client(&mut self, cx: &mut Context<'_>) -> bool {
-        if !(self.client_in.settled || self.client_in.buf.is_empty()) || !self.takes_client() {
+        let seen = self.client_in.settled || self.client_in.buf.is_empty();
+        if self.client_ended {
+            // What it said before it went is still worth an answer at the target, and then it is lost.
+            if seen && self.ending.is_none() {
+                self.client_lost();
+            }
+            return seen;
+        }
+        if !(self.reads_ahead() || seen && self.takes_client()) {
             return false;
         }
         if self.client_in.buf.len() >= self.input_max() {
@@ -92,11 +102,26 @@ impl<P: Protocol> Driver<P> {
                 self.feed_client();
                 true
             }
-            Poll::Ready(Ok(Filled::End) | Err(_)) => {
+            Poll::Ready(Ok(Filled::End)) => {
+                self.client_ended = true;
+                true
+            }
+            Poll::Ready(Err(_)) => {
                 self.client_lost();
                 true
             }
         }
+    }
+
+    /// True when a little is read although the machine does not want it now, because else a client that vanishes would not be
+    /// noticed while its work runs.
+    fn reads_ahead(&self) -> bool {
+        self.ending.is_none()
+            && self.login.is_none()
+            && self.step.is_none()
+            && self.tls_due.is_none()
+            && !self.client.is_gone()
+            && self.client_in.buf.len() < AHEAD_BYTES_MAX
     }
 
     pub(super) fn read_target(&mut self, cx: &mut Context<'_>) -> bool {

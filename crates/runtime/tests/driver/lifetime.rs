@@ -4,8 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use countersign_runtime::{Plaintext, raise_file_limit};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
+use crate::toy::IN_PIPELINE_MAX;
 use crate::world::{Setup, eventually, local, world};
 
 #[tokio::test]
@@ -42,7 +44,7 @@ async fn an_unknown_target_looks_like_a_forbidden_one() {
         let mut c = w.dial().await;
         c.say(&format!("LOGIN ana good {target}\n")).await;
         let line = c.line().await;
-        let (before, id) = line.split_once("this refusal is in session ").unwrap();
+        let (before, id) = line.split_once("This refusal is in session ").unwrap();
         assert_eq!(id.len(), 26 + 2, "{line}");
         said.push(before.replace(target, "TARGET"));
     }
@@ -142,6 +144,21 @@ async fn work_of_a_client_that_vanished_is_cancelled_at_the_target() {
     drop(w.login("db").await);
     w.empty().await;
     assert_eq!(w.seen.cancel_orders.load(Ordering::SeqCst), 1);
+    // One is noticed, too, while its machine wants nothing from it.
+    let mut c = w.login("db").await;
+    c.say(&"read hang\n".repeat(IN_PIPELINE_MAX)).await;
+    eventually("the statements", || w.memory.count("intent Allow read hang") == 1 + IN_PIPELINE_MAX).await;
+    drop(c);
+    w.empty().await;
+    assert_eq!(w.seen.cancel_orders.load(Ordering::SeqCst), 2);
+    // One that says goodbye and goes has its work done first.
+    let mut c = w.login("db").await;
+    c.say(&("read it\n".repeat(IN_PIPELINE_MAX) + "write last\nbye\n")).await;
+    c.io.shutdown().await.unwrap();
+    assert_eq!(c.reply().await, ["did read it"]);
+    w.empty().await;
+    eventually("the last statement", || w.seen.has("write last")).await;
+    assert_eq!(w.memory.count("close client None"), 1);
 }
 
 #[tokio::test]
@@ -168,7 +185,7 @@ async fn a_drain_lets_idle_sessions_go_and_busy_ones_finish() {
         assert!(refused.is_err(), "the listener is still open");
         // The target ends it by itself.
         let mut order = tokio::net::TcpStream::connect(w.target).await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut order, b"CANCEL order-1\n").await.unwrap();
+        order.write_all(b"CANCEL order-1\n").await.unwrap();
         assert_eq!(busy.reply().await, ["cancelled"]);
         assert_eq!(busy.line().await, "error draining");
     };

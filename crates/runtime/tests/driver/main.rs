@@ -3,6 +3,7 @@
 
 mod forwarding;
 mod lifetime;
+mod memory;
 mod target;
 mod tls;
 mod toy;

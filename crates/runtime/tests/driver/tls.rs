@@ -13,17 +13,19 @@ use tokio_rustls::client::TlsStream;
 
 use crate::world::{Client, Setup, World, eventually, local};
 
-struct Made {
-    config: Arc<rustls::ServerConfig>,
-    pem: String,
+pub struct Made {
+    pub config: Arc<rustls::ServerConfig>,
+    pub pem: String,
+    pub key_pem: String,
     der: rustls_pki_types::CertificateDer<'static>,
 }
 
-fn make(alpn: &[&[u8]]) -> Made {
+pub fn make(alpn: &[&[u8]]) -> Made {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let pem = made.cert.pem();
-    let config = server_config(pem.as_bytes(), made.signing_key.serialize_pem().as_bytes(), alpn).unwrap();
-    Made { config, pem, der: made.cert.der().clone() }
+    let key_pem = made.signing_key.serialize_pem();
+    let config = server_config(pem.as_bytes(), key_pem.as_bytes(), alpn).unwrap();
+    Made { config, pem, key_pem, der: made.cert.der().clone() }
 }
 
 async fn encrypted(mode: TlsMode, right_root: bool) -> (World, Made) {
@@ -37,12 +39,16 @@ async fn encrypted(mode: TlsMode, right_root: bool) -> (World, Made) {
         listener: Some(listener),
         target_tls: Some(target.config.clone()),
         upstream_tls: Some(UpstreamTls::new(mode, &Roots::Pem(root.clone().into_bytes()), None).unwrap()),
-        workers: None,
+        ..Setup::default()
     };
     (w.start().await, gateway)
 }
 
-async fn handshake(tcp: TcpStream, gateway: &Made, alpn: &[&[u8]]) -> std::io::Result<Client<TlsStream<TcpStream>>> {
+pub async fn handshake(
+    tcp: TcpStream,
+    gateway: &Made,
+    alpn: &[&[u8]],
+) -> std::io::Result<Client<TlsStream<TcpStream>>> {
     let mut roots = RootCertStore::empty();
     roots.add(gateway.der.clone()).unwrap();
     let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();

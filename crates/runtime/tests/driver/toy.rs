@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use countersign_enforce::*;
 use countersign_model::*;
 
-const IN_PIPELINE_MAX: usize = 64;
+pub const IN_PIPELINE_MAX: usize = 64;
 
 pub struct Toy;
 

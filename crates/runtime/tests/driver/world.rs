@@ -176,11 +176,16 @@ pub struct Setup {
     pub target_tls: Option<Arc<rustls::ServerConfig>>,
     pub upstream_tls: Option<UpstreamTls>,
     pub workers: Option<usize>,
+    /// A target that runs elsewhere, instead of one of our own.
+    pub target: Option<SocketAddr>,
 }
 
 impl Setup {
     pub async fn start(self) -> World {
-        let (at, seen) = target::start(self.target_tls).await;
+        let (at, seen) = match self.target {
+            Some(at) => (at, Arc::default()),
+            None => target::start(self.target_tls).await,
+        };
         let memory = Arc::new(Memory {
             entries: Mutex::default(),
             broken: AtomicBool::new(false),
