@@ -12,6 +12,8 @@ use crate::wire::{Put, Take};
 const PREFIX_BYTES: usize = 10;
 /// More than the fixed fields of any entry take.
 const FIELDS_BYTES_MAX: usize = 96;
+/// A text up to this long is always inline. A longer one is written once per segment and then referred to.
+pub(crate) const TEXT_INLINE_BYTES: usize = 4 << 10;
 /// Bytes of the payload of a footer.
 pub(crate) const FOOTER_PAYLOAD_BYTES: usize = PREFIX_BYTES + 64;
 

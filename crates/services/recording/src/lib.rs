@@ -22,6 +22,7 @@ mod mapping;
 mod reader;
 mod record;
 mod recorder;
+mod records;
 mod recovery;
 mod retention;
 mod scan;
@@ -44,11 +45,12 @@ pub use error::{Damage, RecordingError};
 pub use export::{CsvExport, JsonLinesExport};
 pub use header::{Definition, Event, SessionHeader, UseRecord};
 pub use index::{SegmentInfo, SessionState, SessionSummary};
-pub use reader::{Reader, RecordFilter, Records, SessionFilter, SessionPage};
+pub use reader::{Reader, SessionFilter, SessionPage};
 pub use record::{
     ClosedRecord, IntentRecord, OutcomeRecord, Parameters, Record, RecordEntry, RefusedRecord, RemovedRecord,
 };
 pub use recorder::FileRecorder;
+pub use records::{RecordFilter, Records};
 pub use scan::{check_segment, segment_of};
 pub use tail::{Tail, TailFrom};
 pub use text::inert_json;

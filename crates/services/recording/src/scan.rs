@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 
-use crate::entry::{self, Entry, Footer, TextRef};
+use crate::entry::{self, Entry, Footer, TEXT_INLINE_BYTES, TextRef};
 use crate::error::Damage;
 use crate::frame::{
     FRAME_HEAD_BYTES, PAYLOAD_BYTES_MAX, SEGMENT_HEADER_BYTES, SegmentHeader, aligned, checksum, frame, framed_bytes,
@@ -335,11 +335,12 @@ impl<S: Source> Walk<S> {
                     return Err(damage(place, "an intent refers to a definition that is not before it"));
                 }
                 match i.text {
-                    TextRef::Inline(_) => {
+                    TextRef::Inline(text) if text.len() > TEXT_INLINE_BYTES => {
                         self.texts.insert(offset);
                     }
+                    TextRef::Inline(_) => {}
                     TextRef::Elsewhere(text) if !self.texts.contains(&text) => {
-                        return Err(damage(place, "an intent refers to a text that is not before it"));
+                        return Err(damage(place, "an intent refers to a text that is not before it, or not long"));
                     }
                     TextRef::Elsewhere(_) => {}
                 }

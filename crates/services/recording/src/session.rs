@@ -8,7 +8,7 @@ use countersign_enforce::{BoxFuture, Closed, Intent, Outcome, Receipt, SessionEv
 use countersign_model::{Denial, PARAMETERS_MAX, Timestamp};
 use sha2::{Digest, Sha256};
 
-use crate::entry::{Entry, IntentEntry, OutcomeEntry, ParametersRef, TextRef};
+use crate::entry::{Entry, IntentEntry, OutcomeEntry, ParametersRef, TEXT_INLINE_BYTES, TextRef};
 use crate::error::{oversize, unavailable};
 use crate::frame::PAYLOAD_BYTES_MAX;
 use crate::header::{Event, SessionHeader};
@@ -17,8 +17,6 @@ use crate::record::ClosedRecord;
 use crate::recorder::House;
 use crate::shard::{Appended, Draft, Place, SessionHead, Shard};
 
-/// A text longer than this is written once per segment and then referred to.
-const TEXT_REPEATED_BYTES: usize = 4 << 10;
 /// Long texts of a session that are remembered; the oldest is forgotten, and then written again.
 const LONG_TEXTS_MAX: usize = 64;
 /// The longest statement that can be recorded, and so the longest that can pass.
@@ -106,7 +104,7 @@ impl SessionRecorder for SessionWriter {
                 sha256: Sha256::digest(intent.parameters).into(),
             }
         };
-        let long = intent.text.len() > TEXT_REPEATED_BYTES;
+        let long = intent.text.len() > TEXT_INLINE_BYTES;
         let text_at = intent
             .same_text_as
             .filter(|_| long)

@@ -10,8 +10,9 @@ use hashbrown::HashMap;
 
 use crate::RecordingError;
 use crate::journal::{self, SEGMENT, file_path};
-use crate::reader::{Reader, RecordFilter, SegmentRecords};
+use crate::reader::Reader;
 use crate::record::Record;
+use crate::records::{RecordFilter, SegmentRecords};
 
 /// Where following begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

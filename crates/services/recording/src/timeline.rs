@@ -9,10 +9,11 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::header::Event;
-use crate::reader::{Reader, RecordFilter};
+use crate::reader::Reader;
 use crate::record::{
     ClosedRecord, IntentRecord, OutcomeRecord, Record, RecordEntry, definition_fields, parameter_fields, text_fields,
 };
+use crate::records::RecordFilter;
 use crate::{RecordingError, SessionHeader};
 
 /// The most items of one page.

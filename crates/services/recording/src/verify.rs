@@ -8,8 +8,9 @@ use serde::Serialize;
 use crate::RecordingError;
 use crate::index::{SegmentIndex, scan_error};
 use crate::journal::{self, DAMAGED, INDEX, SEGMENT, file_path, parse_file_name};
-use crate::reader::{Reader, starts_with_zeros};
+use crate::reader::Reader;
 use crate::record::hex;
+use crate::records::starts_with_zeros;
 use crate::scan::Frames;
 use crate::seal::digest;
 
