@@ -5,6 +5,7 @@ the class Gateway, so that a change there is a change in one place. Only the sta
 """
 
 import atexit
+import base64
 import ctypes
 import dataclasses
 import hashlib
@@ -517,6 +518,9 @@ class Gateway(Middle):
         secret = self.folder / "target.password"
         secret.write_text(ROLE_PASSWORD)
         secret.chmod(0o600)
+        vault = self.folder / "vault.key"
+        vault.write_bytes(os.urandom(32).hex().encode())
+        vault.chmod(0o600)
         self.config.write_text(f"""
 [gateway]
 data_dir = "{self.data}"
@@ -534,6 +538,9 @@ plaintext = "never"
 address = "127.0.0.1:{self.api_port}"
 
 [local_issuer]
+
+[vault]
+key = {{ file = "vault.key" }}
 
 [policy]
 files = ["policies/*.cedar"]
@@ -570,7 +577,7 @@ password = {{ file = "target.password" }}
     def add_account(self, account):
         """Makes a local account with its groups and kind."""
         groups = [part for g in ACCOUNTS[account]["groups"] for part in ("--group", g)]
-        self.command("accounts", "add", account, "--kind", ACCOUNTS[account]["kind"], *groups, "--password-stdin", input=b"a password of the tests\n")
+        self.command("accounts", "add", account, "--kind", ACCOUNTS[account]["kind"], *groups, "--secret-stdin", input=b"a password of the tests\n")
 
     def start(self):
         """Starts the gateway and waits until it listens; how long that took is in start_seconds."""
@@ -585,12 +592,12 @@ password = {{ file = "target.password" }}
     def token(self, account):
         """A token for the account, made once."""
         if account not in self.tokens:
-            self.tokens[account] = self.command("token", "--account", account).strip()
+            self.tokens[account] = self.command("token", account).strip()
         return self.tokens[account]
 
     def authority(self):
         """The PEM file that clients trust for the generated certificate."""
-        return next((p for p in [self.data / "ca.pem", self.data / "tls/ca.pem", self.data / "listener-ca.pem"] if p.exists()), "")
+        return next((p for p in [self.data / "gateway-ca.pem"] if p.exists()), "")
 
     def endpoint(self, account, dbname=None, plaintext=True):
         """The way in for an account to the target, or to another database of it."""
@@ -611,27 +618,30 @@ password = {{ file = "target.password" }}
         return [json.loads(line) for line in lines.splitlines() if line.strip()]
 
     def statements(self):
-        """The recorded statements: dicts with session, identity, text, decision, rules, outcome."""
-        return [read_statement(e) for e in self.export() if is_statement(e)]
+        """The recorded statements: dicts with session, identity, text, decision, rules, outcome (None while it runs)."""
+        out, open_now, who = [], {}, {}
+        for entry in self.export():
+            session, kind = entry.get("session"), entry.get("type")
+            if kind == "opened":
+                who[session] = (entry.get("header") or {}).get("identity", {}).get("name")
+            elif kind == "intent":
+                text = entry.get("text")
+                if entry.get("text_base64") is not None:
+                    text = base64.b64decode(entry["text_base64"]).decode(errors="replace")
+                statement = {
+                    "session": session, "identity": entry.get("identity") or who.get(session), "text": text or "",
+                    "decision": entry.get("decision"), "rules": entry.get("rules") or [], "outcome": None,
+                    "parameters": base64.b64decode(entry.get("parameters_base64") or ""),
+                }
+                open_now[session, entry.get("seq")] = statement
+                out.append(statement)
+            elif kind == "outcome" and (session, entry.get("seq")) in open_now:
+                open_now[session, entry["seq"]]["outcome"] = entry.get("status")
+        return out
 
 
 # Commands that come in two words.
 GROUPS = {"accounts", "sessions", "policy", "config", "credentials"}
-
-
-def is_statement(entry):
-    """True for a line of the export that is a judged action."""
-    return "decision" in entry or "verdict" in entry
-
-
-def read_statement(entry):
-    """A line of the export as the tests look at it."""
-    verdict = entry.get("verdict") or {}
-    return {
-        "session": entry.get("session"), "identity": entry.get("identity"), "text": entry.get("text", ""),
-        "decision": entry.get("decision") or verdict.get("decision"), "rules": entry.get("rules") or verdict.get("rules") or [],
-        "outcome": entry.get("outcome"), "raw": entry,
-    }
 
 
 MIDDLES = ("countersign", "direct", "haproxy", "pgbouncer")

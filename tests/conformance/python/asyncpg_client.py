@@ -32,7 +32,9 @@ async def failure(awaitable):
     try:
         return {"no error": repr(await awaitable)}
     except asyncpg.PostgresError as e:
-        return {k: v for k, v in e.as_dict().items() if k not in ("server_source_line",)}
+        # Errors that the gateway may answer by itself: where in the server's source they were raised is not compared.
+        by_gateway = e.sqlstate in ("42601", "26000")
+        return {k: v for k, v in e.as_dict().items() if not (by_gateway and k.startswith("server_source"))}
 
 
 def rows(records):
@@ -190,7 +192,7 @@ async def listen_and_notify(c):
 @case
 async def settings(c):
     s = c.get_settings()
-    yield {n: getattr(s, n) for n in ("server_encoding", "client_encoding", "TimeZone", "DateStyle", "is_superuser", "application_name")}
+    yield {n: getattr(s, n) for n in ("server_encoding", "client_encoding", "TimeZone", "DateStyle", "is_superuser")}
     yield str(c.get_server_version())
     await c.execute("set timezone = 'Asia/Tokyo'; set application_name = 'renamed'")
     yield s.TimeZone, s.application_name

@@ -22,7 +22,7 @@ WAY = Endpoint(**endpoint())
 def shown(messages):
     """All messages; long runs of rows are cut to their ends and a count."""
     out, run = [], []
-    for message in [wire.show(m) for m in messages] + [None]:
+    for message in [without_place(wire.show(m)) for m in messages] + [None]:
         if message is not None and message[0] == "DataRow":
             run.append(message)
             continue
@@ -31,6 +31,13 @@ def shown(messages):
         if message is not None:
             out.append(message)
     return out
+
+
+def without_place(message):
+    """Takes out where in the server's source an error was raised, for those that the gateway may answer by itself."""
+    if message[0] == "Error" and message[1].get("C") in ("42601", "26000"):
+        return [message[0], {k: v for k, v in message[1].items() if k not in "FLR"}]
+    return message
 
 
 def hash_of(data):
@@ -47,11 +54,16 @@ def ask(c, data, ready=1):
 
 @case
 def startup(c):
-    yield dict(sorted(c.parameters.items()))
+    # Without a name of its own a session may be named by the gateway.
+    yield {k: v for k, v in sorted(c.parameters.items()) if k != "application_name"}
+    named = wire.Connection(WAY, {"application_name": "conformance"})
+    yield named.parameters["application_name"], named.value("show application_name")
+    named.close()
     yield len(c.key) in range(8, 261), c.status
     for version in (wire.PROTOCOL_3_0, wire.PROTOCOL_3_2):
         other = wire.Connection(WAY, version=version)
-        yield version, other.negotiated is None or other.negotiated[:4].hex(), other.value("select 1")
+        # Whether 3.2 is spoken is between the client and whom it talks to: the gateway, or an older server.
+        yield version, other.value("select 1")
         other.close()
     other = wire.Connection(WAY, {"_pq_.unknown_thing": "1"})
     yield None if other.negotiated is None else other.negotiated[4:]
@@ -135,7 +147,7 @@ def flush(c):
     yield [wire.show(c.read()) for _ in range(3)]
     yield ask(c, SYNC)
     c.send(parse("selekt") + FLUSH)
-    yield wire.show(c.read())
+    yield without_place(wire.show(c.read()))
     yield ask(c, SYNC)
 
 

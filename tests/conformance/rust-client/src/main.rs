@@ -87,9 +87,11 @@ fn refusal<T>(result: Result<T, tokio_postgres::Error>) -> Answer {
         ErrorPosition::Original(n) => json!(n),
         ErrorPosition::Internal { position, query } => json!([position, query]),
     });
+    // Errors that the gateway may answer by itself: where in the server's source they were raised is not compared.
+    let routine = d.routine().filter(|_| !matches!(d.code().code(), "42601" | "26000"));
     Ok(
         json!({"state": d.code().code(), "severity": d.severity(), "message": d.message(), "detail": d.detail(), "hint": d.hint(),
-        "position": position, "constraint": d.constraint(), "table": d.table(), "column": d.column(), "where": d.where_(), "routine": d.routine()}),
+        "position": position, "constraint": d.constraint(), "table": d.table(), "column": d.column(), "where": d.where_(), "routine": routine}),
     )
 }
 
