@@ -2,7 +2,7 @@
 
 use countersign_model::{Access, Shape};
 
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, SyntaxError};
 use crate::catalog::Catalog;
 use crate::normal::Normal;
 use crate::parse::{self, ParseError};
@@ -20,12 +20,12 @@ pub fn analyse(text: &[u8], catalog: &Catalog, settings: &Settings) -> Analysis 
 /// The same, for a caller that has the normal form already.
 pub(crate) fn analyse_normal(text: &[u8], normal: &Normal, catalog: &Catalog, settings: &Settings) -> Analysis {
     let fingerprint = normal.fingerprint(text);
-    let unreadable = |why: &str, syntax_error_at: Option<usize>| Analysis {
+    let unreadable = |why: &str, syntax_error: Option<SyntaxError>| Analysis {
         shape: Shape::unreadable(why, fingerprint),
         own: Uses::default(),
         statements: Vec::new(),
         undefined: None,
-        syntax_error_at,
+        syntax_error,
         constants_matter: true,
     };
     let Ok(text) = std::str::from_utf8(text) else {
@@ -35,7 +35,12 @@ pub(crate) fn analyse_normal(text: &[u8], normal: &Normal, catalog: &Catalog, se
         return unreadable(&limit.to_string(), None);
     }
     if let Some(position) = normal.broken {
-        return unreadable(&ParseError::Syntax(position).to_string(), Some(position));
+        let refused = parse::with_tree(text, &normal.measure, false, |_| ());
+        let (at, message) = match refused {
+            Err(ParseError::Syntax(at, message)) => (at, message),
+            _ => (position, "syntax error".to_owned()),
+        };
+        return unreadable(&format!("syntax error near byte {at}"), Some(syntax_error(text, at, message)));
     }
     let found = parse::with_tree(text, &normal.measure, false, |tree| {
         let mut walk = Walk::new(catalog, settings, 0, fingerprint);
@@ -44,8 +49,8 @@ pub(crate) fn analyse_normal(text: &[u8], normal: &Normal, catalog: &Catalog, se
     });
     let mut found = match found {
         Ok(found) => found,
-        Err(ParseError::Syntax(position)) => {
-            return unreadable(&ParseError::Syntax(position).to_string(), Some(position));
+        Err(ParseError::Syntax(at, message)) => {
+            return unreadable(&format!("syntax error near byte {at}"), Some(syntax_error(text, at, message)));
         }
         Err(other) => return unreadable(&other.to_string(), None),
     };
@@ -67,6 +72,10 @@ pub(crate) fn analyse_normal(text: &[u8], normal: &Normal, catalog: &Catalog, se
         constants_matter: found.constants_matter || normal.unicode_escapes,
         statements: found.statements,
         undefined: found.undefined,
-        syntax_error_at: None,
+        syntax_error: None,
     }
+}
+
+fn syntax_error(text: &str, at: usize, message: String) -> SyntaxError {
+    SyntaxError { position: text.get(..at).unwrap_or(text).chars().count() + 1, message }
 }

@@ -14,8 +14,17 @@ pub struct Analysis {
     pub(crate) own: Uses,
     pub(crate) statements: Vec<Statement>,
     pub(crate) undefined: Option<Undefined>,
-    pub(crate) syntax_error_at: Option<usize>,
+    pub(crate) syntax_error: Option<SyntaxError>,
     pub(crate) constants_matter: bool,
+}
+
+/// What the grammar said of a text that it does not accept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyntaxError {
+    /// Where it gave up, in characters from 1.
+    pub position: usize,
+    /// PostgreSQL's words; they may quote the text.
+    pub message: String,
 }
 
 /// A name that the catalog does not have.
@@ -193,9 +202,9 @@ impl Analysis {
         self.undefined.as_ref()
     }
 
-    /// The byte where the grammar gave up, when that is why the shape is unreadable.
-    pub fn syntax_error_at(&self) -> Option<usize> {
-        self.syntax_error_at
+    /// What the grammar said, when that is why the shape is unreadable.
+    pub fn syntax_error(&self) -> Option<&SyntaxError> {
+        self.syntax_error.as_ref()
     }
 
     /// True when texts that differ only in constants may not share this analysis.

@@ -15,7 +15,7 @@ use countersign_model::{
 
 use crate::knowledge::Knowledge;
 use crate::login::{self, Canceller, LoggedIn, Login, Step};
-use crate::session::Session;
+use crate::session::{Session, reason_of};
 use crate::startup::{self, PROTOCOL_3_0, PROTOCOL_3_2, Packet, Start};
 use crate::wire::{self, Fields, Gravity, protocol_fault, target_fault};
 
@@ -304,6 +304,9 @@ impl Machine for PostgresMachine {
                 }
                 Phase::Preparing(session, greeting) => {
                     session.on_upstream(b)?;
+                    if let Some(denial) = session.take_failure() {
+                        return Err(denial);
+                    }
                     hold_back(session, greeting);
                     self.begin_when_prepared();
                     return Ok(());
@@ -373,9 +376,9 @@ impl Machine for PostgresMachine {
         self.target = connected.target.clone();
         self.part.clone_from(&connected.part);
         let mut settings = start.settings.clone();
-        let application =
-            if start.application.is_empty() { "countersign".to_owned() } else { start.application.clone() };
-        settings.push(("application_name".to_owned(), application));
+        if !start.application.is_empty() {
+            settings.push(("application_name".to_owned(), start.application.clone()));
+        }
         let (login, step) = Login::start(connected, settings);
         self.phase = Phase::Login(Box::new(login), start);
         self.on_step(step);
@@ -414,12 +417,12 @@ impl Machine for PostgresMachine {
             Phase::Open(session) => session.on_fatal(denial),
             Phase::Over => {}
             Phase::Cancelling(_) | Phase::Encrypting { .. } => {
-                self.out.push_back(Output::Close(CloseReason::Denied, Some(denial.clone())));
+                self.out.push_back(Output::Close(reason_of(denial), Some(denial.clone())));
                 self.phase = Phase::Over;
             }
             _ => {
                 self.client(wire::error_response(denial, Gravity::Fatal));
-                self.out.push_back(Output::Close(CloseReason::Denied, Some(denial.clone())));
+                self.out.push_back(Output::Close(reason_of(denial), Some(denial.clone())));
                 self.phase = Phase::Over;
             }
         }

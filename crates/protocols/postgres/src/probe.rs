@@ -103,6 +103,7 @@ pub(crate) struct Probe {
     script: &'static Script,
     part: usize,
     synced: bool,
+    failed: Option<String>,
     schemas: Vec<Arc<str>>,
     role: String,
     temporary: CatalogBuilder,
@@ -125,6 +126,7 @@ impl Probe {
             script,
             part: 0,
             synced,
+            failed: None,
             schemas: Vec::new(),
             role: String::new(),
             temporary: CatalogBuilder::new(temporary_id),
@@ -137,6 +139,8 @@ impl Probe {
     /// Takes a frame of the answer; true when it was the last.
     pub(crate) fn on_frame(&mut self, tag: u8, frame: &[u8]) -> Result<bool, Denial> {
         match tag {
+            b'Z' if self.failed.is_some() => Ok(true),
+            _ if self.failed.is_some() => Err(target_fault("an unexpected message after an error")),
             b'1' | b'2' | b'C' | b'n' | b'T' => Ok(false),
             b'D' => self.row(frame).map(|()| false),
             b'3' => {
@@ -145,12 +149,10 @@ impl Probe {
                 Ok(!self.synced && self.part == self.script.parts.len() * 2)
             }
             b'Z' if self.synced && self.part == self.script.parts.len() * 2 => Ok(true),
-            b'E' => Err(Denial::new(
-                Culprit::Target,
-                DenialCode::TargetUnavailable,
-                ClientText::new("the target's catalog cannot be read"),
-            )
-            .detail(format!("SQLSTATE {} while reading the catalog", wire::error_code(frame).unwrap_or("?")))),
+            b'E' => {
+                self.failed = Some(wire::error_code(frame).unwrap_or("?").to_owned());
+                Ok(!self.synced)
+            }
             _ => Err(target_fault("an unexpected message while the catalog is read")),
         }
     }
@@ -193,6 +195,19 @@ impl Probe {
             None => return Err(cut()),
         }
         Ok(())
+    }
+
+    /// Why it found nothing: the target was cancelled, too slow or unwilling. With it, whether the target now skips to the client's
+    /// own Sync.
+    pub(crate) fn failure(&self) -> Option<(Denial, bool)> {
+        let code = self.failed.as_ref()?;
+        let denial = Denial::new(
+            Culprit::Target,
+            DenialCode::TargetUnavailable,
+            ClientText::new("the target could not be asked what names mean (SQLSTATE ").name(code).and(")"),
+        )
+        .detail(format!("SQLSTATE {code} while reading the catalog"));
+        Some((denial, !self.synced))
     }
 
     /// What it found, once [`Probe::on_frame`] said that it is over.

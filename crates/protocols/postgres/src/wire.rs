@@ -136,11 +136,27 @@ pub(crate) enum Gravity {
 
 /// A denial in PostgreSQL's words.
 pub(crate) fn error_response(denial: &Denial, gravity: Gravity) -> Bytes {
-    error_response_with(denial, gravity, None)
+    error_response_with(denial, gravity, &Native::default())
 }
 
-/// The same with an SQLSTATE that tells more than the denial's code.
-pub(crate) fn error_response_with(denial: &Denial, gravity: Gravity, state: Option<&'static str>) -> Bytes {
+/// What the target itself would have said: programs look at these fields.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Native {
+    /// An SQLSTATE that tells more than the denial's code.
+    pub(crate) state: Option<&'static str>,
+    /// Where in the statement, in characters from 1.
+    pub(crate) position: Option<usize>,
+}
+
+impl Native {
+    /// Only the SQLSTATE.
+    pub(crate) const fn state(state: &'static str) -> Self {
+        Self { state: Some(state), position: None }
+    }
+}
+
+/// The same with fields as the target would have set them.
+pub(crate) fn error_response_with(denial: &Denial, gravity: Gravity, native: &Native) -> Bytes {
     let word = match gravity {
         Gravity::Error => "ERROR",
         Gravity::Fatal => "FATAL",
@@ -153,10 +169,13 @@ pub(crate) fn error_response_with(denial: &Denial, gravity: Gravity, state: Opti
         };
         field(b'S', word);
         field(b'V', word);
-        field(b'C', state.unwrap_or(sqlstate(denial.code)));
+        field(b'C', native.state.unwrap_or(sqlstate(denial.code)));
         field(b'M', denial.message.as_str());
         if let Some(hint) = &denial.hint {
             field(b'H', hint.as_str());
+        }
+        if let Some(position) = native.position {
+            field(b'P', &position.to_string());
         }
         b.put_u8(0);
     });
@@ -196,6 +215,18 @@ pub(crate) fn error_code(frame: &[u8]) -> Option<&str> {
             return std::str::from_utf8(text).ok();
         }
     }
+}
+
+/// True for an `ErrorResponse` or notice that says that the target's session ends.
+pub(crate) fn is_fatal(frame: &[u8]) -> bool {
+    let mut f = Fields::of(frame);
+    while let Some(kind) = f.u8().filter(|k| *k != 0) {
+        let Some(text) = f.cstr() else { return false };
+        if kind == b'V' {
+            return matches!(text, b"FATAL" | b"PANIC");
+        }
+    }
+    false
 }
 
 /// The number at the end of a command tag: `INSERT 0 5`, `UPDATE 7`. With it, whether the tag is of a command that changes rows.

@@ -22,7 +22,7 @@ unsafe extern "C" {
 pub(super) enum Error {
     Nul,
     Depth,
-    Syntax(usize),
+    Syntax(usize, String),
 }
 
 /// The tree in protobuf form.
@@ -55,9 +55,11 @@ pub(super) fn parse(text: &str) -> Result<Encoded, Error> {
     if !encoded.0.data.is_null() {
         return Ok(encoded);
     }
+    let mut said = String::new();
     if !encoded.0.message.is_null() {
         // SAFETY: `message` is a C string made by strdup and lives until `encoded` drops.
         let message = unsafe { CStr::from_ptr(encoded.0.message) }.to_bytes();
+        said = String::from_utf8_lossy(message).into_owned();
         let is_depth = [b"stack depth".as_slice(), b"nested too deeply", b"memory exhausted"]
             .iter()
             .any(|needle| message.windows(needle.len()).any(|w| w == *needle));
@@ -67,5 +69,5 @@ pub(super) fn parse(text: &str) -> Result<Encoded, Error> {
     }
     // The parser counts characters from 1; 0 says that it does not know.
     let characters = usize::try_from(encoded.0.position).unwrap_or(0).saturating_sub(1);
-    Err(Error::Syntax(text.char_indices().nth(characters).map_or(text.len(), |(i, _)| i)))
+    Err(Error::Syntax(text.char_indices().nth(characters).map_or(text.len(), |(i, _)| i), said))
 }

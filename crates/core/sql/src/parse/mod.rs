@@ -29,9 +29,9 @@ pub const DEEP_THREADS_MAX: usize = 2;
 /// Why a text was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ParseError {
-    /// The grammar says no.
+    /// The grammar says no: where, and in PostgreSQL's words.
     #[error("syntax error near byte {0}")]
-    Syntax(usize),
+    Syntax(usize, String),
     /// Larger, longer or deeper than a limit.
     #[error("{0}")]
     Limit(&'static str),
@@ -84,7 +84,7 @@ fn parse(text: &str) -> Result<ParseResult, ParseError> {
     let bytes = ffi::parse(text).map_err(|e| match e {
         ffi::Error::Nul => ParseError::Limit("the text has a NUL byte"),
         ffi::Error::Depth => ParseError::Limit("the text is nested too deeply"),
-        ffi::Error::Syntax(position) => ParseError::Syntax(position),
+        ffi::Error::Syntax(position, said) => ParseError::Syntax(position, said),
     })?;
     ParseResult::decode(bytes.as_slice()).map_err(|_| ParseError::Failed("its tree could not be decoded"))
 }

@@ -14,9 +14,15 @@ fn good_and_bad_texts() {
     assert_eq!(statements("select 1; select 2"), Ok(2));
     assert_eq!(statements(""), Ok(0));
     assert_eq!(statements("/* nothing */ ;"), Ok(0));
-    assert_eq!(statements("select from from"), Err(ParseError::Syntax(12)));
+    assert_eq!(
+        statements("select from from"),
+        Err(ParseError::Syntax(12, "syntax error at or near \"from\"".to_owned()))
+    );
     // The parser counts characters, the answer is in bytes.
-    assert_eq!(statements("select 'é' é from from"), Err(ParseError::Syntax(20)));
+    assert_eq!(
+        statements("select 'é' é from from"),
+        Err(ParseError::Syntax(20, "syntax error at or near \"from\"".to_owned()))
+    );
     assert!(matches!(statements("select '\0'"), Err(ParseError::Limit(_))));
     // A warning of the parser must not reach standard error, and the state stays good after errors.
     assert_eq!(statements("create global temp table t (a int)"), Ok(1));

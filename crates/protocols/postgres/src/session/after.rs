@@ -7,20 +7,39 @@ use countersign_model::Access;
 use countersign_sql::{Analysis, SessionEffect, Statement, Transaction};
 
 use super::Session;
-use super::client::prepared_by_sql;
 use super::expect::Running;
 use super::names::Portal;
 
 /// True when the session must look at the statement again once it is done.
 pub(crate) fn matters(analysis: &Analysis) -> bool {
-    analysis.statements().iter().any(|s| {
-        names_change(s)
-            || s.changes_catalog
-            || s.changes_temporary
-            || s.may_change_settings
-            || meaning_changes(s)
-            || turns_back(s)
-    })
+    changes_session(analysis) || analysis.statements().iter().any(|s| s.transaction.is_some())
+}
+
+/// True when nothing may be judged before this is done.
+pub(crate) fn changes_session(analysis: &Analysis) -> bool {
+    analysis.statements().iter().any(|s| names_change(s) || changes_meaning(s) || turns_back(s))
+}
+
+/// What names mean may be something else after it.
+fn changes_meaning(s: &Statement) -> bool {
+    s.changes_catalog || s.changes_temporary || s.may_change_settings || sets_meaning(s)
+}
+
+/// True when a transaction, or a part of one, may be over after it.
+pub(crate) fn ends_transaction(analysis: &Analysis) -> bool {
+    analysis.statements().iter().any(|s| s.transaction.as_ref().is_some_and(ends))
+}
+
+fn ends(t: &Transaction) -> bool {
+    matches!(
+        t,
+        Transaction::Commit { .. } | Transaction::Rollback { .. } | Transaction::RollbackTo(_) | Transaction::Prepare
+    )
+}
+
+/// True when it may change data. What a prepared statement does is not in the text that runs it.
+pub(crate) fn may_write(s: &Statement) -> bool {
+    s.access >= Access::Write || s.executes.is_some()
 }
 
 fn names_change(s: &Statement) -> bool {
@@ -37,7 +56,7 @@ fn names_change(s: &Statement) -> bool {
 }
 
 /// Settings that change what names mean.
-fn meaning_changes(s: &Statement) -> bool {
+fn sets_meaning(s: &Statement) -> bool {
     s.settings.iter().any(|c| matches!(&*c.name, "search_path" | "role" | "session_authorization" | "all"))
 }
 
@@ -65,41 +84,78 @@ pub(crate) fn fetched_cursor(analysis: &Analysis) -> Option<Bytes> {
     }
 }
 
-/// Why a limit could not be kept for a text that brings its own transaction control along with writes.
+/// Why a limit could not be kept for a text of several statements.
 pub(crate) fn why_limits_cannot_hold(analysis: &Analysis) -> Option<&'static str> {
     let statements = analysis.statements();
-    let several = statements.len() > 1;
+    if statements.len() < 2 {
+        return None;
+    }
     let controls = statements.iter().any(|s| s.transaction.is_some() || s.outside_transaction);
-    let writes = statements.iter().any(|s| s.access >= Access::Write || s.executes.is_some());
-    (several && controls && writes).then_some(
-        "a limit applies, and this text mixes writes with its own transaction control: send the statements one by one",
-    )
+    if controls && statements.iter().any(may_write) {
+        return Some(
+            "a limit applies, and this text mixes writes with its own transaction control: send the statements one by one",
+        );
+    }
+    // What was fetched before counts, and of several it could not be told which rows are whose.
+    let fetches = statements.iter().any(|s| matches!(s.session, Some(SessionEffect::Fetch { .. })));
+    fetches.then_some("a limit applies, and this text fetches from a cursor among other things: send the FETCH alone")
+}
+
+/// The transaction status once this is done, where it tells.
+fn status_after(t: &Transaction) -> Option<u8> {
+    match t {
+        Transaction::Begin
+        | Transaction::RollbackTo(_)
+        | Transaction::Commit { chain: true }
+        | Transaction::Rollback { chain: true } => Some(b'T'),
+        Transaction::Commit { chain: false } | Transaction::Rollback { chain: false } | Transaction::Prepare => {
+            Some(b'I')
+        }
+        _ => None,
+    }
 }
 
 impl Session {
     /// A statement ended.
     pub(super) fn ended(&mut self, running: &Running) {
-        if let Some(portal) = running.portal.as_ref().and_then(|p| self.names.portals.get_mut(p)) {
+        if let Some((name, id)) = &running.portal
+            && let Some(portal) = self.names.portals.get_mut(name)
+            && portal.id == *id
+        {
             portal.rows += running.rows;
             portal.bytes += running.bytes;
         }
+        if running.runs_code {
+            self.names_touched(false);
+        }
         let Some(analysis) = &running.after else { return };
         let failed = running.failed.is_some() || running.over.is_some();
+        let lone = analysis.statements().len() == 1;
         for s in analysis.statements() {
-            if s.changes_catalog || s.changes_temporary || s.may_change_settings || meaning_changes(s) {
-                self.facts.dirty = true;
-                self.facts.touched = true;
-                if s.changes_catalog && !s.changes_temporary {
-                    self.facts.touched_shared = true;
+            if changes_meaning(s) {
+                self.names_touched(s.changes_catalog && !s.changes_temporary);
+            }
+            if let Some(t) = &s.transaction {
+                if self.facts.touched && ends(t) {
+                    self.facts.dirty = true;
+                }
+                // Of a simple query the target tells by itself.
+                if let Some(status) = status_after(t).filter(|_| running.extended && !failed) {
+                    self.status = status;
                 }
             }
-            if turns_back(s) && self.facts.touched {
-                self.facts.dirty = true;
-            }
-            if let Some(effect) = &s.session {
+            // A lone statement that failed changed no name; in a failed batch nobody knows how far it came.
+            if let Some(effect) = s.session.as_ref().filter(|_| !(failed && lone)) {
                 self.rename(effect, failed, running);
             }
         }
+    }
+
+    /// Names may mean something else now, and something else again when the transaction ends.
+    fn names_touched(&mut self, shared: bool) {
+        self.facts.dirty = true;
+        self.facts.touched = true;
+        self.facts.touched_shared |= shared;
     }
 
     fn rename(&mut self, effect: &SessionEffect, failed: bool, running: &Running) {
@@ -109,21 +165,23 @@ impl Session {
                 if failed {
                     self.names.statements.remove(name.as_bytes());
                 } else if self.names.has_room() {
-                    let prepared = prepared_by_sql(running.permit.clone(), inner.clone(), self.facts.epoch, self.run);
+                    let prepared = self.prepared_by_sql(name, running.permit.clone(), inner.clone());
                     self.names.statements.insert(Bytes::copy_from_slice(name.as_bytes()), prepared);
                 }
             }
-            SessionEffect::Declare { name, inner, .. } => {
+            SessionEffect::Declare { name, inner, hold } => {
                 if failed {
                     self.names.portals.remove(name.as_bytes());
                 } else if self.names.has_room() {
-                    let statement = prepared_by_sql(running.permit.clone(), inner.clone(), self.facts.epoch, self.run);
+                    let statement = self.prepared_by_sql(name, running.permit.clone(), inner.clone());
                     let portal = Portal {
+                        id: self.portal_id(),
                         statement,
                         parameters: Bytes::new(),
                         rows: 0,
                         bytes: 0,
                         cursor: true,
+                        outlives: *hold,
                         run: self.run,
                         confirmed: true,
                     };

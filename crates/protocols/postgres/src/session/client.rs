@@ -1,17 +1,19 @@
 //! The client's messages: which are proposed, which follow a permit, which are ours to answer.
 
-use bytes::{Buf, Bytes, BytesMut};
-use countersign_enforce::{CloseReason, Output, Proposal, ProposalId};
-use countersign_model::{Access, Action, ClientText, Culprit, Denial, DenialCode, Fingerprint, Shape};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::sync::Arc;
 
+use countersign_enforce::{CloseReason, Output, Permit, Proposal, ProposalId};
+use countersign_model::{Access, Action, ClientText, Culprit, Denial, DenialCode, Fingerprint, Shape};
+use countersign_sql::join;
+
 use super::expect::Expect;
-use super::judge::{CatchUp, Judged};
-use super::names::{Portal, Prepared};
+use super::judge::Judged;
+use super::names::{Closing, Portal, Prepared};
 use super::ruling::Op;
 use super::{Session, frames};
 use crate::probe::RESERVED_PREFIX;
-use crate::wire::{self, Fields, HEADER_BYTES, Head, protocol_fault};
+use crate::wire::{self, Fields, HEADER_BYTES, Head, Native, protocol_fault};
 
 /// The longest statement that is judged; a longer one is refused, and its bytes are dropped.
 const STATEMENT_BYTES_MAX: usize = 16 << 20;
@@ -21,6 +23,9 @@ const BIND_BYTES_MAX: usize = 256 << 20;
 
 /// The longest of the other messages: names, and why a copy failed.
 const SMALL_BYTES_MAX: usize = 64 << 10;
+
+/// A row of a copy up to this length waits until it is whole; a longer one goes on in pieces.
+const COPY_HELD_BYTES_MAX: usize = 64 << 10;
 
 /// Replies that the target may owe before the client must wait.
 const PIPELINE_MAX: usize = 4096;
@@ -36,14 +41,16 @@ impl Session {
         }
         if self.client_rest > 0 {
             let n = self.client_rest.min(b.len());
-            let part = b.split_to(n).freeze();
             self.client_rest -= n;
-            self.copy_bytes(part);
+            self.copy_piece(b, n);
             return Ok(true);
         }
         let Some(head) = wire::head(b)? else { return Ok(false) };
         if head.tag == b'd' {
             return Ok(self.copy_rows(b, head));
+        }
+        if self.copy_in.is_some() && !matches!(head.tag, b'c' | b'f' | b'S' | b'H' | b'X') {
+            return Err(protocol_fault("an unexpected message during a copy"));
         }
         let bytes_max = match head.tag {
             b'Q' | b'P' | b'F' => STATEMENT_BYTES_MAX,
@@ -76,7 +83,8 @@ impl Session {
         if self.expects.is_empty() || self.copy_in.is_some() || matches!(tag, b'X' | b'c' | b'f') {
             return false;
         }
-        if self.expects.len() >= PIPELINE_MAX || (self.hold_but_sync && !matches!(tag, b'S' | b'H')) {
+        let passes = self.unsynced && matches!(tag, b'S' | b'H');
+        if self.expects.len() >= PIPELINE_MAX || (self.hold_but_sync && !passes) {
             self.hold_until_answered();
         }
         self.hold
@@ -99,6 +107,8 @@ impl Session {
                 self.unsynced = false;
                 self.flushed = false;
                 self.skipping = false;
+                // It ends what was begun without a block, and with it what was set for that alone.
+                self.facts.dirty |= self.facts.touched && !self.transaction_is_open();
             }
             b'H' => {
                 b.advance(head.frame_bytes);
@@ -129,6 +139,7 @@ impl Session {
         };
         let Judged::Ready { shape, analysis } = judged else { return Ok(false) };
         let frame = b.split_to(head.frame_bytes).freeze();
+        let access = shape.access();
         let action = Action { shape, text: text_of(&frame, HEADER_BYTES, text_bytes), parameters: Bytes::new() };
         self.names.drop_unnamed();
         let proposal = Proposal::new(frame, action)?;
@@ -136,7 +147,7 @@ impl Session {
             Some(why) => proposal.cannot_limit(why),
             None => proposal,
         };
-        self.ask_gate(proposal, Op::Query { analysis });
+        self.ask_gate(proposal, Op::Query { analysis, access });
         Ok(true)
     }
 
@@ -187,32 +198,44 @@ impl Session {
         }
         if portal.starts_with(RESERVED_PREFIX.as_bytes()) || !self.names.has_room() {
             b.advance(head.frame_bytes);
-            self.refuse_extended(&no_room(), None);
+            self.refuse_extended(&no_room(), Native::default());
             return Ok(true);
         }
-        let prepared = match self.names.statement(statement, self.run) {
+        let mut prepared = match self.names.statement(statement, self.run) {
             Some((s, true)) => s.clone(),
-            Some((_, false)) => {
+            Some((_, false)) if !self.expects.is_empty() => {
                 self.hold_until_answered();
                 return Ok(false);
             }
-            None => {
+            Some(_) | None => {
                 let denial = unknown_name("prepared statement", statement);
                 b.advance(head.frame_bytes);
-                self.refuse_extended(&denial, Some("26000"));
+                self.refuse_extended(&denial, Native::state("26000"));
                 return Ok(true);
             }
         };
+        // From here on it means what names mean now, whatever they come to mean before it is executed.
+        if prepared.shape.access() > Access::Connect {
+            if !self.renew(&mut prepared) {
+                return Ok(false);
+            }
+            if let Some(kept) = self.names.statements.get_mut(statement) {
+                kept.clone_from(&prepared);
+            }
+        }
         let parameters_at = HEADER_BYTES + portal.len() + statement.len() + 2;
         let name = Bytes::copy_from_slice(portal);
         let frame = b.split_to(head.frame_bytes).freeze();
         let permit = prepared.permit.clone();
+        let id = self.portal_id();
         let bound = Portal {
+            id,
             statement: prepared,
             parameters: parameters_of(&frame, parameters_at),
             rows: 0,
             bytes: 0,
             cursor: false,
+            outlives: false,
             run: self.run,
             confirmed: false,
         };
@@ -220,11 +243,11 @@ impl Session {
         self.sent();
         if known {
             // The target may have dropped the old one by itself: only its answer tells which of the two the name means.
-            self.expects.push_back(Expect::Bind { portal: name, run: self.run, bound: Some(Box::new(bound)) });
+            self.expects.push_back(Expect::Bind { portal: name, id, bound: Some(Box::new(bound)) });
             self.hold_until_answered();
         } else {
             self.names.portals.insert(name.clone(), bound);
-            self.expects.push_back(Expect::Bind { portal: name, run: self.run, bound: None });
+            self.expects.push_back(Expect::Bind { portal: name, id, bound: None });
         }
         Ok(true)
     }
@@ -258,25 +281,22 @@ impl Session {
         }
         let Some(found) = self.named(b, head)? else { return Ok(false) };
         let Some((kind, name, permit)) = found else { return Ok(true) };
-        if kind == b'S' {
-            self.names.statements.remove(&name);
+        let closing = if kind == b'S' {
+            self.names.statements.remove(&name).map(|s| Closing::Statement(name, Box::new(s)))
         } else {
-            self.names.portals.remove(&name);
-        }
+            self.names.portals.remove(&name).map(|p| Closing::Portal(name, Box::new(p)))
+        };
+        let Some(closing) = closing else { return Ok(true) };
         let frame = b.split_to(head.frame_bytes).freeze();
         self.out.push_back(Output::Follow(permit, frame));
         self.sent();
-        self.expects.push_back(Expect::Close);
+        self.expects.push_back(Expect::Close(closing));
         Ok(true)
     }
 
     /// The permit behind the name in a Describe or Close: `None` to wait, `Some(None)` when it was refused.
     #[allow(clippy::type_complexity, reason = "three answers, used twice, in this file alone")]
-    fn named(
-        &mut self,
-        b: &mut BytesMut,
-        head: Head,
-    ) -> Result<Option<Option<(u8, Bytes, countersign_enforce::Permit)>>, Denial> {
+    fn named(&mut self, b: &mut BytesMut, head: Head) -> Result<Option<Option<(u8, Bytes, Permit)>>, Denial> {
         let mut f = Fields(b.get(HEADER_BYTES..head.frame_bytes).unwrap_or_default());
         let (Some(kind), Some(name)) = (f.u8(), f.cstr()) else {
             return Err(protocol_fault("a message that names a statement or portal is malformed"));
@@ -288,15 +308,15 @@ impl Session {
         };
         match found {
             Some((permit, true)) => Ok(Some(Some((kind, Bytes::copy_from_slice(name), permit)))),
-            Some((_, false)) => {
+            Some((_, false)) if !self.expects.is_empty() => {
                 self.hold_until_answered();
                 Ok(None)
             }
-            None => {
+            Some(_) | None => {
                 let (what, state) = if kind == b'S' { ("prepared statement", "26000") } else { ("portal", "34000") };
                 let denial = unknown_name(what, name);
                 b.advance(head.frame_bytes);
-                self.refuse_extended(&denial, Some(state));
+                self.refuse_extended(&denial, Native::state(state));
                 Ok(Some(None))
             }
         }
@@ -307,44 +327,35 @@ impl Session {
         let Some(name) = f.cstr() else { return Err(protocol_fault("an Execute message is malformed")) };
         let portal = match self.names.portal(name, self.run) {
             Some((p, true)) => p.clone(),
-            Some((_, false)) => {
+            Some((_, false)) if !self.expects.is_empty() => {
                 self.hold_until_answered();
                 return Ok(false);
             }
-            None => {
+            Some(_) | None => {
                 let denial = unknown_name("portal", name);
                 b.advance(head.frame_bytes);
-                self.refuse_extended(&denial, Some("34000"));
+                self.refuse_extended(&denial, Native::state("34000"));
                 return Ok(true);
             }
         };
         let name = Bytes::copy_from_slice(name);
-        let Prepared { permit, mut shape, mut analysis, epoch, .. } = portal.statement;
-        if shape.access() > Access::Connect {
-            if self.catch_up(false) == CatchUp::Later {
+        let mut prepared = portal.statement;
+        // What a cursor reads was settled when it was declared. Of other portals some names were settled when they were bound, and some
+        // are looked up only now, so both meanings count.
+        if prepared.shape.access() > Access::Connect && !portal.cursor {
+            let bound = prepared.shape.clone();
+            if !self.renew(&mut prepared) {
                 return Ok(false);
             }
-            // Names may mean something else by now. A cursor is bound already: what it reads cannot change.
-            if epoch != self.facts.epoch && !portal.cursor {
-                if analysis.is_some() {
-                    match self.judge(permit.text()) {
-                        Judged::Later => return Ok(false),
-                        Judged::Ready { shape: s, analysis: a } => {
-                            shape = s;
-                            analysis = a;
-                        }
-                    }
-                } else {
-                    shape = Shape::unreadable("names changed after it was prepared: prepare it again", Fingerprint(0));
-                }
+            if bound.id() != prepared.shape.id() {
+                prepared.shape = join(&[&bound, &prepared.shape]);
             }
         }
+        let Prepared { permit, shape, analysis, .. } = prepared;
+        let access = shape.access();
         let frame = b.split_to(head.frame_bytes).freeze();
         let proposal = Proposal::under(&permit, frame, shape, portal.parameters);
-        self.ask_gate(
-            proposal,
-            Op::Execute { portal: name, analysis, rows_before: portal.rows, bytes_before: portal.bytes },
-        );
+        self.ask_gate(proposal, Op::Execute { portal: name, analysis, access });
         Ok(true)
     }
 
@@ -360,7 +371,7 @@ impl Session {
         );
         let action = Action { shape, text: frame.slice(HEADER_BYTES.min(frame.len())..), parameters: Bytes::new() };
         match Proposal::new(frame, action) {
-            Ok(proposal) => self.ask_gate(proposal, Op::Query { analysis: None }),
+            Ok(proposal) => self.ask_gate(proposal, Op::Query { analysis: None, access: Access::Opaque }),
             Err(denial) => self.on_fatal(&denial),
         }
         true
@@ -388,25 +399,48 @@ impl Session {
         }
         self.out.push_back(Output::Rejected(denial.clone()));
         if matches!(head.tag, b'Q' | b'F') {
-            self.refuse_query(&denial, None);
+            self.refuse_query(&denial, Native::default());
         } else {
-            self.refuse_extended(&denial, None);
+            self.refuse_extended(&denial, Native::default());
         }
         Ok(true)
     }
 
-    /// Rows to copy in, as many as are there in one piece.
+    /// Rows to copy in, as many whole ones as are there in one piece. False when more bytes must come first.
     fn copy_rows(&mut self, b: &mut BytesMut, head: Head) -> bool {
         let (mut end, mut next) = (0, Some(head));
-        while let Some(Head { tag: b'd', frame_bytes }) = next {
+        while let Some(Head { tag: b'd', frame_bytes }) = next
+            && b.len() >= end + frame_bytes
+        {
             end += frame_bytes;
             next = b.get(end..).and_then(|rest| wire::head(rest).ok().flatten());
         }
-        let n = end.min(b.len());
-        self.client_rest = end - n;
-        let part = b.split_to(n).freeze();
-        self.copy_bytes(part);
+        if end > 0 {
+            let rows = b.split_to(end).freeze();
+            self.copy_bytes(rows);
+            return true;
+        }
+        if head.frame_bytes <= COPY_HELD_BYTES_MAX {
+            return false;
+        }
+        b.advance(HEADER_BYTES);
+        self.client_rest = head.frame_bytes - HEADER_BYTES;
         true
+    }
+
+    /// A part of a long row. The target must never be left within a message: if the copy fails before the rest is here, that would
+    /// swallow whatever is sent next. So each part is a message of its own; their borders mean nothing in a copy.
+    fn copy_piece(&mut self, b: &mut BytesMut, n: usize) {
+        if self.copy_in.is_some() && n > 0 {
+            let mut header = BytesMut::with_capacity(HEADER_BYTES);
+            header.put_u8(b'd');
+            header.put_i32(i32::try_from(n + 4).unwrap_or(i32::MAX));
+            self.copy_bytes(header.freeze());
+            let part = b.split_to(n).freeze();
+            self.copy_bytes(part);
+        } else {
+            b.advance(n);
+        }
     }
 
     fn copy_bytes(&mut self, part: Bytes) {
@@ -430,6 +464,25 @@ impl Session {
             _ => return Err(protocol_fault("an unexpected message during a copy")),
         }
         Ok(true)
+    }
+
+    /// An id for the next portal.
+    pub(super) fn portal_id(&mut self) -> u64 {
+        self.next_portal += 1;
+        self.next_portal
+    }
+
+    /// What a statement that SQL prepared means is all that is known of it.
+    pub(super) fn prepared_by_sql(&self, name: &Arc<str>, permit: Permit, shape: Arc<Shape>) -> Prepared {
+        Prepared {
+            permit,
+            shape,
+            analysis: None,
+            epoch: self.facts.epoch,
+            run: self.run,
+            confirmed: true,
+            sql_name: Some(name.clone()),
+        }
     }
 
     /// An extended message went out.
@@ -462,6 +515,10 @@ fn parameters_of(frame: &Bytes, at: usize) -> Bytes {
 }
 
 fn unknown_name(what: &'static str, name: &[u8]) -> Denial {
+    if name.is_empty() && what == "prepared statement" {
+        let message = ClientText::new("unnamed prepared statement does not exist");
+        return Denial::new(Culprit::Client, DenialCode::Undefined, message);
+    }
     Denial::new(
         Culprit::Client,
         DenialCode::Undefined,
@@ -475,14 +532,4 @@ fn no_room() -> Denial {
         DenialCode::Busy,
         ClientText::new("the portal's name is reserved, or the session has too many portals and statements"),
     )
-}
-
-/// The shape of a prepared statement that SQL made is all that there is of it.
-pub(super) fn prepared_by_sql(
-    permit: countersign_enforce::Permit,
-    shape: Arc<Shape>,
-    epoch: u64,
-    run: u64,
-) -> Prepared {
-    Prepared { permit, shape, analysis: None, epoch, run, confirmed: true }
 }

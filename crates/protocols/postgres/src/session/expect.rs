@@ -7,7 +7,7 @@ use countersign_enforce::{Permit, Plan};
 use countersign_model::{ClientText, Culprit, Denial, DenialCode, Limits, RuleId};
 use countersign_sql::Analysis;
 
-use super::names::{Portal, Prepared};
+use super::names::{Closing, Portal, Prepared};
 use crate::probe::Probe;
 
 /// What the target owes.
@@ -21,15 +21,15 @@ pub(crate) enum Expect {
     /// Our own statement that fails the transaction: only its `ReadyForQuery` passes.
     Fail,
     /// `ParseComplete`. `prepared` is given its name only then, where an older statement may still have it.
-    Parse { seq: u64, name: Bytes, run: u64, prepared: Option<Box<Prepared>> },
+    Parse { seq: u64, name: Bytes, prepared: Option<Box<Prepared>> },
     /// `BindComplete`. `bound` is given its name only then, where an older portal may still have it.
-    Bind { portal: Bytes, run: u64, bound: Option<Box<Portal>> },
+    Bind { portal: Bytes, id: u64, bound: Option<Box<Portal>> },
     /// The description of a statement or portal.
     Describe,
     /// The end of an Execute.
     Execute(Running),
-    /// `CloseComplete`.
-    Close,
+    /// `CloseComplete`; kept in case that the target skips it.
+    Close(Closing),
     /// A synthetic answer, given when its turn comes.
     Answer(Bytes),
     /// Our own failing Parse: its error is replaced by these bytes; empty when the client was told already.
@@ -61,7 +61,12 @@ pub(crate) struct Running {
     /// What fetches before this one gave of the same portal: they count for the limits.
     pub(crate) rows_before: u64,
     pub(crate) bytes_before: u64,
-    pub(crate) portal: Option<Bytes>,
+    /// The portal that the rows come from, with its id.
+    pub(crate) portal: Option<(Bytes, u64)>,
+    /// It came by the extended protocol: no `ReadyForQuery` follows by itself.
+    pub(crate) extended: bool,
+    /// It runs code that the text at hand does not tell of, which may change settings.
+    pub(crate) runs_code: bool,
     pub(crate) over: Option<Over>,
     /// The target's error code, once it failed.
     pub(crate) failed: Option<Box<str>>,
@@ -85,6 +90,8 @@ impl Running {
             rows_before: 0,
             bytes_before: 0,
             portal: None,
+            extended: false,
+            runs_code: false,
             over: None,
             failed: None,
             held: None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_model::{Access, Fingerprint, Shape};
+use countersign_model::{Access, Denial, Fingerprint, Shape};
 use countersign_sql::{Analysis, Catalog, Reference, SessionEffect, Settings};
 
 use super::Session;
@@ -29,6 +29,8 @@ pub(crate) struct Facts {
     pub(crate) touched_shared: bool,
     /// Just asked for the message at hand, so that it is not asked twice.
     pub(crate) fresh: bool,
+    /// The target could not be asked; told with the message at hand.
+    pub(crate) failed: Option<Denial>,
 }
 
 impl Facts {
@@ -43,6 +45,7 @@ impl Facts {
             touched: false,
             touched_shared: false,
             fresh: false,
+            failed: None,
         }
     }
 }
@@ -62,42 +65,84 @@ pub(crate) enum Judged {
 impl Session {
     /// Reads a text. `Later` leaves the session held, with the question on its way.
     pub(crate) fn judge(&mut self, text: &[u8]) -> Judged {
-        let mut analysis = self.database.analyser.analyse(text, &self.facts.catalog, &self.facts.settings);
+        let mut analysis = self.analyse(text);
         // Housekeeping needs no names, so nothing is asked for it: it must also work where nothing can be asked.
         if analysis.shape().access() > Access::Connect {
             match self.catch_up(analysis.undefined().is_some()) {
                 CatchUp::Current => {}
-                CatchUp::Changed => {
-                    analysis = self.database.analyser.analyse(text, &self.facts.catalog, &self.facts.settings);
-                }
+                CatchUp::Changed => analysis = self.analyse(text),
                 CatchUp::Later => return Judged::Later,
+                CatchUp::Failed(shape) => return Judged::Ready { shape, analysis: None },
             }
         }
-        self.ready(analysis)
+        Judged::Ready { shape: self.ready(&analysis), analysis: Some(analysis) }
     }
 
-    fn ready(&self, analysis: Arc<Analysis>) -> Judged {
-        let shape = analysis.with_references(|reference| match reference {
-            Reference::Prepared(name) => {
-                self.names.statements.get(name.as_bytes()).map(|s| self.current_shape(name, s))
+    fn analyse(&self, text: &[u8]) -> Arc<Analysis> {
+        let facts = &self.facts;
+        // A failed transaction cannot be asked anything: what comes after its end in the same text is judged by old facts.
+        if self.status == b'E' && (facts.dirty || facts.generation != self.database.generation()) {
+            let settings = Arc::new(Settings::clone(&facts.settings).with_revertible_path(true));
+            return self.database.analyser.analyse(text, &facts.catalog, &settings);
+        }
+        self.database.analyser.analyse(text, &facts.catalog, &facts.settings)
+    }
+
+    /// Judges a prepared statement by what names mean now; false to take the message again later.
+    pub(crate) fn renew(&mut self, prepared: &mut Prepared) -> bool {
+        match self.catch_up(false) {
+            CatchUp::Current | CatchUp::Changed => {}
+            CatchUp::Later => return false,
+            CatchUp::Failed(shape) => {
+                prepared.shape = shape;
+                return true;
             }
-            Reference::Cursor(name) => self.names.portals.get(name.as_bytes()).map(|p| p.statement.shape.clone()),
-        });
-        Judged::Ready { shape, analysis: Some(analysis) }
+        }
+        let stale = prepared.epoch != self.facts.epoch;
+        match prepared.analysis.clone() {
+            Some(_) if stale => match self.judge(prepared.permit.clone().text()) {
+                Judged::Later => return false,
+                Judged::Ready { shape, analysis } => {
+                    prepared.shape = shape;
+                    prepared.analysis = analysis.or(prepared.analysis.take());
+                }
+            },
+            // The names that it runs by may have been given anew, without any fact of the session changing.
+            Some(analysis) if analysis.references().next().is_some() => prepared.shape = self.ready(&analysis),
+            None if stale => prepared.shape = self.current_shape(prepared),
+            _ => {}
+        }
+        prepared.epoch = self.facts.epoch;
+        true
+    }
+
+    /// What it means with what is behind the names in it. A name that may turn out not to be what it is taken for stays unknown.
+    fn ready(&self, analysis: &Analysis) -> Arc<Shape> {
+        analysis.with_references(|reference| match reference {
+            Reference::Prepared(name) => match self.names.statement(name.as_bytes(), self.run) {
+                Some((s, true)) => Some(self.current_shape(s)),
+                _ => None,
+            },
+            Reference::Cursor(name) => match self.names.portal(name.as_bytes(), self.run) {
+                Some((p, true)) => Some(p.statement.shape.clone()),
+                _ => None,
+            },
+        })
     }
 
     /// What a prepared statement means now: names may have changed since it was judged.
-    fn current_shape(&self, name: &str, prepared: &Prepared) -> Arc<Shape> {
+    fn current_shape(&self, prepared: &Prepared) -> Arc<Shape> {
         if prepared.epoch == self.facts.epoch {
             return prepared.shape.clone();
         }
-        let analysis =
-            self.database.analyser.analyse(prepared.permit.text(), &self.facts.catalog, &self.facts.settings);
+        let analysis = self.analyse(prepared.permit.text());
         if prepared.analysis.is_some() {
             return analysis.shape().clone();
         }
         let made = analysis.statements().iter().rev().find_map(|s| match &s.session {
-            Some(SessionEffect::Prepare { name: n, inner }) if **n == *name => Some(inner.clone()),
+            Some(SessionEffect::Prepare { name, inner }) if Some(name) == prepared.sql_name.as_ref() => {
+                Some(inner.clone())
+            }
             _ => None,
         });
         made.unwrap_or_else(|| {
@@ -107,6 +152,9 @@ impl Session {
 
     /// Makes sure that the facts may be judged by. `wanted` says that a name was not found, so that an older catalog is doubted.
     pub(crate) fn catch_up(&mut self, wanted: bool) -> CatchUp {
+        if let Some(denial) = self.facts.failed.take() {
+            return CatchUp::Failed(Shape::unreadable(denial.message.as_str(), Fingerprint(0)));
+        }
         let generation = self.database.generation();
         let mut changed = false;
         if self.facts.generation != generation && !self.facts.private && !self.facts.dirty {
@@ -123,13 +171,14 @@ impl Session {
         if self.facts.private && self.facts.generation != generation && !self.facts.fresh {
             self.facts.dirty = true;
         }
-        let doubted = wanted && !self.facts.fresh && !changed;
+        let mut doubted = wanted && !self.facts.fresh && !changed;
         if !self.facts.dirty && !doubted {
             // Old, but not known to be wrong: one session asks anew, when it can be done without anyone waiting.
             let idle = self.status == b'I' && !self.unsynced && self.expects.is_empty() && !self.facts.fresh;
             if !(idle && self.database.take_refresh(self.now)) {
                 return if changed { CatchUp::Changed } else { CatchUp::Current };
             }
+            doubted = true;
         }
         // A failed transaction answers nothing; whatever comes but its end will fail there anyway.
         if self.status == b'E' {
@@ -163,7 +212,8 @@ impl Session {
     /// The probe came back.
     pub(crate) fn learn(&mut self, generation: u64, findings: Findings) {
         let Findings { schemas, role, temporary, catalog } = findings;
-        self.facts.settings = Arc::new(Settings::new(&schemas, Some(&role)).with_temporary(Some(temporary)));
+        let settings = Settings::new(&schemas, Some(&role)).with_temporary(Some(temporary));
+        self.facts.settings = Arc::new(settings.with_revertible_path(self.facts.touched));
         if let Some(catalog) = catalog {
             let idle = self.status == b'I' && !self.unsynced;
             if idle {
@@ -180,7 +230,7 @@ impl Session {
 }
 
 /// Whether the facts may be judged by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum CatchUp {
     /// As they are.
     Current,
@@ -188,4 +238,6 @@ pub(crate) enum CatchUp {
     Changed,
     /// Not yet.
     Later,
+    /// The target could not be asked: nothing can be judged, and this says why.
+    Failed(Arc<Shape>),
 }

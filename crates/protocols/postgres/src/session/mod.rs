@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use countersign_enforce::{CloseReason, Output, Permit, ProposalId};
-use countersign_model::{Denial, Timestamp};
+use countersign_model::{Culprit, Denial, DenialCode, Timestamp};
 
 use crate::knowledge::Database;
 use crate::wire::{self, Gravity};
@@ -82,9 +82,10 @@ pub(crate) struct Session {
     /// The gate is asked and has not answered.
     asked: Option<(ProposalId, Op)>,
     next_proposal: u64,
+    next_portal: u64,
     /// The client may send rows for this statement.
     copy_in: Option<Permit>,
-    /// Bytes of a row that the client is still sending.
+    /// Bytes of a row that the client is still sending, in pieces that are whole messages to the target.
     client_rest: usize,
     /// Bytes of an oversize message that are still to be dropped.
     client_drop: usize,
@@ -93,6 +94,8 @@ pub(crate) struct Session {
     server_rest_passes: bool,
     draining: bool,
     closed: bool,
+    /// The target said its last word, and the client has it.
+    fatal_told: bool,
     now: Timestamp,
 }
 
@@ -115,6 +118,7 @@ impl Session {
             over_at_sync: false,
             asked: None,
             next_proposal: 0,
+            next_portal: 0,
             copy_in: None,
             client_rest: 0,
             client_drop: 0,
@@ -122,6 +126,7 @@ impl Session {
             server_rest_passes: false,
             draining: false,
             closed: false,
+            fatal_told: false,
             now,
         };
         session.catch_up(false);
@@ -131,6 +136,11 @@ impl Session {
     /// True once the target told what names mean, so that the client may begin.
     pub(crate) fn is_prepared(&self) -> bool {
         !self.facts.dirty && self.expects.is_empty()
+    }
+
+    /// Why the target could not tell what names mean, when it could not.
+    pub(crate) fn take_failure(&mut self) -> Option<Denial> {
+        self.facts.failed.take()
     }
 
     /// What time it is.
@@ -199,10 +209,10 @@ impl Session {
             return;
         }
         // In the middle of a row no error can be told: the client sees the connection break.
-        if self.server_rest == 0 || !self.server_rest_passes {
+        if !self.fatal_told && (self.server_rest == 0 || !self.server_rest_passes) {
             self.client(wire::error_response(denial, Gravity::Fatal));
         }
-        self.close(CloseReason::Denied, Some(denial.clone()));
+        self.close(reason_of(denial), Some(denial.clone()));
     }
 
     fn close(&mut self, reason: CloseReason, denial: Option<Denial>) {
@@ -253,6 +263,16 @@ impl Session {
             }
         }
         Ok(())
+    }
+}
+
+/// Why a session ends by this refusal.
+pub(crate) fn reason_of(denial: &Denial) -> CloseReason {
+    match (denial.culprit, denial.code) {
+        (_, DenialCode::Draining) => CloseReason::Drained,
+        (Culprit::Us, _) => CloseReason::Failed,
+        (Culprit::Target, _) => CloseReason::Target,
+        (Culprit::Client | Culprit::Policy, _) => CloseReason::Denied,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Protocol-level and SQL-level names share one space each (`PREPARE x` and `Parse x`; `DECLARE c` and `Bind c`). A name that was
 //! given but not yet confirmed by the target may only be used where its failure would also stop the use: within the same run of
-//! messages up to Sync.
+//! messages up to Sync. Which of several holders of a name was confirmed is told by the intent's number or the portal's id, never by the
+//! name: in `Parse "" A, Bind (fails), Parse "" B` the target keeps A.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,12 +31,16 @@ pub(crate) struct Prepared {
     pub(crate) run: u64,
     /// True once the target confirmed it.
     pub(crate) confirmed: bool,
+    /// The name under which SQL made it, when SQL did.
+    pub(crate) sql_name: Option<Arc<str>>,
 }
 
 /// A portal or cursor.
 #[derive(Clone)]
 pub(crate) struct Portal {
-    /// What it runs.
+    /// Tells it from others that had or will have its name.
+    pub(crate) id: u64,
+    /// What it runs, judged under the names that held when it was bound.
     pub(crate) statement: Prepared,
     /// The bound parameters, for the record.
     pub(crate) parameters: Bytes,
@@ -43,12 +48,22 @@ pub(crate) struct Portal {
     pub(crate) rows: u64,
     /// Bytes of those rows.
     pub(crate) bytes: u64,
-    /// Declared in SQL: it may outlive its transaction.
+    /// Declared in SQL.
     pub(crate) cursor: bool,
+    /// Declared `WITH HOLD`: it outlives its transaction.
+    pub(crate) outlives: bool,
     /// The run of messages in which it was bound.
     pub(crate) run: u64,
     /// True once the target confirmed it.
     pub(crate) confirmed: bool,
+}
+
+/// What a Close under way takes away.
+pub(crate) enum Closing {
+    /// A statement of this name.
+    Statement(Bytes, Box<Prepared>),
+    /// A portal of this name.
+    Portal(Bytes, Box<Portal>),
 }
 
 /// The names of one session. The unnamed statement and portal have the empty name.
@@ -82,10 +97,10 @@ impl Names {
         self.portals.remove(&b""[..]);
     }
 
-    /// When no transaction is open after `run`: portals are gone, cursors may have been held.
+    /// When no transaction is open after `run`: portals are gone, but for cursors that outlive it.
     pub(crate) fn end_transaction_if(&mut self, ended: bool, run: u64) {
         if ended && !self.portals.is_empty() {
-            self.portals.retain(|_, p| p.cursor || p.run > run);
+            self.portals.retain(|_, p| p.outlives || p.run > run);
         }
     }
 
@@ -93,5 +108,18 @@ impl Names {
     pub(crate) fn drop_unconfirmed(&mut self, run: u64) {
         self.statements.retain(|_, s| s.confirmed || s.run != run);
         self.portals.retain(|_, p| p.confirmed || p.run != run);
+    }
+
+    /// The target skipped the closing of this: it still has it.
+    pub(crate) fn keep_after_all(&mut self, closing: Closing) {
+        match closing {
+            Closing::Statement(name, s) if s.confirmed => {
+                self.statements.entry(name).or_insert(*s);
+            }
+            Closing::Portal(name, p) if p.confirmed => {
+                self.portals.entry(name).or_insert(*p);
+            }
+            Closing::Statement(..) | Closing::Portal(..) => {}
+        }
     }
 }

@@ -10,16 +10,16 @@ use countersign_sql::{Analysis, UndefinedKind};
 use super::expect::{Expect, Running};
 use super::names::Prepared;
 use super::{Session, after, frames};
-use crate::wire::{self, Gravity};
+use crate::wire::{self, Gravity, Native};
 
 /// What the gate was asked about.
 pub(crate) enum Op {
-    /// A simple query.
-    Query { analysis: Option<Arc<Analysis>> },
+    /// A simple query; `access` is the gravest of what it does.
+    Query { analysis: Option<Arc<Analysis>>, access: Access },
     /// A Parse; `known` says that the name is taken as far as we know.
     Parse { name: Bytes, known: bool, shape: Arc<Shape>, analysis: Option<Arc<Analysis>> },
     /// An Execute.
-    Execute { portal: Bytes, analysis: Option<Arc<Analysis>>, rows_before: u64, bytes_before: u64 },
+    Execute { portal: Bytes, analysis: Option<Arc<Analysis>>, access: Access },
 }
 
 impl Session {
@@ -27,7 +27,9 @@ impl Session {
     /// because the target would commit before it tells the count.
     pub(crate) fn prelude(&self, id: ProposalId, plan: &Plan) -> Option<&'static [u8]> {
         match &self.asked {
-            Some((asked, Op::Query { analysis: Some(analysis) })) if *asked == id && self.must_wrap(plan, analysis) => {
+            Some((asked, Op::Query { analysis: Some(analysis), .. }))
+                if *asked == id && self.must_wrap(plan, analysis) =>
+            {
                 Some(frames::BEGIN)
             }
             _ => None,
@@ -37,7 +39,7 @@ impl Session {
     fn must_wrap(&self, plan: &Plan, analysis: &Analysis) -> bool {
         self.status == b'I'
             && !plan.limits.is_none()
-            && analysis.statements().iter().any(|s| s.access >= Access::Write || s.executes.is_some())
+            && analysis.statements().iter().any(after::may_write)
             && !analysis.statements().iter().any(|s| s.outside_transaction || s.transaction.is_some())
     }
 
@@ -52,16 +54,13 @@ impl Session {
 
     fn admitted(&mut self, op: Op, plan: &Plan) {
         match op {
-            Op::Query { analysis } => {
+            Op::Query { analysis, access } => {
                 let mut running = Running::new(plan);
                 if let Some(analysis) = analysis {
                     running.wrapped = self.must_wrap(plan, &analysis);
-                    running.portal = after::fetched_cursor(&analysis);
+                    self.count_from(&mut running, after::fetched_cursor(&analysis));
+                    running.runs_code = access >= Access::Execute && analysis.references().next().is_some();
                     running.after = after::matters(&analysis).then_some(analysis);
-                }
-                if let Some(portal) = running.portal.as_ref().and_then(|p| self.names.portals.get(p)) {
-                    running.rows_before = portal.rows;
-                    running.bytes_before = portal.bytes;
                 }
                 if running.wrapped {
                     self.expects.push_back(Expect::Begin);
@@ -77,30 +76,36 @@ impl Session {
                     epoch: self.facts.epoch,
                     run: self.run,
                     confirmed: false,
+                    sql_name: None,
                 };
                 let seq = plan.permit.seq();
                 self.sent();
                 if known {
                     // Two meanings of one name: only the target's answer tells which it is.
                     let prepared = Some(Box::new(prepared));
-                    self.expects.push_back(Expect::Parse { seq, name, run: self.run, prepared });
+                    self.expects.push_back(Expect::Parse { seq, name, prepared });
                     self.hold_until_answered();
                 } else {
                     self.names.statements.insert(name.clone(), prepared);
-                    self.expects.push_back(Expect::Parse { seq, name, run: self.run, prepared: None });
+                    self.expects.push_back(Expect::Parse { seq, name, prepared: None });
                 }
             }
-            Op::Execute { portal, analysis, rows_before, bytes_before } => {
+            Op::Execute { portal, analysis, access } => {
                 let mut running = Running::new(plan);
-                running.rows_before = rows_before;
-                running.bytes_before = bytes_before;
-                running.portal = Some(portal);
-                self.sent();
+                running.extended = true;
+                let limited = !plan.limits.is_none();
                 // A change beyond its limit can be undone as long as no Sync followed; and what changes the session must be
                 // known before the next message is judged.
-                let mut alone = plan.limits.affected.is_some();
+                let mut alone = plan.limits.affected.is_some() || (limited && access >= Access::Write);
+                let cursor = analysis.as_ref().and_then(|a| after::fetched_cursor(a));
+                self.count_from(&mut running, Some(cursor.unwrap_or(portal)));
+                running.runs_code =
+                    access >= Access::Execute && analysis.as_ref().is_none_or(|a| a.references().next().is_some());
+                self.sent();
                 if let Some(analysis) = analysis {
-                    alone |= after::matters(&analysis);
+                    alone |= running.runs_code
+                        || after::changes_session(&analysis)
+                        || (after::ends_transaction(&analysis) && (self.facts.touched || self.status == b'E'));
                     if after::copies_in(&analysis) {
                         // The target asks for the rows by itself; until then, nothing else may come.
                         self.hold = true;
@@ -108,8 +113,9 @@ impl Session {
                     if after::matters(&analysis) {
                         running.after = Some(analysis);
                     }
+                } else {
+                    alone |= running.runs_code;
                 }
-                let limited = !plan.limits.is_none();
                 self.expects.push_back(Expect::Execute(running));
                 if alone {
                     self.hold_until_answered();
@@ -120,21 +126,33 @@ impl Session {
         }
     }
 
-    fn refused(&mut self, op: &Op, denial: Denial) {
-        let analysis = match op {
-            Op::Query { analysis } | Op::Parse { analysis, .. } | Op::Execute { analysis, .. } => analysis.as_deref(),
-        };
-        let (denial, state) = in_the_targets_words(analysis, denial);
-        match op {
-            Op::Query { .. } => self.refuse_query(&denial, state),
-            Op::Parse { .. } | Op::Execute { .. } => self.refuse_extended(&denial, state),
+    /// The rows come from this portal or cursor: what it gave before counts.
+    fn count_from(&self, running: &mut Running, portal: Option<Bytes>) {
+        if let Some((name, p)) = portal.and_then(|name| self.names.portals.get_key_value(&name)) {
+            running.rows_before = p.rows;
+            running.bytes_before = p.bytes;
+            running.portal = Some((name.clone(), p.id));
         }
     }
 
-    /// An error in place of a simple query; an open transaction fails as it would for any other error.
-    pub(super) fn refuse_query(&mut self, denial: &Denial, state: Option<&'static str>) {
-        self.client(wire::error_response_with(denial, Gravity::Error, state));
-        if self.transaction_is_open() {
+    fn refused(&mut self, op: &Op, denial: Denial) {
+        let analysis = match op {
+            Op::Query { analysis, .. } | Op::Parse { analysis, .. } | Op::Execute { analysis, .. } => {
+                analysis.as_deref()
+            }
+        };
+        let (denial, native) = in_the_targets_words(analysis, denial);
+        match op {
+            Op::Query { .. } => self.refuse_query(&denial, native),
+            Op::Parse { .. } | Op::Execute { .. } => self.refuse_extended(&denial, native),
+        }
+    }
+
+    /// An error in place of a simple query; an open transaction fails as it would for any other error, be it a block or what extended
+    /// messages without a Sync began.
+    pub(super) fn refuse_query(&mut self, denial: &Denial, native: Native) {
+        self.client(wire::error_response_with(denial, Gravity::Error, &native));
+        if self.transaction_is_open() || self.unsynced {
             self.control(frames::FAIL_QUERY);
             self.expects.push_back(Expect::Fail);
             self.hold = true;
@@ -146,37 +164,32 @@ impl Session {
 
     /// An error in place of an extended message. The target is made to fail, too, so that everything up to Sync is undone and
     /// skipped there as here, and `ReadyForQuery` comes from it.
-    pub(super) fn refuse_extended(&mut self, denial: &Denial, state: Option<&'static str>) {
+    pub(super) fn refuse_extended(&mut self, denial: &Denial, native: Native) {
         self.control(frames::FAIL_PARSE);
         self.sent();
-        self.expects.push_back(Expect::Denied(wire::error_response_with(denial, Gravity::Error, state)));
+        self.expects.push_back(Expect::Denied(wire::error_response_with(denial, Gravity::Error, &native)));
         self.skipping = true;
     }
 }
 
 /// What could not be read because it is wrong is told as the target would tell it: programs look at these codes.
-fn in_the_targets_words(analysis: Option<&Analysis>, denial: Denial) -> (Denial, Option<&'static str>) {
-    let Some(analysis) = analysis else { return (denial, None) };
-    if denial.code != DenialCode::Unreadable {
-        return (denial, None);
-    }
-    if analysis.syntax_error_at().is_some() {
-        let mut denial = denial;
-        denial.message = ClientText::new("syntax error (read by Countersign: the target was not asked)");
+fn in_the_targets_words(analysis: Option<&Analysis>, mut denial: Denial) -> (Denial, Native) {
+    let Some(analysis) = analysis.filter(|_| denial.code == DenialCode::Unreadable) else {
+        return (denial, Native::default());
+    };
+    if let Some(error) = analysis.syntax_error() {
+        // The words quote nothing but the client's own text.
+        denial.message = ClientText::new("").name(&error.message);
         denial.hint = None;
-        return (denial, Some("42601"));
+        return (denial, Native { state: Some("42601"), position: Some(error.position) });
     }
-    if let Some(undefined) = analysis.undefined() {
-        let what = match undefined.what {
-            UndefinedKind::Relation => "relation \"",
-            UndefinedKind::Function => "function \"",
-        };
-        let mut denial = denial;
-        denial.message = ClientText::new(what).name(&undefined.name).and("\" does not exist");
-        denial.hint = Some(ClientText::new(
-            "Countersign looked it up in the target's catalog, under this session's search_path.",
-        ));
-        return (denial, Some(undefined.what.sqlstate()));
-    }
-    (denial, None)
+    let Some(undefined) = analysis.undefined() else { return (denial, Native::default()) };
+    let what = match undefined.what {
+        UndefinedKind::Relation => "relation \"",
+        UndefinedKind::Function => "function \"",
+    };
+    denial.message = ClientText::new(what).name(&undefined.name).and("\" does not exist");
+    denial.hint =
+        Some(ClientText::new("Countersign looked it up in the target's catalog, under this session's search_path."));
+    (denial, Native { state: Some(undefined.what.sqlstate()), position: None })
 }

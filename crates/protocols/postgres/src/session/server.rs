@@ -11,6 +11,14 @@ use crate::wire::{self, Fields, Gravity, HEADER_BYTES, Head, target_fault};
 /// The longest message of the target that is held whole: an error, a notice, a description. Rows are not held.
 const HELD_BYTES_MAX: usize = 64 << 20;
 
+/// A run of bytes that goes on to the client.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    bytes: usize,
+    /// The intent whose rows they are, when they are to be recorded.
+    seq: Option<u64>,
+}
+
 /// What becomes of a message.
 enum Fate {
     /// It goes on.
@@ -26,15 +34,16 @@ enum Fate {
 impl Session {
     /// Bytes from the target.
     pub(crate) fn on_upstream(&mut self, b: &mut BytesMut) -> Result<(), Denial> {
-        // Bytes before `pass` go on; they are cut off in one piece when something else must happen.
-        let mut pass = 0;
+        // Bytes before `pass` go on; they are cut off in one piece when something else must happen. All or none of them are result rows
+        // for the record.
+        let mut pass = Run::default();
         if self.server_rest > 0 {
             let n = self.server_rest.min(b.len());
             self.server_rest -= n;
-            if self.server_rest_passes { pass = n } else { b.advance(n) }
+            if self.server_rest_passes { pass = Run { bytes: n, seq: self.recorded(b'd') } } else { b.advance(n) }
         }
         loop {
-            let rest = b.get(pass..).unwrap_or_default();
+            let rest = b.get(pass.bytes..).unwrap_or_default();
             let Some(head) = wire::head(rest).map_err(|_| target_fault("a message length is impossible"))? else {
                 break;
             };
@@ -46,20 +55,21 @@ impl Session {
                 }
                 break;
             }
-            let fate = if is_row {
-                self.on_row(head, rest.get(..there).unwrap_or_default())?
-            } else {
-                let frame = rest.get(..there).unwrap_or_default();
-                self.on_message(head.tag, frame)?
-            };
+            let seq = self.recorded(head.tag);
+            if seq != pass.seq {
+                self.pass_on(b, &mut pass);
+                pass.seq = seq;
+            }
+            let frame = b.get(pass.bytes..).and_then(|rest| rest.get(..there)).unwrap_or_default();
+            let fate = if is_row { self.on_row(head, frame)? } else { self.on_message(head.tag, frame)? };
             self.server_rest = head.frame_bytes - there;
             self.server_rest_passes = matches!(fate, Fate::Pass | Fate::PassAfter(_));
             match fate {
-                Fate::Pass => pass += there,
+                Fate::Pass => pass.bytes += there,
                 Fate::PassAfter(before) => {
                     self.pass_on(b, &mut pass);
                     self.client(before);
-                    pass = there;
+                    pass.bytes = there;
                 }
                 Fate::Drop => {
                     self.pass_on(b, &mut pass);
@@ -85,15 +95,21 @@ impl Session {
         matches!(self.expects.front(), Some(Expect::Query(_) | Expect::Execute(_)))
     }
 
-    fn pass_on(&mut self, b: &mut BytesMut, pass: &mut usize) {
-        if *pass > 0 {
-            let run = b.split_to(*pass).freeze();
-            *pass = 0;
-            let recorded = match self.expects.front() {
-                Some(Expect::Query(r) | Expect::Execute(r)) if r.record => Some(r.permit.seq()),
-                _ => None,
-            };
-            if let Some(seq) = recorded {
+    /// The intent whose record this message belongs into: rows, and what says how to read them.
+    fn recorded(&self, tag: u8) -> Option<u64> {
+        match self.expects.front() {
+            Some(Expect::Query(r) | Expect::Execute(r)) if r.record && matches!(tag, b'T' | b'D' | b'd') => {
+                Some(r.permit.seq())
+            }
+            _ => None,
+        }
+    }
+
+    fn pass_on(&mut self, b: &mut BytesMut, pass: &mut Run) {
+        if pass.bytes > 0 {
+            let run = b.split_to(pass.bytes).freeze();
+            pass.bytes = 0;
+            if let Some(seq) = pass.seq {
                 self.out.push_back(Output::Rows(seq, run.clone()));
             }
             self.out.push_back(Output::Client(run));
@@ -110,7 +126,7 @@ impl Session {
         self.settle();
     }
 
-    fn give_answers_after(&mut self, b: &mut BytesMut, pass: &mut usize) {
+    fn give_answers_after(&mut self, b: &mut BytesMut, pass: &mut Run) {
         if matches!(self.expects.front(), Some(Expect::Answer(_))) {
             self.pass_on(b, pass);
             self.give_answers();
@@ -153,6 +169,11 @@ impl Session {
                     ClientText::new("replication is not let through"),
                 ));
             }
+            b'E' if wire::is_fatal(frame) => {
+                // Its last word: what is under way stays without an outcome, because nobody knows.
+                self.fatal_told = true;
+                return Ok(Fate::Pass);
+            }
             _ => {}
         }
         match self.expects.front_mut() {
@@ -160,9 +181,10 @@ impl Session {
             None => Err(target_fault("a message that nobody asked for")),
             Some(Expect::Probe(probe)) => {
                 if probe.on_frame(tag, frame)? {
-                    self.probe_ended(tag, frame);
+                    self.probe_ended(tag, frame)
+                } else {
+                    Ok(Fate::Drop)
                 }
-                Ok(Fate::Drop)
             }
             Some(Expect::Begin) => match tag {
                 b'C' => Ok(Fate::Drop),
@@ -188,7 +210,10 @@ impl Session {
                 b'E' => Ok(Fate::Drop),
                 b'Z' => {
                     self.expects.pop_front();
-                    self.status_is(status_of(frame)?);
+                    let status = status_of(frame)?;
+                    self.synced_by_query();
+                    self.status_is(status);
+                    self.names.end_transaction_if(status == b'I', self.run);
                     Ok(Fate::Pass)
                 }
                 _ => Err(target_fault("an unexpected message in a failed transaction")),
@@ -205,12 +230,12 @@ impl Session {
             Some(_) if tag == b'E' => Ok(self.on_extended_error(frame)),
             Some(Expect::Execute(_)) => self.on_execute_reply(tag, frame),
             Some(Expect::Parse { .. }) if tag == b'1' => {
-                if let Some(Expect::Parse { seq, name, prepared, run }) = self.expects.pop_front() {
+                if let Some(Expect::Parse { seq, name, prepared }) = self.expects.pop_front() {
                     if let Some(mut prepared) = prepared {
                         prepared.confirmed = true;
                         self.names.statements.insert(name, *prepared);
                     } else if let Some(s) = self.names.statements.get_mut(&name)
-                        && s.run == run
+                        && s.permit.seq() == seq
                     {
                         s.confirmed = true;
                     }
@@ -219,12 +244,12 @@ impl Session {
                 Ok(Fate::Pass)
             }
             Some(Expect::Bind { .. }) if tag == b'2' => {
-                if let Some(Expect::Bind { portal, bound, run }) = self.expects.pop_front() {
+                if let Some(Expect::Bind { portal, bound, id }) = self.expects.pop_front() {
                     if let Some(mut bound) = bound {
                         bound.confirmed = true;
                         self.names.portals.insert(portal, *bound);
                     } else if let Some(p) = self.names.portals.get_mut(&portal)
-                        && p.run == run
+                        && p.id == id
                     {
                         p.confirmed = true;
                     }
@@ -236,7 +261,7 @@ impl Session {
                 self.expects.pop_front();
                 Ok(Fate::Pass)
             }
-            Some(Expect::Close) if tag == b'3' => {
+            Some(Expect::Close(_)) if tag == b'3' => {
                 self.expects.pop_front();
                 Ok(Fate::Pass)
             }
@@ -266,16 +291,34 @@ impl Session {
         Ok(Fate::Pass)
     }
 
-    fn probe_ended(&mut self, tag: u8, frame: &[u8]) {
-        if let Some(Expect::Probe(probe)) = self.expects.pop_front() {
-            if tag == b'Z'
-                && let Ok(status) = status_of(frame)
-            {
-                self.status = status;
-            }
-            let generation = probe.generation;
-            self.learn(generation, probe.finish());
+    fn probe_ended(&mut self, tag: u8, frame: &[u8]) -> Result<Fate, Denial> {
+        let Some(Expect::Probe(probe)) = self.expects.pop_front() else { return Ok(Fate::Drop) };
+        if tag == b'Z' {
+            self.status = status_of(frame)?;
         }
+        match probe.failure() {
+            None => {
+                let generation = probe.generation;
+                self.learn(generation, probe.finish());
+                Ok(Fate::Drop)
+            }
+            Some((denial, false)) => {
+                self.facts.failed = Some(denial);
+                Ok(Fate::Drop)
+            }
+            Some((denial, true)) => {
+                // The target skips to the client's Sync: the message at hand and those after it fail as by any other error.
+                self.skipping = true;
+                self.names.drop_unconfirmed(self.run);
+                Ok(Fate::Replace(wire::error_response(&denial, Gravity::Error)))
+            }
+        }
+    }
+
+    /// A simple query ended what extended messages without a Sync had begun.
+    fn synced_by_query(&mut self) {
+        self.unsynced = false;
+        self.flushed = false;
     }
 
     fn on_query_reply(&mut self, tag: u8, frame: &[u8]) -> Result<Fate, Denial> {
@@ -304,11 +347,7 @@ impl Session {
                 return Ok(before.map_or(Fate::Drop, Fate::Replace));
             }
         }
-        Ok(match r.held.take() {
-            Some(held) if tag != b'E' => Fate::PassAfter(held),
-            // In one transaction with what failed: it was not done.
-            _ => Fate::Pass,
-        })
+        Ok(r.held.take().map_or(Fate::Pass, Fate::PassAfter))
     }
 
     fn on_query_end(&mut self, frame: &[u8]) -> Result<Fate, Denial> {
@@ -323,6 +362,7 @@ impl Session {
         }
         let must_fail = r.over.is_some() && status == b'T';
         self.finish(&r);
+        self.synced_by_query();
         self.status_is(status);
         if must_fail {
             self.control(frames::FAIL_QUERY);
@@ -336,8 +376,11 @@ impl Session {
     fn on_end(&mut self, frame: &[u8]) -> Result<Fate, Denial> {
         let Some(Expect::End(mut r)) = self.expects.pop_front() else { return Ok(Fate::Pass) };
         let held = r.held.take();
+        let status = status_of(frame)?;
         self.finish(&r);
-        self.status_is(status_of(frame)?);
+        self.synced_by_query();
+        self.status_is(status);
+        self.names.end_transaction_if(status == b'I', self.run);
         Ok(match held {
             Some(held) if r.over.is_none() && r.failed.is_none() => Fate::PassAfter(held),
             _ => Fate::Pass,
@@ -398,6 +441,7 @@ impl Session {
         let mut fate = Fate::Pass;
         let mut first = true;
         let mut run = self.run;
+        let mut kept = Vec::new();
         self.copy_in = None;
         while let Some(expect) = self.expects.front() {
             if let Expect::Sync { run: r } = expect {
@@ -419,6 +463,7 @@ impl Session {
                     }
                 }
                 Expect::Parse { seq, .. } => self.outcome(seq, status, None, first.then(|| code.into())),
+                Expect::Close(closing) => kept.push(closing),
                 Expect::Denied(error) if first => {
                     fate = if error.is_empty() { Fate::Drop } else { Fate::Replace(error) };
                 }
@@ -430,6 +475,9 @@ impl Session {
             self.skipping = true;
         }
         self.names.drop_unconfirmed(run);
+        for closing in kept {
+            self.names.keep_after_all(closing);
+        }
         fate
     }
 
