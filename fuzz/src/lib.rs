@@ -7,13 +7,18 @@
 pub mod config;
 pub mod jwt;
 pub mod recording_segment;
+pub mod sql_classify;
 
 /// A fuzz target: its name and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by name.
-pub const TARGETS: &[Target] =
-    &[("config", config::run), ("jwt", jwt::run), ("recording_segment", recording_segment::run)];
+pub const TARGETS: &[Target] = &[
+    ("config", config::run),
+    ("jwt", jwt::run),
+    ("recording_segment", recording_segment::run),
+    ("sql_classify", sql_classify::run),
+];
 
 /// Makes the `main` of a file in `fuzz_targets/`: the fuzzing engine's, or without one a replay of the files that are named.
 #[macro_export]

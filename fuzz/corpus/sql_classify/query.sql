@@ -1,0 +1,1 @@
+WITH RECURSIVE a AS (SELECT id, name FROM orders WHERE id = 1 UNION ALL SELECT o.* FROM orders o JOIN a USING (id)) SELECT lower(name), $1::int, E'\'x', $t$ y $t$, U&"\0061" /* c /* n */ */ FROM a, LATERAL (SELECT 1 === 2) s -- end

@@ -1,0 +1,2 @@
+BEGIN; SET search_path TO public; CREATE TEMP TABLE orders (a int DEFAULT wild(1)); INSERT INTO orders VALUES (-1, 'a'
+'b') ON CONFLICT DO NOTHING RETURNING *; PREPARE p AS DELETE FROM customers; EXECUTE p; COPY orders TO STDOUT; ROLLBACK; DROP TABLE orders

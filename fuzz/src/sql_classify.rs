@@ -1,0 +1,49 @@
+//! Any bytes are judged, and the cache gives the same answer as no cache.
+//!
+//! It must never reach a database: the catalog is written out here.
+
+use std::sync::{Arc, LazyLock};
+
+use countersign_sql::{Analyser, Catalog, CatalogBuilder, Section, Settings, analyse};
+
+static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
+    let mut builder = CatalogBuilder::new(1);
+    let mut row = |section, columns: &[&str]| {
+        let columns: Vec<Option<&str>> = columns.iter().copied().map(Some).collect();
+        builder.row(section, &columns).unwrap_or_else(|e| panic!("{e}"));
+    };
+    for (oid, name) in [("20001", "orders"), ("20002", "customers")] {
+        row(Section::Relations, &[oid, "public", name, "r"]);
+        row(Section::Columns, &[oid, "1", "id", "23"]);
+        row(Section::Columns, &[oid, "2", "name", "25"]);
+    }
+    for (oid, schema, name, volatility) in [
+        ("30001", "pg_catalog", "lower", "i"),
+        ("30002", "pg_catalog", "pg_read_file", "v"),
+        ("30003", "pg_catalog", "set_config", "v"),
+        ("30004", "public", "wild", "v"),
+    ] {
+        row(Section::Functions, &[oid, schema, name, "1", "0", "t", volatility, "f", "f", "25"]);
+    }
+    row(Section::Operators, &["public", "===", "30004"]);
+    builder.build()
+});
+static SETTINGS: LazyLock<Arc<Settings>> =
+    LazyLock::new(|| Arc::new(Settings::new(&["pg_catalog", "public"], Some("ana"))));
+static ANALYSER: LazyLock<Analyser> = LazyLock::new(Analyser::new);
+
+/// Judges the input with and without the cache.
+///
+/// # Panics
+/// When the two answers differ, or there is none.
+pub fn run(data: &[u8]) {
+    let plain = analyse(data, &CATALOG, &SETTINGS);
+    assert!(!plain.shape().uses().is_empty(), "nothing would judge it");
+    for _ in 0..2 {
+        let cached = ANALYSER.analyse(data, &CATALOG, &SETTINGS);
+        assert_eq!(plain.shape().uses(), cached.shape().uses());
+        assert_eq!(plain.shape().kind(), cached.shape().kind());
+        assert_eq!(plain.shape().fingerprint(), cached.shape().fingerprint());
+        assert_eq!(plain.undefined(), cached.undefined());
+    }
+}
