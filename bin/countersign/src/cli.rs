@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::Operator;
+
 /// The identity-aware gateway: knows who is really asking, judges each command before the target sees it, and records it.
 #[derive(Debug, Parser)]
 #[command(
@@ -33,6 +35,9 @@ pub(crate) enum Command {
     /// Adds, lists and removes local accounts.
     #[command(subcommand)]
     Accounts(Accounts),
+    /// What operators do besides.
+    #[command(flatten)]
+    Operator(Operator),
 }
 
 /// Which configuration.

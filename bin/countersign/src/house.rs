@@ -26,7 +26,7 @@ pub(crate) fn language() -> Result<Arc<Language>, Failed> {
 
 /// Reads the configuration; warnings go to standard error.
 pub(crate) fn load_config(path: &Path) -> Result<Loaded, Failed> {
-    let loaded = countersign_config::load(path, &PROTOCOLS).map_err(|p| Failed::invalid(p))?;
+    let loaded = countersign_config::load(path, &PROTOCOLS).map_err(Failed::invalid)?;
     if !loaded.warnings.is_empty() {
         crate::output::note(&loaded.warnings.to_string());
     }
@@ -36,7 +36,7 @@ pub(crate) fn load_config(path: &Path) -> Result<Loaded, Failed> {
 /// Reads the policy files.
 pub(crate) fn policy_files(config: &Config) -> Result<Vec<PolicyFile>, Failed> {
     let paths = config.policy.files().map_err(Failed::invalid)?;
-    paths.iter().map(|p| policy_file(p)).collect()
+    paths.iter().map(policy_file).collect()
 }
 
 /// Reads one policy file.

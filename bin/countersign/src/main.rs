@@ -5,6 +5,7 @@ mod adapters;
 mod certificates;
 mod cli;
 mod clock;
+mod commands;
 mod convert;
 mod dev;
 mod failed;
@@ -45,6 +46,7 @@ async fn run(command: Command) -> Result<(), Failed> {
         Command::Dev(args) => dev::run(args).await,
         Command::Token(args) => accounts::token(args).await,
         Command::Accounts(command) => accounts::accounts(command).await,
+        Command::Operator(command) => commands::run(command).await,
     }
 }
 

@@ -98,9 +98,9 @@ pub(crate) async fn run(command: Credentials) -> Result<(), Failed> {
 async fn list(vault: &Vault, output: Format, paper: &mut Paper) -> Result<(), Failed> {
     let all = vault.list().await.map_err(failed)?;
     if output == Format::Json {
-        let rows = all.iter().map(|s| {
-            serde_json::json!({ "name": s.name, "version": s.version, "set_at_unix_us": s.created_at.unix_us() })
-        });
+        let rows = all.iter().map(
+            |s| serde_json::json!({ "name": s.name, "version": s.version, "set_at_unix_us": s.created_at.unix_us() }),
+        );
         return paper.json(&rows.collect::<Vec<_>>());
     }
     if all.is_empty() {

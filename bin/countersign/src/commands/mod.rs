@@ -2,34 +2,53 @@
 //!
 //! Text that came from clients or targets must never reach a terminal as anything but text: it goes through `text::inert`.
 
-pub(crate) mod completions;
-pub(crate) mod config;
-pub(crate) mod credentials;
+mod completions;
+mod config;
+mod credentials;
 mod paper;
-pub(crate) mod policy;
+mod policy;
 mod prompt;
-pub(crate) mod sessions;
+mod sessions;
 mod table;
 mod text;
 
 use std::path::Path;
 
+use clap::Subcommand;
 use countersign_config::Config;
 
-use crate::cli::Command;
 use crate::failed::Failed;
 use crate::house::PROTOCOLS;
 
-/// Runs one of the commands of this module; `None` when it is none of them.
-pub(crate) async fn run(command: Command) -> Option<Result<(), Failed>> {
-    Some(match command {
-        Command::Config(command) => config::run(command).await,
-        Command::Policy(command) => policy::run(command).await,
-        Command::Sessions(command) => sessions::run(command).await,
-        Command::Credentials(command) => credentials::run(command).await,
-        Command::Completions(args) => completions::run(&args),
-        _ => return None,
-    })
+/// The operator's commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Operator {
+    /// Checks the configuration, and prints what its keys mean.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Checks, tests and explains policies.
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Lists, shows, follows, replays and exports recorded sessions.
+    #[command(subcommand)]
+    Sessions(sessions::Sessions),
+    /// Keeps the targets' secrets in the vault.
+    #[command(subcommand)]
+    Credentials(credentials::Credentials),
+    /// Prints a completion script for a shell.
+    #[command(after_help = "Example: countersign completions bash > /etc/bash_completion.d/countersign")]
+    Completions(completions::Completions),
+}
+
+/// Runs one of them.
+pub(crate) async fn run(command: Operator) -> Result<(), Failed> {
+    match command {
+        Operator::Config(command) => config::run(command).await,
+        Operator::Policy(command) => policy::run(command).await,
+        Operator::Sessions(command) => sessions::run(command).await,
+        Operator::Credentials(command) => credentials::run(command).await,
+        Operator::Completions(args) => completions::run(&args),
+    }
 }
 
 /// The configuration for a command that looks at files alone: secrets need not be set and certificates need not be there.
@@ -39,4 +58,14 @@ pub(crate) fn config_alone(path: &Path) -> Result<Config, Failed> {
     })?;
     let loaded = countersign_config::parse_str(&text, &path.display().to_string(), &PROTOCOLS);
     loaded.map(|l| l.config).map_err(Failed::invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        crate::cli::Cli::command().debug_assert();
+    }
 }

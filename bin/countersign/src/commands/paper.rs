@@ -22,8 +22,11 @@ impl Paper {
     /// Standard output, as wide as the terminal, or `COLUMNS`, or 80.
     pub(crate) fn new() -> Self {
         let out = io::stdout();
-        let terminal =
-            out.is_terminal().then(|| rustix::termios::tcgetwinsize(&out).ok()).flatten().map(|w| usize::from(w.ws_col));
+        let terminal = out
+            .is_terminal()
+            .then(|| rustix::termios::tcgetwinsize(&out).ok())
+            .flatten()
+            .map(|w| usize::from(w.ws_col));
         let said = || std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
         let width = terminal.or_else(said).filter(|w| WIDTHS.contains(w)).unwrap_or(WIDTH);
         Self { out: BufWriter::new(out), width, gone: false }

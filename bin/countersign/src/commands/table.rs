@@ -109,7 +109,8 @@ mod tests {
     use super::{Column, Table};
 
     fn table() -> Table {
-        let mut t = Table::new(vec![Column::whole("ID"), Column::text("WHO"), Column::number("N"), Column::text("TEXT")]);
+        let mut t =
+            Table::new(vec![Column::whole("ID"), Column::text("WHO"), Column::number("N"), Column::text("TEXT")]);
         t.row(["a1", "ana", "7", "short"]);
         t.row(["b2", "somebody-with-a-long-name", "1200", "select everything from a very long relation \u{1b}[2J"]);
         t

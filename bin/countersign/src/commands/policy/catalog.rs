@@ -32,9 +32,11 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// What a text would do.
-    pub(super) fn read(&self, text: &str) -> Arc<Shape> {
-        analyse(text.as_bytes(), &self.catalog, &self.settings).shape().clone()
+    /// What a text would do, and the first name in it that the catalog does not have: then the gateway denies, whatever the
+    /// policies say.
+    pub(super) fn read(&self, text: &str) -> (Arc<Shape>, Option<String>) {
+        let analysis = analyse(text.as_bytes(), &self.catalog, &self.settings);
+        (analysis.shape().clone(), analysis.undefined().map(|u| u.name.to_string()))
     }
 }
 
@@ -69,13 +71,13 @@ pub(super) async fn fetch(
     };
     let work = async {
         let options = options(config, spec, account, database).await?;
-        ask(options, &account.user).await.map_err(|e| {
-            Failed::new(format!("the catalog of \"{target}\" cannot be read as {}: {e}", account.user))
-        })
+        ask(options, &account.user)
+            .await
+            .map_err(|e| Failed::new(format!("the catalog of \"{target}\" cannot be read as {}: {e}", account.user)))
     };
-    tokio::time::timeout(FETCH_TIMEOUT, work)
-        .await
-        .unwrap_or_else(|_| Err(Failed::new(format!("\"{target}\" did not answer within {} s", FETCH_TIMEOUT.as_secs()))))
+    tokio::time::timeout(FETCH_TIMEOUT, work).await.unwrap_or_else(|_| {
+        Err(Failed::new(format!("\"{target}\" did not answer within {} s", FETCH_TIMEOUT.as_secs())))
+    })
 }
 
 async fn options(
@@ -84,7 +86,8 @@ async fn options(
     account: &Account,
     database: Option<&str>,
 ) -> Result<PgConnectOptions, Failed> {
-    let mut options = PgConnectOptions::new_without_pgpass().username(&account.user).application_name("countersign policy");
+    let mut options =
+        PgConnectOptions::new_without_pgpass().username(&account.user).application_name("countersign policy");
     options = match &spec.endpoint {
         Endpoint::Tcp { host, port } => options.host(host).port(*port),
         Endpoint::Unix(path) => {

@@ -14,7 +14,7 @@ use super::super::config_alone;
 use super::super::paper::Paper;
 use super::super::table::{Column, Table};
 use super::super::text::count;
-use super::Output;
+use super::{Output, folder};
 
 /// `countersign policy check`.
 #[derive(Debug, Args)]
@@ -22,6 +22,7 @@ pub(crate) struct Check {
     #[command(flatten)]
     config: ConfigFile,
     /// Policy files, instead of those of the configuration.
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     output: Output,
@@ -45,18 +46,29 @@ pub(super) fn run(args: &Check, paper: &mut Paper) -> Result<(), Failed> {
         })),
         Ok(set) => {
             warn(set.warnings());
-            let mut table =
-                Table::new(vec![Column::text("RULE"), Column::whole("EFFECT"), Column::text("ALSO"), Column::text("AT")]);
+            let folder = folder(&names);
+            let mut table = Table::new(vec![
+                Column::text("RULE"),
+                Column::whole("EFFECT"),
+                Column::text("ALSO"),
+                Column::text("AT"),
+            ]);
             for rule in set.rules() {
                 let effect = match rule.effect {
                     RuleEffect::Permit => "permit",
                     RuleEffect::Forbid => "forbid",
                 };
                 let mut also = Vec::new();
-                let limits = [("rows", rule.limits.rows), ("bytes", rule.limits.bytes), ("affected", rule.limits.affected)];
+                let limits =
+                    [("rows", rule.limits.rows), ("bytes", rule.limits.bytes), ("affected", rule.limits.affected)];
                 also.extend(limits.iter().filter_map(|(name, n)| n.map(|n| format!("{name}={n}"))));
                 also.extend(rule.alert.map(|a| format!("alert {}", format!("{a:?}").to_lowercase())));
-                table.row([rule.id.as_str(), effect, &also.join(" "), &format!("{}:{}", rule.file, rule.line)]);
+                table.row([
+                    rule.id.as_str(),
+                    effect,
+                    &also.join(" "),
+                    &format!("{}:{}", rule.file.replace(folder, ""), rule.line),
+                ]);
             }
             paper.table(&table)?;
             let (rules, files) = (count(table_len(&set), "rule"), count(names.len() as u64, "file"));
@@ -64,7 +76,8 @@ pub(super) fn run(args: &Check, paper: &mut Paper) -> Result<(), Failed> {
         }
         Err(problems) => {
             if json {
-                paper.json(&serde_json::json!({ "files": names, "problems": problems, "warnings": [], "rules": [] }))?;
+                paper
+                    .json(&serde_json::json!({ "files": names, "problems": problems, "warnings": [], "rules": [] }))?;
                 paper.done()?;
             } else {
                 for problem in &problems {

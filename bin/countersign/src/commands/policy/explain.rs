@@ -13,7 +13,7 @@ use super::super::sessions::{Recordings, parse_session, recording_failed};
 use super::super::text::{inert, moment, one_line, wrap};
 use super::catalog::fetch;
 use super::question::{Asked, What, Where, Who, is_meant_for};
-use super::{Output, Rules};
+use super::{Output, Rules, folder};
 
 /// `countersign policy explain`.
 #[derive(Debug, Args)]
@@ -47,6 +47,8 @@ struct Answer {
     asked: Asked,
     text: Option<Vec<u8>>,
     recorded: Option<Verdict>,
+    /// A name in the text that the target does not have.
+    missing: Option<String>,
     explanation: Explanation,
 }
 
@@ -54,6 +56,7 @@ struct Answer {
 pub(super) async fn run(args: Explain, paper: &mut Paper) -> Result<(), Failed> {
     let loaded = args.rules.load()?;
     let language = loaded.set.language();
+    let mut missing = None;
     let (asked, text, recorded) = if let (Some(session), Some(seq)) = (args.session, args.seq) {
         let recordings = Recordings { config: args.rules.config.clone(), dir: args.dir.clone() };
         let (header, intent, at) = find(&recordings, session, seq)?;
@@ -75,7 +78,10 @@ pub(super) async fn run(args: Explain, paper: &mut Paper) -> Result<(), Failed> 
                     )
                 })?;
                 let part = args.on.part.as_deref();
-                fetch(config, target.name.as_str(), part, &|m| is_meant_for(m, &identity)).await?.read(text)
+                let snapshot = fetch(config, target.name.as_str(), part, &|m| is_meant_for(m, &identity)).await?;
+                let (shape, name) = snapshot.read(text);
+                missing = name;
+                shape
             }
             (None, Some(access)) => args.what.shape(access, language)?,
             (None, None) => return Err(Failed::new("give a text, --access, or --session and --seq")),
@@ -83,8 +89,8 @@ pub(super) async fn run(args: Explain, paper: &mut Paper) -> Result<(), Failed> 
         (Asked { identity, target, session, shape, now }, args.text.map(String::into_bytes), None)
     };
     let explanation = loaded.set.explain(&asked.question());
-    let answer = Answer { asked, text, recorded, explanation };
-    if args.output.output == Format::Json { json(&answer, paper) } else { print(&answer, paper) }
+    let answer = Answer { asked, text, recorded, missing, explanation };
+    if args.output.output == Format::Json { json(&answer, paper) } else { print(&answer, folder(&loaded.paths), paper) }
 }
 
 type Found = (std::sync::Arc<countersign_recording::SessionHeader>, IntentRecord, countersign_model::Timestamp);
@@ -118,7 +124,8 @@ fn verdict_words(verdict: &Verdict) -> String {
     }
 }
 
-fn print(answer: &Answer, paper: &mut Paper) -> Result<(), Failed> {
+/// Says it to a person; files are named without the folder that they are all in.
+fn print(answer: &Answer, folder: &str, paper: &mut Paper) -> Result<(), Failed> {
     let Asked { identity, target, shape, now, .. } = &answer.asked;
     let groups: Vec<&str> = identity.groups.iter().map(String::as_str).collect();
     let groups = if groups.is_empty() { "in no group".to_owned() } else { format!("in {}", groups.join(", ")) };
@@ -132,11 +139,16 @@ fn print(answer: &Answer, paper: &mut Paper) -> Result<(), Failed> {
     }
     if let Some(recorded) = &answer.recorded {
         let then = verdict_words(recorded);
-        let same = recorded.decision == answer.explanation.verdict.decision && recorded.rules == answer.explanation.verdict.rules;
+        let same = recorded.decision == answer.explanation.verdict.decision
+            && recorded.rules == answer.explanation.verdict.rules;
         field(paper, "then", &if same { then } else { format!("{then}  (these policies answer otherwise)") })?;
     }
+    if let Some(name) = &answer.missing {
+        let what = format!("the target has no \"{name}\", so the gateway denies it, whatever the rules say");
+        field(paper, "but", &what)?;
+    }
     paper.line("")?;
-    for line in answer.explanation.to_string().lines() {
+    for line in answer.explanation.to_string().replace(folder, "").lines() {
         let text = line.trim_start();
         let indent = line.len() - text.len();
         let room = paper.width().saturating_sub(indent + 2);
@@ -170,6 +182,7 @@ fn json(answer: &Answer, paper: &mut Paper) -> Result<(), Failed> {
         "fingerprint": shape.fingerprint().to_string(),
         "unreadable": shape.why_unreadable(),
         "recorded_verdict": answer.recorded,
+        "missing": answer.missing,
         "explanation": answer.explanation,
     }))
 }

@@ -102,6 +102,16 @@ impl Loaded {
     }
 }
 
+/// The folder that all files are in, with its slash; a text that is in no path when they are in several.
+fn folder<S: AsRef<str>>(paths: &[S]) -> &str {
+    fn of(path: &str) -> Option<&str> {
+        path.rfind('/').and_then(|slash| path.get(..=slash))
+    }
+    let first = paths.first().and_then(|p| of(p.as_ref()));
+    let all = paths.iter().all(|p| of(p.as_ref()) == first);
+    first.filter(|_| all).unwrap_or("\0")
+}
+
 /// How to print, for those who list and show.
 #[derive(Clone, Copy, Debug, Args)]
 struct Output {
@@ -121,4 +131,22 @@ pub(crate) async fn run(command: Policy) -> Result<(), Failed> {
     };
     paper.done()?;
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folder;
+
+    #[test]
+    fn files_of_one_folder_share_it() {
+        for (paths, expected) in [
+            (&["/a/x.cedar", "/a/y.cedar"][..], "/a/"),
+            (&["b/x.cedar"], "b/"),
+            (&["/a/x.cedar", "/b/y.cedar"], "\0"),
+            (&["x.cedar"], "\0"),
+            (&[], "\0"),
+        ] {
+            assert_eq!(folder(paths), expected, "{paths:?}");
+        }
+    }
 }

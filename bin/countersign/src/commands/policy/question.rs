@@ -32,22 +32,22 @@ pub(super) struct Who {
     #[arg(long, value_name = "NAME", required_unless_present = "session", conflicts_with = "session")]
     pub(super) identity: Option<String>,
     /// A group that it is in; may be given several times.
-    #[arg(long = "group", value_name = "GROUP", requires = "identity")]
+    #[arg(long = "group", value_name = "GROUP", conflicts_with = "session")]
     groups: Vec<String>,
     /// What it is: human, machine or agent.
-    #[arg(long, value_parser = parse_kind, requires = "identity")]
+    #[arg(long, value_parser = parse_kind, conflicts_with = "session")]
     kind: Option<IdentityKind>,
     /// A claim of its token, NAME=TEXT, or NAME:=JSON; may be given several times.
-    #[arg(long = "claim", value_name = "NAME=TEXT", value_parser = parse_claim, requires = "identity")]
+    #[arg(long = "claim", value_name = "NAME=TEXT", value_parser = parse_claim, conflicts_with = "session")]
     claims: Vec<(String, Value)>,
     /// Who vouches for it.
-    #[arg(long, value_name = "URL", requires = "identity")]
+    #[arg(long, value_name = "URL", conflicts_with = "session")]
     issuer: Option<String>,
     /// Its stable identifier at the issuer; its name when left out.
-    #[arg(long, value_name = "SUBJECT", requires = "identity")]
+    #[arg(long, value_name = "SUBJECT", conflicts_with = "session")]
     subject: Option<String>,
     /// How old its token is, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = TOKEN_AGE_S)]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "session", default_value_t = TOKEN_AGE_S)]
     token_age_s: i64,
 }
 
@@ -58,19 +58,19 @@ pub(super) struct Where {
     #[arg(long, value_name = "TARGET", required_unless_present = "session", conflicts_with = "session")]
     pub(super) target: Option<String>,
     /// A label of a target that is not in the configuration, KEY=VALUE; may be given several times.
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_pair, requires = "target")]
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_pair, conflicts_with = "session")]
     labels: Vec<(String, String)>,
     /// Which part of the target, such as a database.
-    #[arg(long, value_name = "NAME", requires = "target")]
+    #[arg(long, value_name = "NAME", conflicts_with = "session")]
     pub(super) part: Option<String>,
     /// Where the client comes from.
-    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "session", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     source: IpAddr,
     /// The client's connection is not encrypted.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "session")]
     plaintext: bool,
     /// What the client says it is.
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", conflicts_with = "session", default_value = "")]
     application: String,
     /// When, instead of now, or instead of when it was recorded.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
@@ -142,7 +142,8 @@ impl Who {
     /// The identity that is described.
     pub(super) async fn describe(&self, config: Option<&Config>, now: Timestamp) -> Result<IdentityParts, Failed> {
         let name = self.identity.clone().unwrap_or_default();
-        let described = !self.groups.is_empty() || self.kind.is_some() || !self.claims.is_empty() || self.issuer.is_some();
+        let described =
+            !self.groups.is_empty() || self.kind.is_some() || !self.claims.is_empty() || self.issuer.is_some();
         let account = match config.filter(|c| !described && c.local_issuer.is_some()) {
             None => None,
             Some(config) => {
@@ -224,7 +225,9 @@ impl Where {
         }
         let parsed = TargetName::parse(name).ok_or_else(|| Failed::new(format!("\"{name}\" is not a target name")))?;
         if self.labels.is_empty() {
-            output::note(&format!("\"{name}\" is not in the configuration, so it is judged as a target without labels"));
+            output::note(&format!(
+                "\"{name}\" is not in the configuration, so it is judged as a target without labels"
+            ));
         }
         Ok(Target {
             name: parsed,
@@ -326,7 +329,10 @@ fn parse_kind(word: &str) -> Result<IdentityKind, String> {
 
 fn parse_access(word: &str) -> Result<Access, String> {
     let known = Access::ALL.into_iter().filter(|a| *a != Access::Opaque);
-    known.into_iter().find(|a| a.as_str() == word).ok_or_else(|| "it is connect, read, write, execute or admin".to_owned())
+    known
+        .into_iter()
+        .find(|a| a.as_str() == word)
+        .ok_or_else(|| "it is connect, read, write, execute or admin".to_owned())
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {

@@ -22,7 +22,8 @@ pub(crate) struct Test {
     #[command(flatten)]
     rules: Rules,
     /// Files of cases; without any, those named *.test.toml beside the policies.
-    files: Vec<PathBuf>,
+    #[arg(value_name = "FILE")]
+    suites: Vec<PathBuf>,
     /// Fetch the catalogs of the configuration's targets, for cases with `text`.
     #[arg(long)]
     live: bool,
@@ -33,7 +34,7 @@ pub(crate) struct Test {
 /// Runs it.
 pub(super) async fn run(args: &Test, paper: &mut Paper) -> Result<(), Failed> {
     let loaded = args.rules.load()?;
-    let files = if args.files.is_empty() { beside(&loaded.paths) } else { args.files.clone() };
+    let files = if args.suites.is_empty() { beside(&loaded.paths) } else { args.suites.clone() };
     if files.is_empty() {
         return Err(Failed::not_found(
             "there are no *.test.toml files beside the policies: name one, as in `countersign policy test FILE.test.toml`",
@@ -83,7 +84,10 @@ async fn report(live: bool, loaded: &Loaded, suites: &[(String, TestSuite)]) -> 
         let classify = |target: &Target, _: &SessionContext, text: &str| {
             let name = target.name.as_str();
             if let Some(snapshot) = catalogs.get(name) {
-                return Ok(snapshot.read(text));
+                return match snapshot.read(text) {
+                    (shape, None) => Ok(shape),
+                    (_, Some(missing)) => Err(format!("\"{name}\" has no \"{missing}\", so the text means nothing")),
+                };
             }
             wanted.borrow_mut().insert(name.to_owned());
             Err(format!(
@@ -99,7 +103,9 @@ async fn report(live: bool, loaded: &Loaded, suites: &[(String, TestSuite)]) -> 
         }
         for name in wanted {
             let Some(config) = &loaded.config else {
-                return Err(Failed::invalid("--live needs the configuration that has the targets: name it with --config"));
+                return Err(Failed::invalid(
+                    "--live needs the configuration that has the targets: name it with --config",
+                ));
             };
             // Names alone matter to a test, so any account that can read the catalog will do.
             let snapshot = fetch(config, &name, None, &|_| true).await?;
@@ -107,4 +113,3 @@ async fn report(live: bool, loaded: &Loaded, suites: &[(String, TestSuite)]) -> 
         }
     }
 }
-

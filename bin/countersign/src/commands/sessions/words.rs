@@ -1,0 +1,100 @@
+//! Recorded things in words. Everything that came from clients or targets is inert.
+
+use countersign_model::{Decision, Limits, RuleId, Verdict};
+use countersign_recording::{ClosedRecord, Event, IntentRecord, OutcomeRecord, Parameters};
+
+use super::super::text::{count, inert, lasted};
+use super::postgres;
+
+/// The most characters of one parameter.
+const PARAMETER_WIDTH_MAX: usize = 200;
+
+/// `allow`, `DENY`: what stands out is what was stopped.
+pub(super) fn decision(verdict: &Verdict) -> &'static str {
+    match verdict.decision {
+        Decision::Allow => "allow",
+        Decision::Deny => "DENY",
+    }
+}
+
+/// What decided: rules, or else the reason.
+pub(super) fn because(intent: &IntentRecord) -> String {
+    let verdict = &intent.definition.verdict;
+    let rules: Vec<&str> = verdict.rules.iter().map(RuleId::as_str).collect();
+    if !rules.is_empty() {
+        return inert(&rules.join(", "));
+    }
+    match verdict.reason.as_deref().or(intent.definition.unreadable.as_deref()) {
+        Some(why) => inert(why),
+        None => "no rule allows it".to_owned(),
+    }
+}
+
+/// Limits and alert of a verdict; empty when there are none.
+pub(super) fn effects(verdict: &Verdict) -> String {
+    let Limits { rows, bytes, affected } = verdict.effects.limits;
+    let limits = [("rows", rows), ("bytes", bytes), ("affected", affected)];
+    let mut parts: Vec<String> = limits.iter().filter_map(|(name, n)| n.map(|n| format!("{name}<={n}"))).collect();
+    parts.extend(verdict.effects.alert.map(|a| format!("alert {}", format!("{a:?}").to_lowercase())));
+    parts.join(", ")
+}
+
+/// How a statement ended: `done, 2 rows, 1 changed, 3 ms`.
+pub(super) fn outcome(o: &OutcomeRecord) -> String {
+    let mut parts = vec![match &o.code {
+        Some(code) => format!("{} with {}", o.status, inert(code)),
+        None => o.status.to_owned(),
+    }];
+    if o.rows > 0 {
+        parts.push(count(o.rows, "row"));
+    }
+    parts.extend(o.affected.map(|n| format!("{n} changed")));
+    parts.push(lasted(o.duration_us));
+    parts.join(", ")
+}
+
+/// Bound parameters, each as `$1 = …`; of protocols that this binary cannot read, their size.
+pub(super) fn parameters(protocol: &str, parameters: &Parameters) -> Vec<String> {
+    match parameters {
+        Parameters::Kept(bytes) if bytes.is_empty() => Vec::new(),
+        Parameters::Digest { bytes, .. } => {
+            vec![format!("parameters: {} (too long to be kept)", count(*bytes, "byte"))]
+        }
+        Parameters::Kept(bytes) => match (protocol == "postgres").then(|| postgres::bound(bytes)).flatten() {
+            None => vec![format!("parameters: {}", count(bytes.len() as u64, "byte"))],
+            Some(bound) => {
+                let each = bound.values.iter().enumerate();
+                each.map(|(n, v)| format!("${} = {}", n + 1, super::super::text::cut(v, PARAMETER_WIDTH_MAX))).collect()
+            }
+        },
+    }
+}
+
+/// Something that happened to a session.
+pub(super) fn event(e: &Event) -> String {
+    match e {
+        Event::Connected { account, target_session } => {
+            inert(&format!("connected to the target as {account} (session {target_session} there)"))
+        }
+        Event::Cancelled => "the client asked to cancel".to_owned(),
+        Event::Alert { severity, intent } => inert(&format!("alert {severity} for #{intent}")),
+        Event::Rejected { denial } => inert(&format!("a message was refused: {denial}")),
+    }
+}
+
+/// How a session ended.
+pub(super) fn closed(c: &ClosedRecord) -> String {
+    let why = match c.reason.as_str() {
+        "client" => "the client left",
+        "client_lost" => "the client's connection broke",
+        "target" => "the target ended it or broke",
+        "denied" => "it was ended by a refusal",
+        "drained" => "the gateway was stopped",
+        "failed" => "something inside failed",
+        other => other,
+    };
+    match &c.denial {
+        None => inert(why),
+        Some(denial) => inert(&format!("{why}: {denial}")),
+    }
+}
