@@ -52,11 +52,12 @@ pub const QUERIES: &[(Section, &str)] = &[
     ),
     (
         Section::Functions,
-        // An aggregate is marked immutable whatever it calls: the gravest of its parts counts.
+        // An aggregate is marked immutable whatever it calls: the gravest of its parts counts. A default argument may call anything.
         "SELECT p.oid, n.nspname, p.proname, p.pronargs, p.pronargdefaults, p.provariadic <> 0, \
          CASE WHEN p.prokind = 'a' AND EXISTS (SELECT FROM pg_catalog.pg_aggregate g JOIN pg_catalog.pg_proc q ON q.oid IN \
          (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn) \
-         WHERE g.aggfnoid = p.oid AND (q.provolatile = 'v' OR q.prosecdef)) THEN 'v' ELSE p.provolatile END, \
+         WHERE g.aggfnoid = p.oid AND (q.provolatile = 'v' OR q.prosecdef)) \
+         OR n.nspname <> 'pg_catalog' AND p.pronargdefaults > 0 AND p.proargdefaults::pg_catalog.text ~ ':funcid ' THEN 'v' ELSE p.provolatile END, \
          p.prokind, p.prosecdef, \
          pg_catalog.array_to_string(pg_catalog.array_append(coalesce(p.proallargtypes, '{}'), p.prorettype), ' ') FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace",
     ),
@@ -68,9 +69,14 @@ pub const QUERIES: &[(Section, &str)] = &[
     ),
     (
         Section::Casts,
+        // The check of a domain runs like a cast to it.
         "SELECT c.castsource, c.casttarget, c.castfunc, c.castcontext FROM pg_catalog.pg_cast c \
          JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-         WHERE n.nspname <> 'pg_catalog'",
+         WHERE n.nspname <> 'pg_catalog' \
+         UNION ALL SELECT t.typbasetype, t.oid, coalesce(o.oprcode::pg_catalog.oid, d.refobjid), 'e' FROM pg_catalog.pg_constraint k \
+         JOIN pg_catalog.pg_type t ON t.oid = k.contypid JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass \
+         AND d.objid = k.oid AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass) \
+         LEFT JOIN pg_catalog.pg_operator o ON o.oid = d.refobjid AND d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass",
     ),
     (
         Section::Types,
