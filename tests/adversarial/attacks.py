@@ -46,6 +46,8 @@ def function(name):
 
 
 ONE_FORM = ("simple",)
+# A text that no grammar takes is told as the server would tell it; it is denied all the same.
+UNREADABLE = ("42501", "42601")
 
 # What the harness lays out as the server's owner before the attacks: traps that some earlier change might have left.
 TRAPS = """
@@ -102,8 +104,8 @@ ATTACKS = {
         attack("a comment sign in a string", "select '/*'; drop table staff; select '*/'", effect=STAFF_GONE, forms=ONE_FORM),
         attack("a comment sign in a dollar quote", "select $a$/*$a$; drop table staff --*/", effect=STAFF_GONE, forms=ONE_FORM),
         attack("a comment sign in a quoted name", "select 1 as \"/*\"; drop table staff --*/", effect=STAFF_GONE, forms=ONE_FORM),
-        attack("an operator that holds a comment", "select 1 @--\n; drop table staff", forms=ONE_FORM),
-        attack("a comment that is not closed", "drop table staff /*", forms=ONE_FORM),
+        attack("an operator that holds a comment", "select 1 @--\n; drop table staff", forms=ONE_FORM, states=UNREADABLE),
+        attack("a comment that is not closed", "drop table staff /*", forms=ONE_FORM, states=UNREADABLE),
     ],
     "adv_011_do_and_routines": [
         attack("do", "do $$ begin delete from staff; end $$", effect=STAFF_LESS),
@@ -172,7 +174,6 @@ ATTACKS = {
         attack("database_to_xml", "select database_to_xml(true, true, '')"),
         attack("table_to_xml", "select table_to_xml('staff', true, true, '')"),
         attack("cursor_to_xml", "select cursor_to_xml('nobody', 1, true, true, '')"),
-        attack("pg_advisory_lock", "select pg_advisory_lock(1)"),
         attack("an unknown function", "select not_there(1)", states=("42501", "42883")),
     ],
     "adv_014_writes_inside_reads": [
@@ -222,8 +223,8 @@ ATTACKS = {
         attack("a table of the same name elsewhere", "insert into evil.notes values (1, 'x')", effect="select count(*) > 0 from evil.notes", account="ci-deploy"),
         attack("the same by search_path", "set search_path = evil", "insert into notes values (1, 'x')", effect="select count(*) > 0 from evil.notes", account="ci-deploy"),
         attack("a quoted name with a dot", "delete from \"public.notes\"", account="ci-deploy", states=("42501", "42P01")),
-        attack("a temporary table over a real one", "create temp table staff (id int)", "delete from public.staff", effect=STAFF_LESS, account="ci-deploy"),
-        attack("a temporary view that writes", "create temp view notes as select * from staff", "delete from notes", effect=STAFF_LESS, account="ci-deploy", any_step=True),
+        attack("a temporary table over a real one", "create temp table staff (id int)", "delete from public.staff", effect=STAFF_LESS, account="ci-deploy", any_step=True),
+        attack("a temporary view that writes", "create temp view schema_migrations as select * from staff", "delete from schema_migrations", effect=STAFF_LESS, account="ci-deploy", any_step=True),
     ],
     "adv_017_roles": [
         attack("set role", "set role postgres"),
@@ -281,9 +282,9 @@ ATTACKS = {
         attack("a string that only looks escaped", "select 'a\\'; drop table staff; --'", effect=STAFF_GONE, forms=ONE_FORM),
         attack("dollar quotes that look nested", "select $a$ $b$ $a$; drop table staff; select $b$ $b$", effect=STAFF_GONE, forms=ONE_FORM),
         attack("upper case of another alphabet", "DROP TABLE ſtaff", states=("42501", "42P01")),
-        attack("a no-break space", "drop\u00a0table staff"),
+        attack("a no-break space", "drop\u00a0table staff", states=UNREADABLE),
         attack("form feeds for spaces", "drop\ftable\fstaff", effect=STAFF_GONE),
-        attack("vertical tabs, which not every server version takes for spaces", "drop\vtable\vstaff"),
+        attack("vertical tabs, which not every server version takes for spaces", "drop\vtable\vstaff", states=UNREADABLE),
     ],
     "adv_029_read_only_escape": [
         attack("read write after begin", "begin read only; set transaction read write; delete from staff; commit", effect=STAFF_LESS, forms=ONE_FORM),

@@ -1,8 +1,6 @@
 """Faults: a target that is gone, clients that misbehave, a full disk, kill -9. Each says what was lost: nothing that was acknowledged."""
 
 import contextlib
-import os
-import pathlib
 import signal
 import socket
 import sqlite3
@@ -20,14 +18,6 @@ from wire import bind, execute, extended, frame, parse, query
 STORM, STORM_SECONDS_MAX = 2000, 120
 # What a stalled client may cost the gateway while the server has much more to send.
 STALL_BYTES_MAX = 64 << 20
-
-
-def memory(process):
-    """Private bytes of a process."""
-    for line in pathlib.Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Private_Dirty:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 @contextlib.contextmanager
@@ -246,8 +236,7 @@ def fault_target_dies_in_mid_result(scene):
 def fault_client_stops_reading(scene):
     """The target is held back, the gateway does not grow, siblings are not hurt, and the session goes on."""
     c = scene.connect("dora")
-    c.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    before = memory(scene.gateway.process)
+    before = scene.memory()
     word = scene.mark()
     c.send(query(f"select repeat('x', 1000), '{word}' from generate_series(1, 400000) g"))
     worst = 0.0
@@ -257,7 +246,7 @@ def fault_client_stops_reading(scene):
         assert sibling.value(f"select {i}") == str(i)
         worst = max(worst, time.monotonic() - started)
         time.sleep(0.02)
-    grown = memory(scene.gateway.process) - before
+    grown = scene.memory() - before
     assert grown < STALL_BYTES_MAX, f"the gateway grew by {grown >> 20} MiB for a client that does not read"
     waits = scene.admin(f"select wait_event from pg_stat_activity where query like '%{word}%' and pid <> pg_backend_pid()")
     assert waits == "ClientWrite", f"the server is not held back: it waits for {waits!r}"
@@ -285,7 +274,7 @@ def fault_client_vanishes(scene):
                 c.send(b"Q\0\0\1\0select")
             c.socket.close()
         started = time.monotonic()
-        scene.idle_since(word)
+        scene.idle_since(word, what=f"after a client vanished ({how})")
         how_long.append(time.monotonic() - started)
     return "cancelled within " + ", ".join(f"{t:.1f} s" for t in how_long)
 

@@ -341,6 +341,14 @@ def reachable_by_postgres(folder, box, name):
     return target
 
 
+def private_bytes(pid):
+    """What a process has written to memory of its own."""
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 def digest(data):
     """A short name for many bytes."""
     return f"{len(data)} bytes sha256 {hashlib.sha256(data).hexdigest()[:32]}"
@@ -614,7 +622,7 @@ password = {{ file = "target.password" }}
 
     def export(self):
         """Everything recorded, as one list of dicts, in order."""
-        lines = self.command("sessions", "export", "--output", "json")
+        lines = self.command("sessions", "export", "--format", "jsonl")
         return [json.loads(line) for line in lines.splitlines() if line.strip()]
 
     def statements(self):
