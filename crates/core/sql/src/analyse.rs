@@ -35,11 +35,7 @@ pub(crate) fn analyse_normal(text: &[u8], normal: &Normal, catalog: &Catalog, se
         return unreadable(&limit.to_string(), None);
     }
     if let Some(position) = normal.broken {
-        let refused = parse::with_tree(text, &normal.measure, false, |_| ());
-        let (at, message) = match refused {
-            Err(ParseError::Syntax(at, message)) => (at, message),
-            _ => (position, "syntax error".to_owned()),
-        };
+        let (at, message) = parse::complaint(text).unwrap_or_else(|| (position, "syntax error".to_owned()));
         return unreadable(&format!("syntax error near byte {at}"), Some(syntax_error(text, at, message)));
     }
     let found = parse::with_tree(text, &normal.measure, false, |tree| {

@@ -73,11 +73,17 @@ impl<'a> Lexer<'a> {
         self.text.get(self.at + ahead).copied()
     }
 
+    /// Goes on over bytes that are `wanted`.
+    fn run(&mut self, wanted: impl Fn(u8) -> bool) {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        self.at += rest.iter().position(|b| !wanted(*b)).unwrap_or(rest.len());
+    }
+
     /// Skips white space and comments; false when a comment does not end.
     fn skip(&mut self) -> bool {
         loop {
             match self.byte(0) {
-                Some(b) if class(b) & SPACE != 0 => self.at += 1,
+                Some(b) if class(b) & SPACE != 0 => self.run(|b| class(b) & SPACE != 0),
                 Some(b'-') if self.byte(1) == Some(b'-') => self.skip_line(),
                 Some(b'/') if self.byte(1) == Some(b'*') => {
                     if !self.skip_block() {
@@ -90,9 +96,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_line(&mut self) {
-        while self.byte(0).is_some_and(|b| b != b'\n' && b != b'\r') {
-            self.at += 1;
-        }
+        self.run(|b| b != b'\n' && b != b'\r');
     }
 
     fn skip_block(&mut self) -> bool {
@@ -110,7 +114,8 @@ impl<'a> Lexer<'a> {
                         return true;
                     }
                 }
-                (Some(_), _) => self.at += 1,
+                (Some(b'/' | b'*'), _) => self.at += 1,
+                (Some(_), _) => self.run(|b| b != b'/' && b != b'*'),
                 (None, _) => return false,
             }
         }
@@ -182,9 +187,7 @@ impl<'a> Lexer<'a> {
             }
             _ => {}
         }
-        while is(self.byte(0), IDENT) {
-            self.at += 1;
-        }
+        self.run(|b| class(b) & IDENT != 0);
         Token::Word
     }
 
@@ -207,7 +210,8 @@ impl<'a> Lexer<'a> {
                         return Token::String;
                     }
                 }
-                Some(_) => self.at += 1,
+                Some(b'\\') => self.at += 1,
+                Some(_) => self.run(|b| b != b'\'' && b != b'\\'),
             }
         }
     }
@@ -263,7 +267,8 @@ impl<'a> Lexer<'a> {
             while is(self.byte(0), DIGIT) {
                 self.at += 1;
             }
-            return if is(self.byte(0), IDENT_START) { Token::Broken } else { Token::Param };
+            // `$1a` is a parameter and a name to the library and to servers before version 15; later ones refuse it.
+            return Token::Param;
         }
         // $tag$ … $tag$
         let mut end = self.at + 1;

@@ -24,19 +24,23 @@ pub(crate) struct Normal {
     pub(crate) broken: Option<usize>,
     /// Size and depth.
     pub(crate) measure: Measure,
+    /// Open brackets; empty between texts, kept for its memory.
+    levels: Vec<Level>,
 }
 
-/// One bracket level, for the estimate of depth.
-#[derive(Clone, Copy, Default)]
+/// One level of brackets or of `CASE … END`, for the estimate of depth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Level {
-    /// Tokens that may chain since the last comma.
+    /// Tokens that may chain since the segment began. A comma begins a new one, and so do AND and OR, whose trees are flat.
     chain: usize,
-    /// Set operations since the level began; they chain across commas.
+    /// Set operations and joins since the level began; they chain across segments.
     sets: usize,
-    /// Deepest child so far in this comma segment.
+    /// Deepest child so far in this segment.
     child: usize,
     /// Deepest segment so far.
     deepest: usize,
+    /// It began with `CASE`.
+    is_case: bool,
 }
 
 impl Level {
@@ -50,6 +54,13 @@ impl Level {
         self.segment();
         self.deepest + self.sets
     }
+
+    /// Ends this level within the one around it.
+    fn close_into(&mut self, outer: Option<Self>) {
+        let depth = self.close() + 1;
+        *self = outer.unwrap_or_default();
+        self.child = self.child.max(depth);
+    }
 }
 
 impl Normal {
@@ -62,16 +73,18 @@ impl Normal {
         self.broken = None;
         self.measure = Measure::default();
         let mut lexer = Lexer::new(text);
-        // Brackets mostly nest a few deep: the first levels live on the stack.
-        let mut levels: Vec<Level> = Vec::new();
+        let mut levels = std::mem::take(&mut self.levels);
+        levels.clear();
         let mut level = Level::default();
         let mut deepest = 0usize;
+        let mut after_dot = false;
         while let Some(lexeme) = lexer.next_lexeme() {
             let bytes = text.get(lexeme.start..lexeme.end).unwrap_or_default();
             self.measure.tokens += 1;
             if !self.text.is_empty() {
                 self.text.push(b' ');
             }
+            let dot = std::mem::replace(&mut after_dot, lexeme.token == Token::Sign && bytes == b".");
             match lexeme.token {
                 Token::Broken => {
                     self.broken = Some(lexeme.start);
@@ -80,8 +93,16 @@ impl Normal {
                 }
                 Token::Word => {
                     level.chain += 1;
-                    if matches!(bytes.len(), 5 | 6 | 9) && is_set_word(bytes) {
-                        level.sets += 1;
+                    match structure(bytes) {
+                        _ if dot => {}
+                        Some(Structure::Separator) => level.segment(),
+                        Some(Structure::Chain) => level.sets += 1,
+                        Some(Structure::Case) => {
+                            levels.push(level);
+                            level = Level { is_case: true, ..Level::default() };
+                        }
+                        Some(Structure::End) if level.is_case => level.close_into(levels.pop()),
+                        Some(Structure::End) | None => {}
                     }
                     self.text.extend(bytes.iter().map(u8::to_ascii_lowercase));
                 }
@@ -110,9 +131,10 @@ impl Normal {
                             level = Level::default();
                         }
                         Some(b')' | b']') => {
-                            let depth = level.close() + 1;
-                            level = levels.pop().unwrap_or_default();
-                            level.child = level.child.max(depth);
+                            while level.is_case {
+                                level.close_into(levels.pop());
+                            }
+                            level.close_into(levels.pop());
                         }
                         Some(b',') => level.segment(),
                         Some(b';') if levels.is_empty() => {
@@ -126,12 +148,12 @@ impl Normal {
         }
         // What never closed is a syntax error, but counts.
         let mut depth = level.close();
-        for open in levels.into_iter().rev() {
-            let mut open = open;
+        while let Some(mut open) = levels.pop() {
             open.child = open.child.max(depth + 1);
             depth = open.close();
         }
         self.measure.nesting = deepest.max(depth);
+        self.levels = levels;
     }
 
     fn hole(&mut self, kind: u8) {
@@ -170,8 +192,29 @@ fn has_code_escape(string: &[u8]) -> bool {
     false
 }
 
-fn is_set_word(word: &[u8]) -> bool {
-    [b"union".as_slice(), b"except", b"intersect"].iter().any(|w| word.eq_ignore_ascii_case(w))
+/// What a keyword does to the depth of a tree.
+enum Structure {
+    /// `AND`, `OR`.
+    Separator,
+    /// `UNION`, `EXCEPT`, `INTERSECT`, `JOIN`.
+    Chain,
+    Case,
+    End,
+}
+
+fn structure(word: &[u8]) -> Option<Structure> {
+    let is = |keyword: &[u8]| word.eq_ignore_ascii_case(keyword);
+    match word.len() {
+        2 if is(b"or") => Some(Structure::Separator),
+        3 if is(b"and") => Some(Structure::Separator),
+        3 if is(b"end") => Some(Structure::End),
+        4 if is(b"join") => Some(Structure::Chain),
+        4 if is(b"case") => Some(Structure::Case),
+        5 if is(b"union") => Some(Structure::Chain),
+        6 if is(b"except") => Some(Structure::Chain),
+        9 if is(b"intersect") => Some(Structure::Chain),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub(crate) struct Part {
     temporary: bool,
     sensitive: bool,
     unfiltered: bool,
+    uncounted: bool,
     copy: bool,
 }
 
@@ -46,6 +47,11 @@ impl Part {
         self.unfiltered = true;
     }
 
+    /// Its changes are not in the count that the target answers with.
+    pub(crate) fn uncounted(&mut self) {
+        self.uncounted = true;
+    }
+
     pub(crate) fn copy(&mut self) {
         self.copy = true;
     }
@@ -67,6 +73,13 @@ impl Uses {
 
     pub(crate) fn find(&self, access: Access) -> Option<&Part> {
         self.0.get(&access)
+    }
+
+    /// A write of these uses, if there is one, changes what is not counted.
+    pub(crate) fn uncounted_write(&mut self) {
+        if let Some(part) = self.0.get_mut(&Access::Write) {
+            part.uncounted = true;
+        }
     }
 
     pub(crate) fn access(&self) -> Option<Access> {
@@ -97,6 +110,7 @@ impl Uses {
             mine.temporary |= part.temporary;
             mine.sensitive |= part.sensitive;
             mine.unfiltered |= part.unfiltered;
+            mine.uncounted |= part.uncounted;
             mine.copy |= part.copy;
         }
     }
@@ -105,6 +119,7 @@ impl Uses {
     pub(crate) fn writes_to_reads(&mut self) {
         if let Some(mut part) = self.0.remove(&Access::Write) {
             part.unfiltered = false;
+            part.uncounted = false;
             let mut reads = Self::default();
             reads.0.insert(Access::Read, part);
             self.merge(reads);
@@ -123,6 +138,7 @@ impl Uses {
             }
             if used.access == Access::Write {
                 part.unfiltered |= !flag(v::FILTERED);
+                part.uncounted |= flag(v::UNCOUNTED);
                 part.touches(flag(v::TEMPORARY));
             }
             for (name, value) in used.attributes.iter() {
@@ -151,6 +167,9 @@ impl Uses {
                 if access == Access::Write {
                     if !part.unfiltered {
                         attributes.insert(v::FILTERED, Attribute::Bool(true));
+                    }
+                    if part.uncounted {
+                        attributes.insert(v::UNCOUNTED, Attribute::Bool(true));
                     }
                     if part.temporary && !part.permanent {
                         attributes.insert(v::TEMPORARY, Attribute::Bool(true));

@@ -14,6 +14,7 @@ pub(crate) const ROLES: &str = "roles";
 pub(crate) const FILTERED: &str = "filtered";
 pub(crate) const CATALOG_ONLY: &str = "catalog_only";
 pub(crate) const SENSITIVE_CATALOG: &str = "sensitive_catalog";
+pub(crate) const UNCOUNTED: &str = "uncounted";
 pub(crate) const TEMPORARY: &str = "temporary";
 pub(crate) const COPY: &str = "copy";
 
@@ -56,6 +57,10 @@ pub const VOCABULARY: Vocabulary = &[
     flag(
         SENSITIVE_CATALOG,
         "A system relation or function is used that holds secrets, samples of the data or other sessions' statements.",
+    ),
+    flag(
+        UNCOUNTED,
+        "On a write: it changes rows that the target does not count in its answer: TRUNCATE, a write inside a query or under EXPLAIN ANALYZE.",
     ),
     flag(TEMPORARY, "On a write: only temporary objects of the session are written or created."),
     flag(COPY, "The access is a COPY to or from the client."),

@@ -1,3 +1,4 @@
+//! Tests: rows, names and relatives.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::{CatalogBuilder, CatalogError, QUERIES, Section, TEMPORARY_QUERIES, qualify};

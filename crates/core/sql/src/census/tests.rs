@@ -1,3 +1,4 @@
+//! Tests: nothing hides from it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::Census;

@@ -1,3 +1,4 @@
+//! Tests: what differs and what does not, and the estimate of depth.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
@@ -68,6 +69,12 @@ fn depth_is_never_underestimated_by_much() {
     assert!(normal("select 1, 2, 3, 4, 5, 6, 7, 8, 9").measure.nesting <= 2);
     assert!(normal("insert into t values (1,-2),(3,-4),(5,-6),(7,-8)").measure.nesting <= 8);
     assert!(normal("select 1, 2 union select 1, 2 union select 1, 2").measure.nesting >= 3);
+    // Chains of conditions are flat, chains of joins are not.
+    assert!(normal(&format!("select 1 where {} a = 1", "a = 1 or b = 2 and ".repeat(3_000))).measure.nesting < 12);
+    assert!(normal(&format!("select 1 from a {}", "join b on a = b and c = d ".repeat(50))).measure.nesting >= 50);
+    assert!(normal(&format!("select {} 1", "case when a and b then ".repeat(50))).measure.nesting >= 50);
+    assert!(normal(&format!("select {} 1", "case when a.end and b then ".repeat(50))).measure.nesting >= 50);
+    assert!(normal(&format!("select {}", "case when a then b end, ".repeat(500))).measure.nesting < 12);
     // A flat list of any length is flat.
     let list = format!("select 1 in ({}1)", "-1,".repeat(10_000));
     assert!(normal(&list).measure.nesting < 10);
@@ -90,7 +97,7 @@ proptest! {
 
     /// The tree of a text is never much deeper than the estimate says: what the stacks are measured by.
     #[test]
-    fn trees_stay_within_the_estimate(shape in prop::collection::vec(0usize..14, 0..12)) {
+    fn trees_stay_within_the_estimate(shape in prop::collection::vec(0usize..20, 0..12)) {
         let mut e = "a".to_owned();
         for s in shape {
             e = match s {
@@ -106,6 +113,12 @@ proptest! {
                 9 => format!("({e})[1].b"),
                 10 => format!("exists (select 1 union all select {e})"),
                 11 => format!("coalesce(row({e}, 1), 2)"),
+                13 => format!("{e} and b or c"),
+                14 => format!("a or b and {e}"),
+                15 => format!("case when a and b then 1 else {e} end"),
+                16 => format!("case {e} when a or b then 1 end and c"),
+                17 => format!("(select 1 from a join b on x and {e} join c on y or z)"),
+                18 => format!("{e} between 1 and {e}"),
                 12 => format!("sum({e}) filter (where {e} is null) over (order by {e})"),
                 _ => format!("json_object('k' : {e})"),
             };

@@ -16,11 +16,12 @@ pub const TEXT_BYTES_MAX: usize = 16 << 20;
 /// Most tokens (comments apart) of a text; a tree costs about 1 KiB a token.
 pub const TOKENS_MAX: usize = 300_000;
 /// Deepest nesting by the lexer's estimate; the parser gives up near 5,000 levels of tree anyway.
-pub const NESTING_MAX: usize = 4_000;
+pub const NESTING_MAX: usize = 2_000;
 /// Texts up to this size and [`DIRECT_NESTING_MAX`] are parsed on the caller's stack.
 pub const DIRECT_BYTES_MAX: usize = 16 << 10;
-/// See [`DIRECT_BYTES_MAX`]; a level costs at most about 8 KiB of stack, a worker thread has 2 MiB.
-pub const DIRECT_NESTING_MAX: usize = 40;
+/// See [`DIRECT_BYTES_MAX`]. A level costs up to 4 KiB of stack where the compiler optimises and 50 KiB where it does not; a worker
+/// thread has 2 MiB.
+pub const DIRECT_NESTING_MAX: usize = if cfg!(debug_assertions) { 12 } else { 64 };
 /// Stack of the thread for the others; only the pages that are touched cost memory.
 pub const DEEP_STACK_BYTES: usize = 512 << 20;
 /// How many such threads may run at once; others wait.
@@ -52,7 +53,7 @@ pub(crate) fn check_limits(text: &str, measure: &Measure) -> Result<(), ParseErr
         return Err(ParseError::Limit("the text has more than 300,000 tokens"));
     }
     if measure.nesting > NESTING_MAX {
-        return Err(ParseError::Limit("the text is nested more than 4,000 levels deep"));
+        return Err(ParseError::Limit("the text is nested more than 2,000 levels deep"));
     }
     Ok(())
 }
@@ -78,6 +79,14 @@ pub(crate) fn with_tree<T: Send>(
             Err(_) => Err(ParseError::Failed("no memory for its thread")),
         }
     })
+}
+
+/// What the grammar says against a text that the lexer gave up on. Its depth is not known, so no tree is made of it in any case.
+pub(crate) fn complaint(text: &str) -> Option<(usize, String)> {
+    match ffi::parse(text) {
+        Err(ffi::Error::Syntax(at, said)) => Some((at, said)),
+        _ => None,
+    }
 }
 
 fn parse(text: &str) -> Result<ParseResult, ParseError> {

@@ -1,3 +1,4 @@
+//! Tests: limits, depth and threads.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::{DIRECT_BYTES_MAX, DIRECT_NESTING_MAX, NESTING_MAX, ParseError, TEXT_BYTES_MAX, TOKENS_MAX, with_tree};
@@ -36,13 +37,13 @@ fn good_and_bad_texts() {
 fn deep_texts_do_not_overflow() {
     let cases: [(&str, &str, &str, usize); 8] = [
         ("select ", "(select ", ")", 400),
-        ("select ", "- ", "", 3_000),
-        ("select 1", "+1", "", 3_900),
-        ("select 1", " union all select 1", "", 1_000),
-        ("select 1", "::int", "", 3_900),
-        ("select ", "not ", "", 3_900),
+        ("select ", "- ", "", 1_900),
+        ("select 1", "+1", "", 1_900),
+        ("select 1", " union all select 1", "", 400),
+        ("select 1", "::int", "", 1_900),
+        ("select ", "not ", "", 1_900),
         ("select ", "case when true then ", " end", 500),
-        ("select ", "f(", ")", 1_500),
+        ("select ", "f(", ")", 900),
     ];
     for (head, open, close, n) in cases {
         let tail = if head.ends_with('1') { String::new() } else { format!("1{}", close.repeat(n)) };
@@ -88,8 +89,8 @@ fn limits_at_their_edges() {
     assert_eq!(statements(&listed(TOKENS_MAX)), Ok(1));
     assert!(matches!(statements(&listed(TOKENS_MAX + 2)), Err(ParseError::Limit(_))));
     let chain = |n: usize| format!("select {}1", "- ".repeat(n - 1));
-    assert!(!matches!(statements(&chain(NESTING_MAX)), Err(ParseError::Limit(m)) if m.contains("4,000")));
-    assert!(matches!(statements(&chain(NESTING_MAX + 1)), Err(ParseError::Limit(m)) if m.contains("4,000")));
+    assert!(!matches!(statements(&chain(NESTING_MAX)), Err(ParseError::Limit(m)) if m.contains("2,000")));
+    assert!(matches!(statements(&chain(NESTING_MAX + 1)), Err(ParseError::Limit(m)) if m.contains("2,000")));
 }
 
 #[test]
@@ -104,4 +105,49 @@ fn many_threads_parse_at_once() {
             });
         }
     });
+}
+
+/// The deepest trees that the limits let through, parsed, counted, walked and dropped on half of the stack that is set aside.
+#[test]
+fn the_deep_stack_has_room_to_spare() {
+    use crate::catalog::CatalogBuilder;
+    use crate::settings::Settings;
+    use crate::walk::Walk;
+    use countersign_model::Fingerprint;
+
+    let cases = [
+        ("(select ", ")"),
+        ("- ", ""),
+        ("f(", ")"),
+        ("case when true then ", " end"),
+        ("not ", ""),
+        ("exists (select 1 union all select ", ")"),
+        ("json_object('a' : ", ")"),
+    ];
+    for (open, close) in cases {
+        let text = |n: usize| format!("select {}1{}", open.repeat(n), close.repeat(n));
+        let allowed = |n: usize| {
+            let mut normal = Normal::default();
+            normal.read(text(n).as_bytes());
+            normal.measure.nesting <= NESTING_MAX
+        };
+        let most = (1..=NESTING_MAX / 50).rev().map(|i| i * 50).find(|n| allowed(*n)).unwrap();
+        let run = |n: usize| {
+            let text = text(n);
+            let work = move || {
+                let tree = super::parse(&text).ok()?;
+                let catalog = CatalogBuilder::new(1).build();
+                let mut walk = Walk::new(&catalog, &Settings::new(&["public"], None), 0, Fingerprint(0));
+                walk.text(&tree);
+                Some(walk.finish().refused)
+            };
+            let thread = std::thread::Builder::new().stack_size(super::DEEP_STACK_BYTES / 2).spawn(work).unwrap();
+            thread.join().unwrap()
+        };
+        // The library may give up earlier; what it accepts must be walked to its end.
+        let deepest = (1..=most / 50).rev().map(|i| i * 50).find_map(|n| run(n).map(|refused| (n, refused)));
+        let (n, refused) = deepest.unwrap();
+        assert_eq!(refused, None, "{open} x {n}");
+        assert!(n >= 200, "{open} x {n}");
+    }
 }

@@ -1,3 +1,4 @@
+//! Tests: what the tables say.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use countersign_model::Access;

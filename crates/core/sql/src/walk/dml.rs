@@ -15,6 +15,7 @@ impl<'a> Walk<'a> {
     /// Opens the scope of a data-modifying statement with its target in it.
     fn open(&mut self, relation: Option<&RangeVar>, with: Option<&WithClause>) -> Option<Entry<'a>> {
         self.seen.queries += 1;
+        self.writes += 1;
         self.scopes.push(Scope::default());
         if let Some(with) = with {
             self.with(with);

@@ -71,6 +71,8 @@ pub(crate) struct Walk<'a> {
     /// What the whole text does, without stand-ins.
     own: Uses,
     seen: Counts,
+    /// Data-modifying statements walked so far, at any depth.
+    writes: usize,
 }
 
 /// What a walk found.
@@ -111,6 +113,7 @@ impl<'a> Walk<'a> {
             fingerprint,
             own: Uses::default(),
             seen: Counts::default(),
+            writes: 0,
         }
     }
 

@@ -202,8 +202,12 @@ impl Walk<'_> {
     /// Walks a statement within a statement apart from the rest, and gives the shape of running it.
     fn inner(&mut self, kind: &'static str, query: Option<&Node>) -> Arc<Shape> {
         let outer = std::mem::take(&mut self.uses);
+        let writes_before = self.writes;
         self.maybe(query);
         self.casts();
+        if let Some(node) = query.and_then(|q| q.node.as_ref()) {
+            self.note_uncounted(node, writes_before);
+        }
         let mut uses = std::mem::take(&mut self.uses);
         uses.state(kind);
         let shape = Shape::new(kind, uses.clone().into_uses(), self.fingerprint);

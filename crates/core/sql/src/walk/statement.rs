@@ -44,6 +44,7 @@ impl Walk<'_> {
             return statement;
         }
         self.constants_matter |= query_kind(node) == "statement";
+        let writes_before = self.writes;
         match node {
             NodeEnum::SelectStmt(_)
             | NodeEnum::InsertStmt(_)
@@ -126,6 +127,7 @@ impl Walk<'_> {
                 let TruncateStmt { relations, restart_seqs: _, behavior: _ } = s;
                 self.targets_of(relations, Access::Write);
                 self.uses.part(Access::Write).unfiltered();
+                self.uses.uncounted_write();
             }
             NodeEnum::LockStmt(s) => {
                 statement.kind = "lock";
@@ -159,7 +161,19 @@ impl Walk<'_> {
                 None => self.refuse(&format!("a {} is not a statement that is known here", kind::node_name(other))),
             },
         }
+        self.note_uncounted(node, writes_before);
         statement
+    }
+
+    /// The target counts the rows of the outermost write alone.
+    pub(super) fn note_uncounted(&mut self, outermost: &NodeEnum, writes_before: usize) {
+        let counted = matches!(
+            outermost,
+            NodeEnum::InsertStmt(_) | NodeEnum::UpdateStmt(_) | NodeEnum::DeleteStmt(_) | NodeEnum::MergeStmt(_)
+        );
+        if self.writes - writes_before > usize::from(counted) {
+            self.uses.uncounted_write();
+        }
     }
 
     fn targets_of(&mut self, nodes: &[Node], access: Access) {

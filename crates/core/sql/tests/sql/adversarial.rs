@@ -311,6 +311,10 @@ fn adv_031_large_texts_are_judged_whole_or_refused() {
     assert!(look(&over).shape().why_unreadable().unwrap().contains("16 MiB"));
     let tokens = format!("select 1 in ({}1)", "1,".repeat(4 << 20));
     assert!(look(&tokens).shape().why_unreadable().unwrap().contains("tokens"));
+    for head in ["select $1a, ", "select {, ", "select 1a, "] {
+        let behind = format!("{head}{}1{}", "(select ".repeat(3_000), ")".repeat(3_000));
+        assert!(look(&behind).shape().why_unreadable().is_some(), "{head}");
+    }
     let deep = format!("select {}1{}", "(".repeat(1 << 20), ")".repeat(1 << 20));
     assert!(look(&deep).shape().why_unreadable().is_some());
 }

@@ -154,8 +154,10 @@ fn joined_shapes_are_as_strict_as_their_parts() {
 
 #[test]
 fn syntax_errors_say_where() {
-    assert_eq!(look("select from from").syntax_error_at(), Some(12));
-    assert_eq!(look("select 1").syntax_error_at(), None);
+    let error = |text: &str| look(text).syntax_error().map(|e| (e.position, e.message.clone()));
+    assert_eq!(error("select 'é' from from"), Some((17, "syntax error at or near \"from\"".to_owned())));
+    assert_eq!(error("select 'é' 'x"), Some((12, "unterminated quoted string at or near \"'x\"".to_owned())));
+    assert_eq!(error("select 1"), None);
     let why = look("select 'secret' 'more' from").shape().why_unreadable().unwrap().to_owned();
     assert!(!why.contains("secret"), "{why}");
 }
