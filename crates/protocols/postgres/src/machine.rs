@@ -162,7 +162,7 @@ impl PostgresMachine {
             .hint(ClientText::new("Connect with sslmode=verify-full and the gateway's CA certificate.")));
         }
         if start.version != PROTOCOL_3_0 && start.version != PROTOCOL_3_2 || !start.unknown_options.is_empty() {
-            let newest = if start.version > PROTOCOL_3_2 { PROTOCOL_3_2 } else { PROTOCOL_3_0 };
+            let newest = if start.version >= PROTOCOL_3_2 { PROTOCOL_3_2 } else { PROTOCOL_3_0 };
             let mut out = BytesMut::new();
             wire::frame(&mut out, b'v', |b| {
                 b.put_i32(newest);

@@ -51,6 +51,14 @@ impl Script {
         }
         queries.push((Part::Bracket, LEAVE_QUERY));
         let mut out = BytesMut::new();
+        let close = |out: &mut BytesMut, kind: u8| {
+            wire::frame(out, b'C', |b| {
+                b.put_u8(kind);
+                wire::put_cstr(b, STATEMENT);
+            });
+        };
+        // An earlier probe that failed half way has left its statement.
+        close(&mut out, b'S');
         for (_, query) in &queries {
             wire::frame(&mut out, b'P', |b| {
                 wire::put_cstr(b, STATEMENT);
@@ -68,12 +76,8 @@ impl Script {
                 wire::put_cstr(b, STATEMENT);
                 b.put_i32(0);
             });
-            for kind in [b'P', b'S'] {
-                wire::frame(&mut out, b'C', |b| {
-                    b.put_u8(kind);
-                    wire::put_cstr(b, STATEMENT);
-                });
-            }
+            close(&mut out, b'P');
+            close(&mut out, b'S');
         }
         let mut synced = out.clone();
         wire::frame(&mut synced, b'S', |_| {});
@@ -101,7 +105,8 @@ pub(crate) struct Findings {
 /// A probe under way.
 pub(crate) struct Probe {
     script: &'static Script,
-    part: usize,
+    /// Answers to Close: one ahead, then of portal and statement two a part.
+    closed: usize,
     synced: bool,
     failed: Option<String>,
     schemas: Vec<Arc<str>>,
@@ -124,7 +129,7 @@ impl Probe {
         let script: &'static Script = if catalog_id.is_some() { &WITH_CATALOG } else { &SESSION_ONLY };
         let probe = Self {
             script,
-            part: 0,
+            closed: 0,
             synced,
             failed: None,
             schemas: Vec::new(),
@@ -144,17 +149,20 @@ impl Probe {
             b'1' | b'2' | b'C' | b'n' | b'T' => Ok(false),
             b'D' => self.row(frame).map(|()| false),
             b'3' => {
-                // Portal and statement are closed one after the other: two answers a part.
-                self.part += 1;
-                Ok(!self.synced && self.part == self.script.parts.len() * 2)
+                self.closed += 1;
+                Ok(!self.synced && self.is_through())
             }
-            b'Z' if self.synced && self.part == self.script.parts.len() * 2 => Ok(true),
+            b'Z' if self.synced && self.is_through() => Ok(true),
             b'E' => {
                 self.failed = Some(wire::error_code(frame).unwrap_or("?").to_owned());
                 Ok(!self.synced)
             }
             _ => Err(target_fault("an unexpected message while the catalog is read")),
         }
+    }
+
+    fn is_through(&self) -> bool {
+        self.closed == self.script.parts.len() * 2 + 1
     }
 
     fn row(&mut self, frame: &[u8]) -> Result<(), Denial> {
@@ -179,7 +187,7 @@ impl Probe {
             )
             .detail(e)
         };
-        match self.script.parts.get(self.part / 2) {
+        match self.script.parts.get(self.closed.saturating_sub(1) / 2) {
             Some(Part::Session) => match *columns {
                 [Some("s"), Some(name)] => self.schemas.push(name.into()),
                 [Some("u"), Some(name)] => name.clone_into(&mut self.role),

@@ -1,0 +1,12 @@
+CREATE TABLE t (id int PRIMARY KEY, name text);
+INSERT INTO t SELECT n, 'name' || n FROM generate_series(1, 10) n;
+CREATE TABLE secret (id int, v text);
+INSERT INTO secret VALUES (1, 'hidden');
+CREATE TABLE empty (id int, name text);
+CREATE TABLE big (id int);
+INSERT INTO big SELECT generate_series(1, 20000);
+CREATE SCHEMA other;
+CREATE TABLE other.t (id int, name text);
+INSERT INTO other.t VALUES (1, 'shadow');
+CREATE TABLE child (id int PRIMARY KEY, t_id int REFERENCES t DEFERRABLE INITIALLY DEFERRED);
+CREATE VIEW v AS SELECT id FROM t WHERE id < 4;
