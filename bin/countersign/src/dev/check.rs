@@ -129,6 +129,13 @@ pub(super) async fn play(place: &Place, cluster: &Cluster, running: &Running) ->
             want: Want::Refused(&["limit exceeded: at most 100 changed rows"]),
         },
         Step {
+            title: "ci-deploy hides the change where nobody counts it",
+            user: "ci-deploy",
+            password: &ci,
+            sql: &["with x as (update orders set note = 'x' where id > 0 returning 1) select count(*) from x"],
+            want: Want::Refused(&["42501", "does not count"]),
+        },
+        Step {
             title: "ci-deploy reads customers",
             user: "ci-deploy",
             password: &ci,

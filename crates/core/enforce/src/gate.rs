@@ -82,6 +82,26 @@ impl Future for Waiting {
     }
 }
 
+/// Why a limit could not be kept on an action.
+#[derive(Clone, Copy, Default)]
+struct Obstacles {
+    /// Any limit.
+    limit: Option<&'static str>,
+    /// A limit on changed rows.
+    count: Option<&'static str>,
+}
+
+impl Obstacles {
+    /// What stands against an allow with limits.
+    fn against(self, verdict: &Verdict) -> Option<&'static str> {
+        let limits = verdict.effects.limits;
+        if verdict.decision == Decision::Deny || limits.is_none() {
+            return None;
+        }
+        self.limit.or(self.count.filter(|_| limits.affected.is_some()))
+    }
+}
+
 impl Gate {
     /// Begins a session: opens its recording and judges the connect action.
     ///
@@ -96,7 +116,7 @@ impl Gate {
         })?;
         let mut gate = Self { parts, recorder: recording, in_flight: VecDeque::new(), closed: false };
         let nothing = Bytes::new();
-        match gate.judge(connect, &nothing, &nothing, None, None, now) {
+        match gate.judge(connect, &nothing, &nothing, None, Obstacles::default(), now) {
             Ok((receipt, _verdict)) => {
                 gate.outcome(
                     receipt.seq(),
@@ -122,10 +142,10 @@ impl Gate {
             )));
         }
         let same_text_as = proposal.same_text_as();
-        let cannot_limit = proposal.why_no_limit();
+        let obstacles = Obstacles { limit: proposal.why_no_limit(), count: proposal.why_no_count() };
         let (frame, action) = proposal.into_parts();
         let (receipt, verdict) =
-            match self.judge(&action.shape, &action.text, &action.parameters, same_text_as, cannot_limit, now) {
+            match self.judge(&action.shape, &action.text, &action.parameters, same_text_as, obstacles, now) {
                 Ok(judged) => judged,
                 Err(denial) => return Admission::Ready(Err(denial)),
             };
@@ -148,14 +168,13 @@ impl Gate {
         text: &Bytes,
         parameters: &Bytes,
         same_text_as: Option<u64>,
-        cannot_limit: Option<&'static str>,
+        obstacles: Obstacles,
         now: Timestamp,
     ) -> Result<(Receipt, Arc<Verdict>), Denial> {
         let p = &self.parts;
         let request = Request { identity: &p.identity, target: &p.target, session: &p.context, shape, now };
         let mut verdict = p.policy.evaluate(&request);
-        let unlimitable =
-            cannot_limit.filter(|_| verdict.decision == Decision::Allow && !verdict.effects.limits.is_none());
+        let unlimitable = obstacles.against(&verdict);
         if let Some(why) = unlimitable {
             let denied = Verdict { decision: Decision::Deny, reason: Some(why.to_owned()), ..Verdict::clone(&verdict) };
             verdict = Arc::new(denied);

@@ -13,6 +13,7 @@ pub struct Proposal {
     action: Action,
     same_text_as: Option<u64>,
     cannot_limit: Option<&'static str>,
+    cannot_count: Option<&'static str>,
 }
 
 impl Proposal {
@@ -29,13 +30,13 @@ impl Proposal {
             )
             .detail("proposal text does not alias its frame"));
         }
-        Ok(Self { frame, action, same_text_as: None, cannot_limit: None })
+        Ok(Self { frame, action, same_text_as: None, cannot_limit: None, cannot_count: None })
     }
 
     /// Proposes a frame that runs what an earlier, admitted action put in place: the text is the earlier one's.
     pub fn under(permit: &Permit, frame: Bytes, shape: Arc<Shape>, parameters: Bytes) -> Self {
         let action = Action { shape, text: permit.text.clone(), parameters };
-        Self { frame, action, same_text_as: Some(permit.seq), cannot_limit: None }
+        Self { frame, action, same_text_as: Some(permit.seq), cannot_limit: None, cannot_count: None }
     }
 
     /// Says that the machine could not keep a limit on this action, and why (shown to the client): the gate then denies it if
@@ -44,6 +45,17 @@ impl Proposal {
     pub fn cannot_limit(mut self, why: &'static str) -> Self {
         self.cannot_limit = Some(why);
         self
+    }
+
+    /// Says that the machine could not keep a limit on changed rows, and why: they are not counted by the target.
+    #[must_use]
+    pub fn cannot_count(mut self, why: &'static str) -> Self {
+        self.cannot_count = Some(why);
+        self
+    }
+
+    pub(crate) fn why_no_count(&self) -> Option<&'static str> {
+        self.cannot_count
     }
 
     pub(crate) fn why_no_limit(&self) -> Option<&'static str> {

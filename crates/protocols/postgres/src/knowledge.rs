@@ -49,7 +49,6 @@ pub(crate) fn next_catalog_id() -> u64 {
 struct Published {
     catalog: Arc<Catalog>,
     generation: u64,
-    at: Timestamp,
 }
 
 /// The shared knowledge of one database.
@@ -106,14 +105,28 @@ impl Database {
         !self.refreshing.swap(true, Ordering::AcqRel)
     }
 
-    /// Shares a catalog that was read outside any open transaction, when `generation` was the current one.
-    pub(crate) fn publish(&self, catalog: Arc<Catalog>, generation: u64, now: Timestamp) {
+    /// Shares a catalog that was read outside any open transaction, when `generation` was the current one. Gives back what to use:
+    /// the one that others have, when nothing changed, so that their analyses still hold. A change that nobody announced makes a
+    /// new generation, so that every session takes it over before it judges again.
+    pub(crate) fn publish(&self, catalog: Arc<Catalog>, generation: u64, now: Timestamp) -> (Arc<Catalog>, u64) {
         let mut published = self.published.lock();
-        if published.as_ref().is_none_or(|p| p.generation < generation || (p.generation == generation && p.at <= now)) {
-            *published = Some(Published { catalog, generation, at: now });
-        }
+        let known = published.as_ref().map(|p| (p.catalog.clone(), p.generation));
+        let (catalog, generation) = match known {
+            Some((old, of)) if old.same_content(&catalog) => (old, of.max(generation)),
+            Some((old, of)) if of > generation => (old, of),
+            Some((_, of)) if of == generation => {
+                // Where a change was announced meanwhile, the number stays behind, and everybody asks again.
+                let next = generation + 1;
+                let taken =
+                    self.generation.compare_exchange(generation, next, Ordering::AcqRel, Ordering::Acquire).is_ok();
+                (catalog, if taken { next } else { generation })
+            }
+            _ => (catalog, generation),
+        };
+        *published = Some(Published { catalog: catalog.clone(), generation });
         let now_us = u64::try_from(now.unix_us()).unwrap_or(0);
         self.old_at_us.store(now_us.saturating_add(CATALOG_AGE_MAX_US), Ordering::Relaxed);
         self.refreshing.store(false, Ordering::Release);
+        (catalog, generation)
     }
 }

@@ -1,6 +1,7 @@
 //! Rows to catalog.
 
-use std::sync::{Arc, OnceLock};
+use std::hash::BuildHasher as _;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use hashbrown::HashMap;
 
@@ -31,6 +32,13 @@ pub struct CatalogBuilder {
     catalog: Catalog,
     relation_by_oid: HashMap<u32, u32, foldhash::fast::RandomState>,
     rows: usize,
+}
+
+/// Sums of this tell catalogs apart whatever the order of their rows. Seeded for each process, so that nobody can look for names
+/// that add up to the same.
+fn row_hash(section: Section, columns: &[Option<&str>]) -> u64 {
+    static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(foldhash::quality::RandomState::default);
+    SEED.hash_one((section, columns))
 }
 
 struct Row<'a> {
@@ -68,6 +76,7 @@ impl CatalogBuilder {
         Self {
             catalog: Catalog {
                 generation,
+                digest: 0,
                 schemas: HashMap::default(),
                 relations: Vec::new(),
                 functions: Vec::new(),
@@ -87,6 +96,7 @@ impl CatalogBuilder {
         if self.rows > CATALOG_ROWS_MAX {
             return Err(CatalogError::TooLarge);
         }
+        self.catalog.digest = self.catalog.digest.wrapping_add(row_hash(section, columns));
         let row = Row { section, columns };
         match section {
             Section::Relations => self.relation(&row),

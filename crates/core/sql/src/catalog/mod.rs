@@ -19,6 +19,7 @@ use crate::view::ViewFacts;
 #[derive(Debug)]
 pub struct Catalog {
     pub(crate) generation: u64,
+    pub(crate) digest: u64,
     pub(crate) schemas: HashMap<Arc<str>, Schema, foldhash::fast::RandomState>,
     pub(crate) relations: Vec<Relation>,
     pub(crate) functions: Vec<Function>,
@@ -152,6 +153,11 @@ impl Catalog {
     /// Which load this is: part of cache keys, so two different snapshots must never share it.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// True when both were built from the same rows, in whatever order.
+    pub fn same_content(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.relations.len() == other.relations.len()
     }
 
     /// How many relations it knows.

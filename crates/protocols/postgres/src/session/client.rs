@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::sync::Arc;
 
 use countersign_enforce::{CloseReason, Output, Permit, Proposal, ProposalId};
-use countersign_model::{Access, Action, ClientText, Culprit, Denial, DenialCode, Fingerprint, Shape};
+use countersign_model::{Access, Action, Attribute, ClientText, Culprit, Denial, DenialCode, Fingerprint, Shape};
 use countersign_sql::join;
 
 use super::expect::Expect;
@@ -492,6 +492,13 @@ impl Session {
     }
 
     fn ask_gate(&mut self, proposal: Proposal, op: Op) {
+        let proposal = match proposal.action().shape.attribute("uncounted") {
+            Some(Attribute::Bool(true)) => proposal.cannot_count(
+                "changed rows are limited, and the target does not count what this statement changes: write it as plain \
+                 INSERT, UPDATE or DELETE statements",
+            ),
+            _ => proposal,
+        };
         let id = ProposalId(self.next_proposal);
         self.next_proposal += 1;
         self.asked = Some((id, op));

@@ -216,12 +216,9 @@ impl Session {
         self.facts.settings = Arc::new(settings.with_revertible_path(self.facts.touched));
         if let Some(catalog) = catalog {
             let idle = self.status == b'I' && !self.unsynced;
-            if idle {
-                self.database.publish(catalog.clone(), generation, self.now);
-            }
             self.facts.private = !idle;
-            self.facts.catalog = catalog;
-            self.facts.generation = generation;
+            (self.facts.catalog, self.facts.generation) =
+                if idle { self.database.publish(catalog, generation, self.now) } else { (catalog, generation) };
         }
         self.facts.epoch += 1;
         self.facts.dirty = false;

@@ -5,6 +5,7 @@ use countersign_enforce::{Outcome, OutcomeStatus, Output};
 use countersign_model::{ClientText, Culprit, Denial, DenialCode};
 
 use super::expect::{Expect, Running, over_limit};
+use super::names::Closing;
 use super::{Session, frames};
 use crate::wire::{self, Fields, Gravity, HEADER_BYTES, Head, target_fault};
 
@@ -234,8 +235,10 @@ impl Session {
                     if let Some(mut prepared) = prepared {
                         prepared.confirmed = true;
                         self.names.statements.insert(name, *prepared);
-                    } else if let Some(s) = self.names.statements.get_mut(&name)
-                        && s.permit.seq() == seq
+                    } else if let Some(s) = self.names.statements.get_mut(&name).filter(|s| s.permit.seq() == seq) {
+                        s.confirmed = true;
+                    } else if let Some(Closing::Statement(_, s)) =
+                        self.closing(|c| matches!(c, Closing::Statement(_, s) if s.permit.seq() == seq))
                     {
                         s.confirmed = true;
                     }
@@ -248,8 +251,10 @@ impl Session {
                     if let Some(mut bound) = bound {
                         bound.confirmed = true;
                         self.names.portals.insert(portal, *bound);
-                    } else if let Some(p) = self.names.portals.get_mut(&portal)
-                        && p.id == id
+                    } else if let Some(p) = self.names.portals.get_mut(&portal).filter(|p| p.id == id) {
+                        p.confirmed = true;
+                    } else if let Some(Closing::Portal(_, p)) =
+                        self.closing(|c| matches!(c, Closing::Portal(_, p) if p.id == id))
                     {
                         p.confirmed = true;
                     }
@@ -267,6 +272,14 @@ impl Session {
             }
             Some(_) => Err(target_fault("an unexpected message")),
         }
+    }
+
+    /// What a Close further back takes away: it may be confirmed before that is answered.
+    fn closing(&mut self, which: impl Fn(&Closing) -> bool) -> Option<&mut Closing> {
+        self.expects.iter_mut().find_map(|e| match e {
+            Expect::Close(closing) if which(closing) => Some(closing),
+            _ => None,
+        })
     }
 
     fn on_parameter(&mut self, frame: &[u8]) -> Result<Fate, Denial> {
