@@ -235,7 +235,10 @@ fn arrows(p: &Package, all: &[Package], problems: &mut Vec<Problem>) {
 
 /// The lines that ship: up to the test module, which by our habit (and clippy's `items_after_test_module`) is last.
 fn shipped_lines(f: &SourceFile) -> impl Iterator<Item = (usize, &str)> {
-    let is_test = f.path.ends_with("/tests.rs") || f.path.contains("/tests/") || f.path.contains("/benches/");
+    let is_test = f.path.ends_with("/tests.rs")
+        || f.path.contains("/tests/")
+        || f.path.contains("/benches/")
+        || f.path.contains("/examples/");
     f.lines().take_while(move |(_, l)| !is_test && l.trim() != "#[cfg(test)]")
 }
 

@@ -101,6 +101,7 @@ fn clocks_and_sockets_are_seen_where_they_ship() {
         ("crates/core/enforce/src/gate.rs", "// Instant::now is banned\n", 0),
         ("crates/core/enforce/src/gate.rs", "fn f() {}\n#[cfg(test)]\nmod tests { Instant::now() }\n", 0),
         ("crates/core/enforce/tests/gate.rs", "Instant::now()\n", 0),
+        ("crates/core/sql/examples/timing.rs", "Instant::now()\n", 0),
         ("crates/core/model/src/session.rs", "use std::net::SocketAddr;\n", 0),
         ("crates/protocols/postgres/src/machine.rs", "Instant::now()\n", 1),
         ("crates/runtime/src/lib.rs", "Instant::now()\n", 0),
