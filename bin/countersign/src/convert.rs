@@ -38,6 +38,7 @@ fn route(t: &config::TargetSpec, ask: &str) -> Result<Route, Failed> {
     let tls = upstream_tls(&t.tls).map_err(|e| Failed::invalid(format!("target \"{}\": {e}", t.name)))?;
     let mut route = Route::new(Arc::new(target), endpoint, tls, t.database.as_deref().unwrap_or_default());
     route.connect_timeout = t.connect_timeout;
+    route.server_name.clone_from(&t.tls.server_name);
     route.ask = (!ask.is_empty()).then(|| ask.into());
     Ok(route)
 }

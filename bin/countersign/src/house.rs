@@ -163,8 +163,11 @@ impl House {
     pub(crate) fn reload(&self, config: &Config) -> Result<(), Failed> {
         let routes = convert::routes(config)?;
         let issuers = self.cellar.issuers(config)?;
-        self.policy.reload(&policy_files(config)?, &self.language).map_err(|p| policy_problems(&p))?;
+        // Looked at first, so that a mistake anywhere leaves everything as it was.
+        PolicySet::load(&policy_files(config)?, &self.language, 0).map_err(|p| policy_problems(&p))?;
+        convert::recording(config).check().map_err(Failed::invalid)?;
         self.authenticator.replace(issuers).map_err(|f| findings(&f))?;
+        self.policy.reload(&policy_files(config)?, &self.language).map_err(|p| policy_problems(&p))?;
         let recording = convert::recording(config);
         self.recorder.set_retention(recording.retention, recording.targets).map_err(Failed::new)?;
         self.routes.replace(routes);

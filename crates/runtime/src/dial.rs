@@ -37,7 +37,8 @@ pub(crate) async fn encrypt(plain: Plain, route: &Route) -> io::Result<Socket> {
     };
     let name = match &route.endpoint {
         Endpoint::Tcp { host, .. } => {
-            ServerName::try_from(host.clone()).map_err(|_| refused("the host is no valid TLS server name"))?
+            let name = route.server_name.as_ref().unwrap_or(host);
+            ServerName::try_from(name.clone()).map_err(|_| refused("the target's name is no valid TLS server name"))?
         }
         Endpoint::Unix(_) => return Err(refused("TLS is not used on a Unix socket")),
     };

@@ -51,6 +51,8 @@ pub struct Route {
     pub default_part: String,
     /// The longest that resolving and dialling may take, together.
     pub connect_timeout: Duration,
+    /// The name that the target's certificate must carry; `None` for the host that is dialled.
+    pub server_name: Option<String>,
     /// What a denied person is told to do; `None` for the gateway's words.
     pub ask: Option<Arc<str>>,
     label: Arc<str>,
@@ -66,6 +68,7 @@ impl Route {
             tls,
             default_part: default_part.to_owned(),
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
+            server_name: None,
             ask: None,
             label,
         }

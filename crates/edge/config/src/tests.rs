@@ -195,7 +195,7 @@ fn mistakes_one_by_one() {
         (top("[telemetry]\notlp_endpoint = \"localhost:4318\""), &["starts with http://"]),
         (top("[policy]\nfiles = \"a.cedar\""), &["write [\"a.cedar\"]"]),
         (top("[policy]\nfiles = []"), &["warning", "everything is denied"]),
-        (top("[recording]\nsegment_bytes = 1"), &["from 65536 to"]),
+        (top("[recording]\nsegment_bytes = 1"), &["from 262144 to"]),
         (top("[vault]\nkey = { command = [] }"), &["the command is empty"]),
         (with("[local_issuer]", ""), &["there is no issuer"]),
         (end(ISSUER).replace("leeway_s = 5", "leeway_s = 61"), &["at most 60 seconds", "61 seconds"]),

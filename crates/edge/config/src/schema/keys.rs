@@ -85,13 +85,13 @@ pub(crate) static GATEWAY: Section = Section {
             "max_connections",
             Form::Count(1, 1_000_000),
             Default("10000"),
-            "Client connections at one time, over all listeners; more are refused.",
+            "Client connections of a listener at one time; more are refused.",
         ),
         key(
             "login_timeout_s",
             Form::Seconds(1, 600),
             Default("15"),
-            "From the first byte of a client to its proven identity.",
+            "From the first byte of a client until the target let its session in.",
         ),
     ],
 };
@@ -407,7 +407,7 @@ pub(crate) static MAPPING: Section = Section {
 
 pub(crate) static LOCAL_ISSUER: Section = Section {
     header: "[local_issuer]",
-    doc: "The issuer inside the gateway, with its own accounts: `countersign account add`. It is there when the section is.",
+    doc: "The issuer inside the gateway, with its own accounts: `countersign accounts add`. It is there when the section is.",
     keys: &[
         key(
             "url",
@@ -438,7 +438,7 @@ pub(crate) static RECORDING: Section = Section {
         key("dir", Form::Path, Derived("`recordings` in the data folder"), "The folder."),
         key(
             "segment_bytes",
-            Form::Size(1 << 16, 1 << 32),
+            Form::Size(1 << 18, 1 << 30),
             Default("\"64MiB\""),
             "A segment is closed at about this size.",
         ),

@@ -18,8 +18,9 @@ use crate::wire::{self, Fields, HEADER_BYTES, Head, Native, protocol_fault};
 /// The longest statement that is judged; a longer one is refused, and its bytes are dropped.
 const STATEMENT_BYTES_MAX: usize = 16 << 20;
 
-/// The longest Bind: it is held whole, because its parameters are recorded before they are sent.
-const BIND_BYTES_MAX: usize = 256 << 20;
+/// The longest Bind: it is held whole, because its parameters are recorded before they are sent. A little below what the runtime
+/// holds of a client's bytes, so that a longer one is refused and not the session ended.
+const BIND_BYTES_MAX: usize = (64 << 20) - (64 << 10);
 
 /// The longest of the other messages: names, and why a copy failed.
 const SMALL_BYTES_MAX: usize = 64 << 10;
@@ -162,6 +163,9 @@ impl Session {
         }
         let name_bytes = name.len();
         let known = !name.is_empty() && self.names.statements.contains_key(name);
+        if self.closed_before(b'S', name) {
+            return Ok(false);
+        }
         // Whether the target still has this name decides what the name will mean: its answer must be seen first.
         if known && !self.expects.is_empty() {
             self.hold_until_answered();
@@ -194,6 +198,9 @@ impl Session {
         let known = !portal.is_empty() && self.names.portals.contains_key(portal);
         if known && !self.expects.is_empty() {
             self.hold_until_answered();
+            return Ok(false);
+        }
+        if self.closed_before(b'P', portal) || self.closed_before(b'S', statement) {
             return Ok(false);
         }
         if portal.starts_with(RESERVED_PREFIX.as_bytes()) || !self.names.has_room() {
@@ -272,6 +279,9 @@ impl Session {
             b'P' => self.names.portals.contains_key(name),
             _ => return Err(protocol_fault("a Close message is malformed")),
         };
+        if self.closed_before(kind, name) {
+            return Ok(false);
+        }
         if !known {
             // Closing what is not there is no error; the target need not be asked.
             b.advance(head.frame_bytes);
@@ -290,7 +300,8 @@ impl Session {
         let frame = b.split_to(head.frame_bytes).freeze();
         self.out.push_back(Output::Follow(permit, frame));
         self.sent();
-        self.expects.push_back(Expect::Close(closing));
+        self.closes_pending += 1;
+        self.expects.push_back(Expect::Close { run: self.run, closing });
         Ok(true)
     }
 
@@ -301,6 +312,9 @@ impl Session {
         let (Some(kind), Some(name)) = (f.u8(), f.cstr()) else {
             return Err(protocol_fault("a message that names a statement or portal is malformed"));
         };
+        if self.closed_before(kind, name) {
+            return Ok(None);
+        }
         let found = match kind {
             b'S' => self.names.statement(name, self.run).map(|(s, usable)| (s.permit.clone(), usable)),
             b'P' => self.names.portal(name, self.run).map(|(p, usable)| (p.statement.permit.clone(), usable)),
@@ -325,6 +339,9 @@ impl Session {
     fn execute(&mut self, b: &mut BytesMut, head: Head) -> Result<bool, Denial> {
         let mut f = Fields(b.get(HEADER_BYTES..head.frame_bytes).unwrap_or_default());
         let Some(name) = f.cstr() else { return Err(protocol_fault("an Execute message is malformed")) };
+        if self.closed_before(b'P', name) {
+            return Ok(false);
+        }
         let portal = match self.names.portal(name, self.run) {
             Some((p, true)) => p.clone(),
             Some((_, false)) if !self.expects.is_empty() => {
@@ -464,6 +481,20 @@ impl Session {
             _ => return Err(protocol_fault("an unexpected message during a copy")),
         }
         Ok(true)
+    }
+
+    /// True when an earlier run closes this name, and it is not known yet whether the target skipped that: it must answer first.
+    fn closed_before(&mut self, kind: u8, name: &[u8]) -> bool {
+        let pending = self.closes_pending > 0
+            && self.expects.iter().any(|e| match e {
+                Expect::Close { run, closing: Closing::Statement(n, _) } => kind == b'S' && *run < self.run && n == name,
+                Expect::Close { run, closing: Closing::Portal(n, _) } => kind == b'P' && *run < self.run && n == name,
+                _ => false,
+            });
+        if pending {
+            self.hold_until_answered();
+        }
+        pending
     }
 
     /// An id for the next portal.
