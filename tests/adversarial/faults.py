@@ -26,6 +26,8 @@ def own_gateway(scene, name, **more):
     gateway = harness.Gateway(scene.box, more.pop("server", scene.server), scene.binary, name, **more)
     try:
         yield gateway
+        # What ran through it is in the server's log too, which is compared with all records at the end.
+        scene.more_recorded += gateway.statements()
     finally:
         gateway.close()
 

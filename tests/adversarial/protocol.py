@@ -10,6 +10,8 @@ from harness import ROLE, Endpoint
 from wire import SYNC, bind, close, describe, execute, extended, frame, parse, query
 
 NINE_MIB = 9 << 20
+# How old the catalog behind a verdict may be, when somebody else changed it past the gateway (docs/postgres.md), with some room.
+STALE_SECONDS_MAX = 15
 
 
 def errors(messages):
@@ -234,7 +236,7 @@ def adv_019_meaning_changes_between_parse_and_execute(scene):
         # The catalog that verdicts stand on may be some seconds old; a statement that changes it is seen at once by its own session.
         c.send(parse("select 1") + SYNC)
         c.until_ready()
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + STALE_SECONDS_MAX
         while time.monotonic() < deadline:
             before = scene.admin("select count(*) from staff"), scene.admin("select count(*) from audit_log where what = 'slow'")
             c.send(bind("", "f") + execute() + SYNC)
@@ -242,14 +244,16 @@ def adv_019_meaning_changes_between_parse_and_execute(scene):
                 break
             time.sleep(1)
         else:
-            raise AssertionError(f"after 15 s the old verdict still stood: {before}")
+            raise AssertionError(f"after {STALE_SECONDS_MAX} s the old verdict still stood: {before}")
         c.send(bind("", "d") + execute() + SYNC)
         assert errors(c.until_ready()) == ["42501"], "a prepared DELETE whose name now means another table"
         assert scene.admin("select count(*) from staff") == "50"
         scene.in_sync(c)
         c.close()
+        return f"noticed after {time.monotonic() - deadline + STALE_SECONDS_MAX:.1f} s"
     finally:
-        scene.admin("drop view if exists notes; drop table if exists notes; alter table notes_real rename to notes; drop view door; drop table swap_a, swap_b; drop function slow; truncate audit_log")
+        scene.admin("insert into staff select g, 'Staff ' || g, 40000 + g from generate_series(1, 50) g on conflict do nothing;"
+                    " drop view if exists notes; drop table if exists notes; alter table notes_real rename to notes; drop view door; drop table swap_a, swap_b; drop function slow; truncate audit_log")
 
 
 def adv_019_own_ddl_changes_the_meaning(scene):
@@ -319,17 +323,16 @@ def adv_024_replication(scene):
 
 
 def adv_025_startup_options(scene):
-    for options in ("-c role=postgres", "-crole=postgres", "--role=postgres", "-c session_authorization=postgres", "-c search_path=evil", "-c standard_conforming_strings=off",
+    for options in ("-c role=postgres", "-crole=postgres", "--role=postgres", "-c session_authorization=postgres", "-c standard_conforming_strings=off",
                     "-c session_preload_libraries=x", "-c log_statement=none", "-O", "-P", "-S 1000"):
         try:
             c = scene.connect("ana", parameters={"options": options})
         except (wire.ServerRefusal, wire.WireError, OSError):
             continue
         assert c.value("select current_user") == ROLE and c.value("show standard_conforming_strings") == "on", f"{options} took effect"
-        assert "evil" not in c.value("show search_path"), f"{options} took effect"
         scene.refused(c.query("drop table staff"))
         c.close()
-    for name, value in (("role", "postgres"), ("session_authorization", "postgres"), ("search_path", "evil"), ("log_statement", "none"), ("session_replication_role", "replica")):
+    for name, value in (("role", "postgres"), ("session_authorization", "postgres"), ("log_statement", "none"), ("session_replication_role", "replica")):
         try:
             c = scene.connect("ana", parameters={name: value})
         except (wire.ServerRefusal, wire.WireError, OSError):
@@ -337,6 +340,19 @@ def adv_025_startup_options(scene):
         shown = c.value("select current_user") if name in ("role", "session_authorization") else c.value(f"select current_setting('{name}')")
         assert value not in str(shown), f"{name}={value} took effect"
         c.close()
+
+
+def adv_025_a_search_path_brought_along(scene):
+    """It has the effect of SET search_path, which anyone may: names are looked up with it, so it hides nothing."""
+    for parameters in ({"options": "-c search_path=evil,pg_catalog"}, {"options": "--search-path=evil,pg_catalog"}, {"search_path": "evil,pg_catalog"}):
+        try:
+            c = scene.connect("ana", parameters=parameters)
+        except (wire.ServerRefusal, wire.WireError, OSError):
+            continue
+        scene.refused(c.query("select lower('x')"))
+        scene.refused(c.query("select 1 + 2"))
+        c.close()
+    assert scene.admin("select count(*) from audit_log where what in ('lower', 'plus')") == "0"
 
 
 def adv_025_smuggled_user_or_database(scene):

@@ -33,7 +33,7 @@ class Scene:
         self.server.sql(TRAPS + "select lo_from_bytea(4710, 'kept'); alter large object 4710 owner to shop_app; truncate audit_log;", "shop")
         self.server.sql(f"grant {harness.ROLE} to postgres")
         self.server.sql(f"do $$ declare r record; begin for r in select oid::regclass as n from pg_class where relnamespace = 'evil'::regnamespace and relkind in ('r') loop execute 'alter table ' || r.n || ' owner to {harness.ROLE}'; end loop; end $$", "shop")
-        self.marks, self.counter, self.binary = [], 0, binary
+        self.marks, self.counter, self.binary, self.more_recorded = [], 0, binary, []
         self.gateway = None if control else harness.Gateway(box, self.server, binary, dbname="shop", policy=POLICY)
         self.log_start = self.server.settled_log()[1]
 
@@ -128,7 +128,8 @@ class Scene:
         if not attack.any_step:
             found = self.logged(mark, since) if mark in marked[-1] else []
             assert not found, f"it reached the server: {found[0].get('message')}"
-            self.marks.append((mark, attack.account, marked[-1]))
+            if mark in marked[-1]:
+                self.marks.append((mark, attack.account, marked[-1]))
         return None
 
     def _filled(self, text):
@@ -191,17 +192,20 @@ class Scene:
 
     def shown_as_denied(self):
         """What people see says the same."""
-        mark, _, _ = self.marks[0]
+        mark, account, _ = self.marks[0]
         session = next(r["session"] for r in self.gateway.statements() if mark in r["text"])
-        shown = self.gateway.command("sessions", "show", session)
-        line = next((x for x in shown.splitlines() if mark in x), None)
-        block = shown if line is None else line
-        assert "den" in block.lower(), f"sessions show does not say denied: {block[:500]}"
+        shown = self.gateway.command("sessions", "show", session, "--full")
+        assert mark in shown and "denied" in shown.lower(), f"sessions show does not say denied: {shown[:800]}"
+        timeline = json.loads(self.gateway.command("sessions", "show", session, "--output", "json"))["timeline"]
+        decisions = [found for item in timeline for found in decisions_of(item, mark)]
+        assert decisions and set(decisions) == {"deny"}, f"sessions show --output json says {decisions}"
+        listed = self.gateway.command("sessions", "list", "--denied", "--identity", account, "--limit", "10000")
+        assert session[:10] in listed, f"sessions list --denied does not list {session}"
 
     def log_in_record(self, recorded):
         """Every statement in the server's log from the gateway's role is in the record as allowed."""
         entries, _ = self.server.settled_log(self.log_start)
-        allowed = {r["text"].strip("\0") for r in recorded if r["decision"] == "allow"}
+        allowed = {r["text"].strip("\0") for r in recorded + self.more_recorded if r["decision"] == "allow"}
         seen = missing = 0
         first = None
         for e in entries:
@@ -220,7 +224,7 @@ class Scene:
         """Neither the target's password nor a token nor a login password is in anything that the gateway wrote."""
         words = [harness.ROLE_PASSWORD, "a password of the tests", *self.gateway.tokens.values()]
         looked = 0
-        for path in [self.gateway.log, *self.gateway.data.rglob("*"), self.server.jsonlog]:
+        for path in [self.gateway.log, *self.gateway.data.rglob("*")]:
             if path.is_file():
                 looked += 1
                 data = path.read_bytes()
@@ -242,6 +246,17 @@ def statement_in(entry):
     message = entry.get("message", "")
     found = re.match(r"(?:statement|execute (?:fetch from )?[^:]*|fastpath function call): (.*)", message, re.S)
     return found.group(1) if found else None
+
+
+def decisions_of(item, word):
+    """The decisions in a part of the timeline that is about a statement with the word."""
+    if isinstance(item, dict):
+        if "decision" in item and word in json.dumps(item):
+            return [item["decision"]]
+        return [found for value in item.values() for found in decisions_of(value, word)]
+    if isinstance(item, list):
+        return [found for value in item for found in decisions_of(value, word)]
+    return []
 
 
 def fail(problem):

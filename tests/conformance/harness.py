@@ -488,7 +488,7 @@ unless { context.sensitive_catalog };
 
 @id("ci-migrates")
 permit (principal in Group::"ci", action == Action::"write", resource)
-when { principal.kind == "machine" && ["public.schema_migrations", "public.notes"].containsAll(context.relations) };
+when { principal.kind == "machine" && ["public.schema_migrations", "public.notes"].containsAll(context.relations_all) };
 
 @id("ci-reads")
 permit (principal in Group::"ci", action == Action::"read", resource);
