@@ -47,11 +47,6 @@ impl Part {
         self.unfiltered = true;
     }
 
-    /// Its changes are not in the count that the target answers with.
-    pub(crate) fn uncounted(&mut self) {
-        self.uncounted = true;
-    }
-
     pub(crate) fn copy(&mut self) {
         self.copy = true;
     }

@@ -171,7 +171,9 @@ impl Walk<'_> {
             outermost,
             NodeEnum::InsertStmt(_) | NodeEnum::UpdateStmt(_) | NodeEnum::DeleteStmt(_) | NodeEnum::MergeStmt(_)
         );
-        if self.writes - writes_before > usize::from(counted) {
+        // Preparing runs nothing: what is prepared is asked about by itself.
+        let later = matches!(outermost, NodeEnum::PrepareStmt(_));
+        if !later && self.writes - writes_before > usize::from(counted) {
             self.uses.uncounted_write();
         }
     }

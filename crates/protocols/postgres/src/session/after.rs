@@ -30,6 +30,20 @@ pub(crate) fn ends_transaction(analysis: &Analysis) -> bool {
     analysis.statements().iter().any(|s| s.transaction.as_ref().is_some_and(ends))
 }
 
+/// True when all that a text does is to read or change data: what it leaves behind is told by its kind of access alone.
+pub(crate) fn is_plain(analysis: &Analysis) -> bool {
+    analysis.statements().iter().all(|s| {
+        s.transaction.is_none()
+            && s.session.is_none()
+            && s.executes.is_none()
+            && s.copy.is_none()
+            && s.settings.is_empty()
+            && !s.outside_transaction
+            && !s.changes_catalog
+            && !s.changes_temporary
+    })
+}
+
 fn ends(t: &Transaction) -> bool {
     matches!(
         t,

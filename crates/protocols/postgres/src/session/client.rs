@@ -1,6 +1,6 @@
 //! The client's messages: which are proposed, which follow a permit, which are ours to answer.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use std::sync::Arc;
 
 use countersign_enforce::{CloseReason, Output, Permit, Proposal, ProposalId};
@@ -24,9 +24,6 @@ const BIND_BYTES_MAX: usize = (64 << 20) - (64 << 10);
 
 /// The longest of the other messages: names, and why a copy failed.
 const SMALL_BYTES_MAX: usize = 64 << 10;
-
-/// A row of a copy up to this length waits until it is whole; a longer one goes on in pieces.
-const COPY_HELD_BYTES_MAX: usize = 64 << 10;
 
 /// Replies that the target may owe before the client must wait.
 const PIPELINE_MAX: usize = 4096;
@@ -91,7 +88,7 @@ impl Session {
         self.hold
     }
 
-    fn message(&mut self, b: &mut BytesMut, head: Head) -> Result<bool, Denial> {
+    pub(super) fn message(&mut self, b: &mut BytesMut, head: Head) -> Result<bool, Denial> {
         match head.tag {
             b'Q' => return self.query(b, head),
             b'P' => return self.parse(b, head),
@@ -423,71 +420,13 @@ impl Session {
         Ok(true)
     }
 
-    /// Rows to copy in, as many whole ones as are there in one piece. False when more bytes must come first.
-    fn copy_rows(&mut self, b: &mut BytesMut, head: Head) -> bool {
-        let (mut end, mut next) = (0, Some(head));
-        while let Some(Head { tag: b'd', frame_bytes }) = next
-            && b.len() >= end + frame_bytes
-        {
-            end += frame_bytes;
-            next = b.get(end..).and_then(|rest| wire::head(rest).ok().flatten());
-        }
-        if end > 0 {
-            let rows = b.split_to(end).freeze();
-            self.copy_bytes(rows);
-            return true;
-        }
-        if head.frame_bytes <= COPY_HELD_BYTES_MAX {
-            return false;
-        }
-        b.advance(HEADER_BYTES);
-        self.client_rest = head.frame_bytes - HEADER_BYTES;
-        true
-    }
-
-    /// A part of a long row. The target must never be left within a message: if the copy fails before the rest is here, that would
-    /// swallow whatever is sent next. So each part is a message of its own; their borders mean nothing in a copy.
-    fn copy_piece(&mut self, b: &mut BytesMut, n: usize) {
-        if self.copy_in.is_some() && n > 0 {
-            let mut header = BytesMut::with_capacity(HEADER_BYTES);
-            header.put_u8(b'd');
-            header.put_i32(i32::try_from(n + 4).unwrap_or(i32::MAX));
-            self.copy_bytes(header.freeze());
-            let part = b.split_to(n).freeze();
-            self.copy_bytes(part);
-        } else {
-            b.advance(n);
-        }
-    }
-
-    fn copy_bytes(&mut self, part: Bytes) {
-        // Outside a copy such bytes are left over from one that failed.
-        if let Some(permit) = &self.copy_in {
-            self.out.push_back(Output::Follow(permit.clone(), part));
-        }
-    }
-
-    fn copy_message(&mut self, b: &mut BytesMut, head: Head) -> Result<bool, Denial> {
-        match head.tag {
-            b'c' | b'f' => {
-                let frame = b.split_to(head.frame_bytes).freeze();
-                if let Some(permit) = self.copy_in.take() {
-                    self.out.push_back(Output::Follow(permit, frame));
-                }
-            }
-            // The target ignores them during a copy.
-            b'S' | b'H' => b.advance(head.frame_bytes),
-            b'X' => return self.message(b, head),
-            _ => return Err(protocol_fault("an unexpected message during a copy")),
-        }
-        Ok(true)
-    }
-
     /// True when an earlier run closes this name, and it is not known yet whether the target skipped that: it must answer first.
     fn closed_before(&mut self, kind: u8, name: &[u8]) -> bool {
         let pending = self.closes_pending > 0
             && self.expects.iter().any(|e| match e {
-                Expect::Close { run, closing: Closing::Statement(n, _) } => kind == b'S' && *run < self.run && n == name,
+                Expect::Close { run, closing: Closing::Statement(n, _) } => {
+                    kind == b'S' && *run < self.run && n == name
+                }
                 Expect::Close { run, closing: Closing::Portal(n, _) } => kind == b'P' && *run < self.run && n == name,
                 _ => false,
             });

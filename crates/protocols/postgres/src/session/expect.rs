@@ -21,7 +21,8 @@ pub(crate) enum Expect {
     /// Our own statement that fails the transaction: only its `ReadyForQuery` passes.
     Fail,
     /// `ParseComplete`. `prepared` is given its name only then, where an older statement may still have it.
-    Parse { seq: u64, name: Bytes, prepared: Option<Box<Prepared>> },
+    /// `prior` had the name before, in case that the target skips this.
+    Parse { seq: u64, name: Bytes, prepared: Option<Box<Prepared>>, prior: Option<Box<Prepared>> },
     /// `BindComplete`. `bound` is given its name only then, where an older portal may still have it.
     Bind { portal: Bytes, id: u64, bound: Option<Box<Portal>> },
     /// The description of a statement or portal.
@@ -29,11 +30,12 @@ pub(crate) enum Expect {
     /// The end of an Execute.
     Execute(Running),
     /// `CloseComplete`; kept in case that the target skips it.
-    Close(Closing),
+    Close { run: u64, closing: Closing },
     /// A synthetic answer, given when its turn comes.
     Answer(Bytes),
-    /// Our own failing Parse: its error is replaced by these bytes; empty when the client was told already.
-    Denied(Bytes),
+    /// Our own failing Parse: its error is replaced by these bytes; empty when the client was told already. `prior` was the unnamed
+    /// statement, which a Parse of another one does away with even when it fails.
+    Denied { error: Bytes, prior: Option<Box<Prepared>> },
     /// `ReadyForQuery` of a Sync.
     Sync { run: u64 },
     /// The catalog.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use countersign_model::{Access, Denial, Fingerprint, Shape};
 use countersign_sql::{Analysis, Catalog, Reference, SessionEffect, Settings};
 
-use super::Session;
 use super::expect::Expect;
 use super::names::Prepared;
+use super::{Session, after};
 use crate::knowledge::next_catalog_id;
 use crate::probe::{Findings, Probe};
 
@@ -120,6 +120,13 @@ impl Session {
     fn ready(&self, analysis: &Analysis) -> Arc<Shape> {
         analysis.with_references(|reference| match reference {
             Reference::Prepared(name) => match self.names.statement(name.as_bytes(), self.run) {
+                Some((s, true)) if s.analysis.as_ref().is_some_and(|a| !after::is_plain(a)) => {
+                    // By itself the text at hand tells nothing of what that changes in the session.
+                    Some(Shape::unreadable(
+                        "EXECUTE of a statement that is not a query: execute it by the protocol",
+                        Fingerprint(0),
+                    ))
+                }
                 Some((s, true)) => Some(self.current_shape(s)),
                 _ => None,
             },

@@ -3,6 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `client` | splits the client's messages, decides what is proposed and what follows |
+//! | `copying` | rows that the client sends in |
 //! | `judge` | from text to shape, with facts that are fresh enough |
 //! | `ruling` | carries out the gate's answer, or refuses in the protocol's words |
 //! | `server` | passes the target's messages, counts, swallows and replaces |
@@ -13,6 +14,7 @@
 
 mod after;
 mod client;
+mod copying;
 mod expect;
 mod judge;
 mod names;
@@ -83,6 +85,8 @@ pub(crate) struct Session {
     asked: Option<(ProposalId, Op)>,
     next_proposal: u64,
     next_portal: u64,
+    /// Closes that the target has not answered.
+    closes_pending: usize,
     /// The client may send rows for this statement.
     copy_in: Option<Permit>,
     /// Bytes of a row that the client is still sending, in pieces that are whole messages to the target.
@@ -119,6 +123,7 @@ impl Session {
             asked: None,
             next_proposal: 0,
             next_portal: 0,
+            closes_pending: 0,
             copy_in: None,
             client_rest: 0,
             client_drop: 0,

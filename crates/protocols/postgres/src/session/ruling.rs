@@ -83,11 +83,11 @@ impl Session {
                 if known {
                     // Two meanings of one name: only the target's answer tells which it is.
                     let prepared = Some(Box::new(prepared));
-                    self.expects.push_back(Expect::Parse { seq, name, prepared });
+                    self.expects.push_back(Expect::Parse { seq, name, prepared, prior: None });
                     self.hold_until_answered();
                 } else {
-                    self.names.statements.insert(name.clone(), prepared);
-                    self.expects.push_back(Expect::Parse { seq, name, prepared: None });
+                    let prior = self.names.statements.insert(name.clone(), prepared).map(Box::new);
+                    self.expects.push_back(Expect::Parse { seq, name, prepared: None, prior });
                 }
             }
             Op::Execute { portal, analysis, access } => {
@@ -144,6 +144,13 @@ impl Session {
         let (denial, native) = in_the_targets_words(analysis, denial);
         match op {
             Op::Query { .. } => self.refuse_query(&denial, native),
+            Op::Parse { name, .. } if name.is_empty() => {
+                self.refuse_extended(&denial, native);
+                let unnamed = self.names.statements.remove(name).map(Box::new);
+                if let Some(Expect::Denied { prior, .. }) = self.expects.back_mut() {
+                    *prior = unnamed;
+                }
+            }
             Op::Parse { .. } | Op::Execute { .. } => self.refuse_extended(&denial, native),
         }
     }
@@ -167,7 +174,8 @@ impl Session {
     pub(super) fn refuse_extended(&mut self, denial: &Denial, native: Native) {
         self.control(frames::FAIL_PARSE);
         self.sent();
-        self.expects.push_back(Expect::Denied(wire::error_response_with(denial, Gravity::Error, &native)));
+        let error = wire::error_response_with(denial, Gravity::Error, &native);
+        self.expects.push_back(Expect::Denied { error, prior: None });
         self.skipping = true;
     }
 }

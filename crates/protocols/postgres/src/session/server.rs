@@ -231,16 +231,14 @@ impl Session {
             Some(_) if tag == b'E' => Ok(self.on_extended_error(frame)),
             Some(Expect::Execute(_)) => self.on_execute_reply(tag, frame),
             Some(Expect::Parse { .. }) if tag == b'1' => {
-                if let Some(Expect::Parse { seq, name, prepared }) = self.expects.pop_front() {
+                if let Some(Expect::Parse { seq, name, prepared, .. }) = self.expects.pop_front() {
                     if let Some(mut prepared) = prepared {
                         prepared.confirmed = true;
                         self.names.statements.insert(name, *prepared);
                     } else if let Some(s) = self.names.statements.get_mut(&name).filter(|s| s.permit.seq() == seq) {
                         s.confirmed = true;
-                    } else if let Some(Closing::Statement(_, s)) =
-                        self.closing(|c| matches!(c, Closing::Statement(_, s) if s.permit.seq() == seq))
-                    {
-                        s.confirmed = true;
+                    } else {
+                        self.confirm_taken_away(seq);
                     }
                     self.outcome(seq, OutcomeStatus::Done, None, None);
                 }
@@ -253,10 +251,8 @@ impl Session {
                         self.names.portals.insert(portal, *bound);
                     } else if let Some(p) = self.names.portals.get_mut(&portal).filter(|p| p.id == id) {
                         p.confirmed = true;
-                    } else if let Some(Closing::Portal(_, p)) =
-                        self.closing(|c| matches!(c, Closing::Portal(_, p) if p.id == id))
-                    {
-                        p.confirmed = true;
+                    } else {
+                        self.confirm_portal_taken_away(id);
                     }
                 }
                 Ok(Fate::Pass)
@@ -266,20 +262,35 @@ impl Session {
                 self.expects.pop_front();
                 Ok(Fate::Pass)
             }
-            Some(Expect::Close(_)) if tag == b'3' => {
+            Some(Expect::Close { .. }) if tag == b'3' => {
                 self.expects.pop_front();
+                self.closes_pending = self.closes_pending.saturating_sub(1);
                 Ok(Fate::Pass)
             }
             Some(_) => Err(target_fault("an unexpected message")),
         }
     }
 
-    /// What a Close further back takes away: it may be confirmed before that is answered.
-    fn closing(&mut self, which: impl Fn(&Closing) -> bool) -> Option<&mut Closing> {
-        self.expects.iter_mut().find_map(|e| match e {
-            Expect::Close(closing) if which(closing) => Some(closing),
+    /// The target has a statement that a message further back takes away, and might not after all.
+    fn confirm_taken_away(&mut self, seq: u64) {
+        let taken = self.expects.iter_mut().filter_map(|e| match e {
+            Expect::Close { closing: Closing::Statement(_, s), .. } => Some(s),
+            Expect::Parse { prior: Some(s), .. } | Expect::Denied { prior: Some(s), .. } => Some(s),
             _ => None,
-        })
+        });
+        for s in taken.filter(|s| s.permit.seq() == seq) {
+            s.confirmed = true;
+        }
+    }
+
+    fn confirm_portal_taken_away(&mut self, id: u64) {
+        for e in &mut self.expects {
+            if let Expect::Close { closing: Closing::Portal(_, p), .. } = e
+                && p.id == id
+            {
+                p.confirmed = true;
+            }
+        }
     }
 
     fn on_parameter(&mut self, frame: &[u8]) -> Result<Fate, Denial> {
@@ -427,7 +438,7 @@ impl Session {
         if self.expects.is_empty() {
             self.control(frames::FAIL_PARSE);
             self.sent();
-            self.expects.push_back(Expect::Denied(Bytes::new()));
+            self.expects.push_back(Expect::Denied { error: Bytes::new(), prior: None });
             self.skipping = true;
         } else {
             self.over_at_sync = true;
@@ -475,10 +486,19 @@ impl Session {
                         self.outcome(r.permit.seq(), status, None, None);
                     }
                 }
-                Expect::Parse { seq, .. } => self.outcome(seq, status, None, first.then(|| code.into())),
-                Expect::Close(closing) => kept.push(closing),
-                Expect::Denied(error) if first => {
+                Expect::Parse { seq, name, prior, .. } => {
+                    self.outcome(seq, status, None, first.then(|| code.into()));
+                    kept.extend(prior.filter(|_| !first).map(|s| Closing::Statement(name, s)));
+                }
+                Expect::Close { closing, .. } => {
+                    self.closes_pending = self.closes_pending.saturating_sub(1);
+                    kept.push(closing);
+                }
+                Expect::Denied { error, .. } if first => {
                     fate = if error.is_empty() { Fate::Drop } else { Fate::Replace(error) };
+                }
+                Expect::Denied { prior, .. } => {
+                    kept.extend(prior.map(|s| Closing::Statement(Bytes::new(), s)));
                 }
                 _ => {}
             }

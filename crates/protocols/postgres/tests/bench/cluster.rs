@@ -71,6 +71,7 @@ fn start() -> Cluster {
     );
     // It waits for the end of its input, which is the end of this process, and then clears up.
     let watch = "read _; \"$0\" stop -m immediate -D \"$1/data\"; rm -rf \"$1\"";
+    #[expect(clippy::zombie_processes, reason = "it ends after this process")]
     let mut watcher = command(Path::new("sh"))
         .args(["-c", watch])
         .arg(bin.join("pg_ctl"))

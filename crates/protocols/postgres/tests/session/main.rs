@@ -14,6 +14,7 @@ mod copying;
 mod extended;
 mod faults;
 mod limits;
+mod meaning;
 mod names;
 mod properties;
 mod startup;

@@ -209,6 +209,18 @@ fn steps_of(messages: &[Vec<u8>]) -> Vec<Step> {
     vec![Step { bytes: [messages.concat(), mark.concat()].concat(), tag: b'Z', count: usize::MAX }]
 }
 
+/// The unnamed portal of a failed query lingers at the target until the transaction ends: there Execute and Describe find it, to no
+/// effect. Here it is gone.
+fn alike(words: &[String]) -> Vec<&str> {
+    let lingering = |w: &str| matches!(w, "E:ERROR:25P02" | "n") || w.starts_with("T:");
+    let mut out: Vec<&str> = Vec::new();
+    for w in words {
+        let failed = out.iter().rev().find_map(|w| w.strip_prefix("Z:")) == Some("E");
+        out.push(if failed && lingering(w) { "E:ERROR:34000" } else { w });
+    }
+    out
+}
+
 /// Reads until the mark.
 fn converse(wire: &mut impl crate::bench::through::Wire, steps: &[Step]) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
@@ -240,7 +252,12 @@ fn any_valid_sequence_gets_what_the_real_server_gives() {
             play(&mut ours, &reset);
             let got = converse(&mut ours, &steps);
             let told: Vec<String> = wire::messages(&messages.concat()).0.iter().map(wire::spoken).collect();
-            prop_assert_eq!(&got, &want, "of {:#?}", told);
+            // EXECUTE of a utility statement is refused by itself; up to there all must be equal.
+            let refused =
+                got.iter().position(|w| w == "E:ERROR:42501").filter(|_| told.iter().any(|m| m.contains("EXECUTE a")));
+            let n = refused.unwrap_or(usize::MAX);
+            let (got, want) = (alike(&got), alike(&want));
+            prop_assert_eq!(&got[..n.min(got.len())], &want[..n.min(want.len())], "of {:#?}", told);
             ours.goodbye();
             Ok(())
         })
@@ -267,11 +284,14 @@ fn refused_messages_anywhere_keep_the_session_in_step() {
             let mut ours = pair.open();
             let got = converse(&mut ours, &steps_of(&messages));
             let told: Vec<String> = wire::messages(&messages.concat()).0.iter().map(wire::spoken).collect();
-            prop_assert!(got.iter().any(|w| w == "D:through"), "{:?} of {:#?}", got, told);
             prop_assert!(!got.iter().any(|w| w.contains("hidden")), "{:?} of {:#?}", got, told);
             // A refused run looks to the client as one that failed: the same number of ends as the server would have given.
             let mut direct = pair.open_direct();
             let want = converse(&mut direct, &steps_of(&messages));
+            // PostgreSQL ends a session in which SAVEPOINT comes by EXECUTE outside a transaction.
+            if want.iter().any(|w| w == "D:through") {
+                prop_assert!(got.iter().any(|w| w == "D:through"), "{:?} of {:#?}", got, told);
+            }
             let ends = |words: &[String]| words.iter().filter(|w| w.starts_with("Z:")).count();
             let first_refused = got.iter().position(|w| w == "E:ERROR:42501");
             if first_refused.is_none() {
