@@ -180,6 +180,12 @@ pub trait Machine: Send {
     /// False while the machine would leave all client bytes untouched.
     fn wants_client(&self) -> bool;
 
+    /// True when `b`, which the machine has not taken yet, begins with a message that could still be acted on. Asked when the client
+    /// is gone: a message that was cut off will never be whole.
+    fn is_whole(&self, _b: &[u8]) -> bool {
+        true
+    }
+
     /// True while the target works for this session, so that a lost client's work must be cancelled there.
     fn is_busy(&self) -> bool;
 

@@ -57,6 +57,7 @@ pub struct PostgresMachine {
     arrival: Option<Arrival>,
     encrypted: bool,
     asked_for_tls: bool,
+    asked_for_gss: bool,
     target: Arc<str>,
     part: String,
     now: Timestamp,
@@ -71,6 +72,7 @@ impl PostgresMachine {
             arrival: Some(arrival),
             encrypted: false,
             asked_for_tls: false,
+            asked_for_gss: false,
             target: "".into(),
             part: String::new(),
             now: Timestamp::from_unix_us(0),
@@ -86,6 +88,7 @@ impl PostgresMachine {
             arrival: None,
             encrypted: false,
             asked_for_tls: false,
+            asked_for_gss: false,
             target: "".into(),
             part: String::new(),
             now: Timestamp::from_unix_us(0),
@@ -132,9 +135,12 @@ impl PostgresMachine {
                         self.client(Bytes::from_static(b"N"));
                     }
                 }
-                Packet::GssRequest if self.encrypted => return Err(protocol_fault("GSSAPI was asked for within TLS")),
+                Packet::GssRequest if self.encrypted || self.asked_for_gss => {
+                    return Err(protocol_fault("GSSAPI was asked for twice, or within TLS"));
+                }
                 Packet::GssRequest => {
                     b.advance(len);
+                    self.asked_for_gss = true;
                     self.client(Bytes::from_static(b"N"));
                 }
                 Packet::Cancel(key) => {
@@ -450,6 +456,10 @@ impl Machine for PostgresMachine {
             Phase::Startup | Phase::Password(_) => true,
             _ => false,
         }
+    }
+
+    fn is_whole(&self, b: &[u8]) -> bool {
+        matches!(wire::head(b), Ok(Some(head)) if b.len() >= head.frame_bytes)
     }
 
     fn is_busy(&self) -> bool {

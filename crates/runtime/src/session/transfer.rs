@@ -82,10 +82,11 @@ impl<P: Protocol> Driver<P> {
         let seen = self.client_in.settled || self.client_in.buf.is_empty();
         if self.client_ended {
             // What it said before it went is still worth an answer at the target, and then it is lost.
-            if seen && self.ending.is_none() {
+            let cut_off = !seen && !self.machine.is_whole(&self.client_in.buf);
+            if (seen || cut_off) && self.ending.is_none() {
                 self.client_lost();
             }
-            return seen;
+            return seen || cut_off;
         }
         if !(self.reads_ahead() || seen && self.takes_client()) {
             return false;

@@ -50,6 +50,9 @@ impl Session {
         if self.copy_in.is_some() && !matches!(head.tag, b'c' | b'f' | b'S' | b'H' | b'X') {
             return Err(protocol_fault("an unexpected message during a copy"));
         }
+        if matches!(head.tag, b'S' | b'H' | b'X' | b'c') && head.frame_bytes != HEADER_BYTES {
+            return Err(protocol_fault("a message that has no body came with one"));
+        }
         let bytes_max = match head.tag {
             b'Q' | b'P' | b'F' => STATEMENT_BYTES_MAX,
             b'B' => BIND_BYTES_MAX,
