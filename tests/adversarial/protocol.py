@@ -492,7 +492,7 @@ def adv_028_encryption_requests(scene):
     for _ in range(50):
         try:
             c.send(struct.pack("!ii", 8, wire.GSS_CODE))
-            if not c.socket.recv(1):
+            if c.socket.recv(1) != b"N":
                 break
         except OSError:
             break
