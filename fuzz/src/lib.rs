@@ -4,8 +4,21 @@
 //! any toolchain; `cargo run -p countersign-fuzz --bin NAME FILE...` replays single inputs. A new target is a module here, a line in
 //! [`TARGETS`], a file in `fuzz_targets/`, a `[[bin]]` and at least one seed. An input that once broke something joins the seeds.
 
+#[allow(
+    dead_code,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "the bench of the protocol's own tests, which uses more of it"
+)]
+#[path = "../../crates/protocols/postgres/tests/bench/mod.rs"]
+mod bench;
+
 pub mod config;
 pub mod jwt;
+pub mod postgres_client;
+pub mod postgres_server;
 pub mod recording_segment;
 pub mod sql_classify;
 
@@ -16,6 +29,8 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("config", config::run),
     ("jwt", jwt::run),
+    ("postgres_client", postgres_client::run),
+    ("postgres_server", postgres_server::run),
     ("recording_segment", recording_segment::run),
     ("sql_classify", sql_classify::run),
 ];

@@ -10,7 +10,8 @@ static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
     let mut builder = CatalogBuilder::new(1);
     let mut row = |section, columns: &[&str]| {
         let columns: Vec<Option<&str>> = columns.iter().copied().map(Some).collect();
-        builder.row(section, &columns).unwrap_or_else(|e| panic!("{e}"));
+        let taken = builder.row(section, &columns);
+        assert!(taken.is_ok(), "{taken:?}");
     };
     for (oid, name) in [("20001", "orders"), ("20002", "customers")] {
         row(Section::Relations, &[oid, "public", name, "r"]);
