@@ -1,4 +1,6 @@
-//! How long a verdict takes. The assertion is a loose bound for unoptimised builds; the figures are printed with `--nocapture`.
+//! How long a verdict takes: a measurement to run by hand, because no test may depend on the machine's speed.
+//!
+//! `cargo test --release -p countersign-policy -- --ignored --nocapture speed`
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -24,6 +26,7 @@ fn best(calls: u32, mut call: impl FnMut()) -> Duration {
 }
 
 #[test]
+#[ignore = "a measurement, not a test"]
 fn a_kept_verdict_is_quick() {
     let mut rules = String::from(
         "@id(\"read\") @limit(\"rows=10\") permit (principal in Group::\"analysts\", action == Action::\"read\", resource in Label::\"env:prod\") when { context.encrypted };\n",
@@ -45,6 +48,4 @@ fn a_kept_verdict_is_quick() {
     {
         eprintln!("a kept verdict {hit:?}, a new one {miss:?}, {} rules", RULES + 1);
     }
-    assert!(hit < Duration::from_micros(50), "{hit:?}");
-    assert!(hit * 5 < miss, "keeping verdicts pays: {hit:?} against {miss:?}");
 }
