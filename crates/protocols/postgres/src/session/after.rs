@@ -44,6 +44,12 @@ pub(crate) fn is_plain(analysis: &Analysis) -> bool {
     })
 }
 
+/// True when a text ends a transaction and then does more than housekeeping.
+pub(crate) fn goes_on_past_its_end(analysis: &Analysis) -> bool {
+    let mut rest = analysis.statements().iter().skip_while(|s| !s.transaction.as_ref().is_some_and(ends));
+    rest.any(|s| s.access > Access::Connect && s.transaction.is_none())
+}
+
 fn ends(t: &Transaction) -> bool {
     matches!(
         t,

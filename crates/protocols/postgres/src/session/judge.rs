@@ -74,18 +74,19 @@ impl Session {
                 CatchUp::Later => return Judged::Later,
                 CatchUp::Failed(shape) => return Judged::Ready { shape, analysis: None },
             }
+            // What the transaction shows is not what comes after it; and a failed one cannot even be asked what it shows.
+            let facts = &self.facts;
+            let failed = self.status == b'E' && (facts.dirty || facts.generation != self.database.generation());
+            if (facts.touched || failed) && after::goes_on_past_its_end(&analysis) {
+                let why = "names changed while the transaction was open: end it by a text of its own";
+                return Judged::Ready { shape: Shape::unreadable(why, analysis.shape().fingerprint()), analysis: None };
+            }
         }
         Judged::Ready { shape: self.ready(&analysis), analysis: Some(analysis) }
     }
 
     fn analyse(&self, text: &[u8]) -> Arc<Analysis> {
-        let facts = &self.facts;
-        // A failed transaction cannot be asked anything: what comes after its end in the same text is judged by old facts.
-        if self.status == b'E' && (facts.dirty || facts.generation != self.database.generation()) {
-            let settings = Arc::new(Settings::clone(&facts.settings).with_revertible_path(true));
-            return self.database.analyser.analyse(text, &facts.catalog, &settings);
-        }
-        self.database.analyser.analyse(text, &facts.catalog, &facts.settings)
+        self.database.analyser.analyse(text, &self.facts.catalog, &self.facts.settings)
     }
 
     /// Judges a prepared statement by what names mean now; false to take the message again later.

@@ -65,15 +65,17 @@ fn adv_019_a_portal_after_a_failed_pipeline() {
                 ],
                 2,
             ),
-            send(&[b("", "a", &[]), s()], 1),
-            send(&[b("n1", "sp", &[]), e("n1", 0), s()], 1),
-            send(&[b("", "a", &[]), b("", "o", &["too many"]), b("", "o", &[]), s()], 1),
+            send(
+                &[b("", "a", &[]), b("n1", "sp", &[]), e("n1", 0), b("", "o", &["too many"]), b("", "o", &[]), s()],
+                1,
+            ),
             send(&[b("n2", "rb", &[]), e("n2", 0), s()], 1),
             send(&[e("", 0), s(), q("ROLLBACK")], 2),
         ],
     );
     let rows = got.iter().filter(|w| w.starts_with("D:")).count();
     assert!(rows <= 2, "the limit was evaded: {got:?}");
+    assert!(got.iter().any(|w| w == "C:ROLLBACK"), "the attack did not come off: {got:?}");
     t.goodbye();
 }
 

@@ -110,27 +110,27 @@ fn pipelines_are_as_direct() {
         ),
         (
             "a close that is skipped",
-            vec![send(
-                &[p("a", "SELECT 1"), s(), pbe("SELECT 1/0", &[]), c(b'S', "a"), s(), b("", "a", &[]), e("", 0), s()],
-                3,
-            )],
+            vec![
+                send(&[p("a", "SELECT 1"), s()], 1),
+                send(&[pbe("SELECT 1/0", &[]), c(b'S', "a"), s(), b("", "a", &[]), e("", 0), s()], 2),
+            ],
         ),
         (
             "a close and a new meaning that are skipped",
-            vec![send(
-                &[
-                    p("a", "SELECT 1"),
-                    s(),
-                    pbe("SELECT 1/0", &[]),
-                    c(b'S', "a"),
-                    p("a", "SELECT 2"),
-                    s(),
-                    b("", "a", &[]),
-                    e("", 0),
-                    s(),
-                ],
-                3,
-            )],
+            vec![
+                send(&[p("a", "SELECT 1"), s()], 1),
+                send(
+                    &[pbe("SELECT 1/0", &[]), c(b'S', "a"), p("a", "SELECT 2"), s(), b("", "a", &[]), e("", 0), s()],
+                    2,
+                ),
+            ],
+        ),
+        (
+            "an unnamed statement whose successor is skipped",
+            vec![
+                send(&[p("", "SELECT 1"), s()], 1),
+                send(&[b("", "", &["too many"]), p("", "SELECT 2"), s(), b("", "", &[]), e("", 0), s()], 2),
+            ],
         ),
         (
             "a portal's name twice",

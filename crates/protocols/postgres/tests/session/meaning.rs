@@ -159,6 +159,7 @@ fn search_path_and_temporary_tables() {
 fn adv_016_shadowing() {
     let pair = Pair::with(Rules { denied: &["other.t"], ..Rules::default() });
     let denied = "E:ERROR:42501";
+    Direct::connect(&pair.ours).run("CREATE VIEW w AS SELECT name FROM other.t");
     for (name, steps) in [
         ("search_path", vec![send(&[q("SET search_path = other")], 1), send(&[q("SELECT name FROM t")], 1)]),
         ("in one text", vec![send(&[q("SET search_path = other; SELECT name FROM t")], 1)]),
@@ -180,6 +181,65 @@ fn adv_016_shadowing() {
         (
             "set by EXECUTE of what the protocol prepared",
             vec![send(&[p("z", "SET search_path = other"), s(), q("EXECUTE z"), q("SELECT name FROM t")], 3)],
+        ),
+        (
+            "after a rollback that was prepared long before",
+            vec![send(
+                &[
+                    p("rb", "ROLLBACK"),
+                    s(),
+                    q("SET search_path = other"),
+                    q("BEGIN"),
+                    q("SET search_path = public"),
+                    q("SELECT count(*) FROM t"),
+                    q("SELECT 1/0"),
+                    b("", "rb", &[]),
+                    e("", 0),
+                    pbe("SELECT name FROM t", &[]),
+                    s(),
+                ],
+                7,
+            )],
+        ),
+        (
+            "a view of the same name until the rollback",
+            vec![send(
+                &[
+                    q("BEGIN"),
+                    q("DROP VIEW w"),
+                    q("CREATE VIEW w AS SELECT name FROM public.t"),
+                    q("SELECT name FROM w LIMIT 1"),
+                    q("ROLLBACK; SELECT name FROM public.w"),
+                ],
+                5,
+            )],
+        ),
+        (
+            "a view of the same name until the transaction fails",
+            vec![send(
+                &[
+                    q("BEGIN"),
+                    q("DROP VIEW w"),
+                    q("CREATE VIEW w AS SELECT name FROM public.t"),
+                    q("SELECT name FROM w LIMIT 1"),
+                    q("SELECT 1/0"),
+                    q("ROLLBACK; SELECT name FROM public.w"),
+                ],
+                6,
+            )],
+        ),
+        (
+            "a view of the same name until the savepoint",
+            vec![send(
+                &[
+                    q("BEGIN"),
+                    q("SAVEPOINT a"),
+                    q("DROP VIEW w"),
+                    q("CREATE VIEW w AS SELECT name FROM public.t"),
+                    q("ROLLBACK TO a; SELECT name FROM public.w"),
+                ],
+                5,
+            )],
         ),
         (
             "bound under another path",
@@ -369,4 +429,20 @@ fn ddl_past_the_gateway_is_seen_when_the_catalog_is_old() {
         );
     }
     t.goodbye();
+}
+
+#[test]
+fn a_failed_transaction_is_not_judged_by_what_others_changed_since() {
+    let pair = Pair::with(Rules { denied: &["other.t"], ..Rules::default() });
+    let (mut one, mut two) = (pair.open(), pair.open());
+    let got = play(&mut one, &[send(&[q("SELECT count(*) FROM v"), q("BEGIN"), q("SELECT 1/0")], 3)]);
+    assert_eq!(got.last().map(String::as_str), Some("Z:E"), "{got:?}");
+    Direct::connect(&pair.ours).run("CREATE OR REPLACE VIEW v AS SELECT id FROM other.t");
+    play(&mut two, &[send(&[q("CREATE TABLE bump (a int)")], 1)]);
+    let got = play(&mut one, &[send(&[q("ROLLBACK; SELECT id FROM public.v")], 1)]);
+    assert_eq!(got, ["E:ERROR:42501", "Z:E"]);
+    let got = play(&mut one, &[send(&[q("ROLLBACK"), q("SELECT id FROM public.v")], 2)]);
+    assert_eq!(got, ["C:ROLLBACK", "Z:I", "E:ERROR:42501", "Z:I"]);
+    one.goodbye();
+    two.goodbye();
 }
