@@ -140,9 +140,9 @@ impl AlertSink for LoggedAlerts {
         let rules: Vec<&str> = alert.rules.iter().map(|r| r.as_str()).collect();
         tracing::warn!(
             severity = ?alert.severity,
-            session = %alert.session,
+            session = alert.session.map(tracing::field::display),
             identity = alert.identity,
-            target_name = %alert.target,
+            target_name = alert.target,
             rules = rules.join(","),
             what = alert.what,
             "alert"

@@ -40,6 +40,8 @@ fn identity(name: &str, group: &str) -> Identity {
         delegation: Vec::new(),
         credential: CredentialBinding::Bearer,
         token_id: None,
+        key: None,
+        login: None,
         issued_at: at(0, 0),
         expires_at: at(100, 0),
     })

@@ -220,9 +220,9 @@ impl Gate {
         self.parts.alerts.raise(Alert {
             at: now,
             severity,
-            session: self.parts.context.id,
+            session: Some(self.parts.context.id),
             identity: self.parts.identity.name.clone(),
-            target: self.parts.target.name.clone(),
+            target: self.parts.target.name.as_str().to_owned(),
             rules: verdict.rules.clone(),
             what: shape.kind().to_owned(),
         });

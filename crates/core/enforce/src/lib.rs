@@ -17,7 +17,7 @@ mod upstream;
 pub use gate::{Admission, Gate, GateParts, Opened, Waiting};
 pub use machine::{Arrival, ConnectRequest, Connected, Machine, Output, Plan, ProposalId, Protocol, TlsFacts};
 pub use ports::{
-    Alert, AlertSink, Authenticator, BoxFuture, Credentials, Presented, PresentedCredential, TargetCredential,
+    Alert, AlertSink, Authenticator, BoxFuture, Credentials, Presented, PresentedCredential, Standing, TargetCredential,
 };
 pub use proposal::{Cleared, Permit, Proposal};
 pub use queue::{OUTBOUND_SMALL_BYTES_MAX, Outbound};

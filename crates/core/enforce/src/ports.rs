@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use countersign_model::{Denial, Identity, RuleId, Secret, SessionId, Severity, TargetName, Timestamp};
 
 /// A future behind a pointer.
@@ -28,8 +29,33 @@ pub struct Presented {
 /// The proof that a client presented.
 #[derive(Debug)]
 pub enum PresentedCredential {
-    /// A token, such as a JWT, given where the protocol has a password.
-    Token(Secret),
+    /// A token, such as a JWT, given where the protocol has a password or a mechanism for tokens.
+    Token {
+        /// The token.
+        token: Secret,
+        /// The end-entity certificate (DER) of the connection, where there is one: a token may be bound to it (RFC 8705, 3).
+        certificate: Option<Bytes>,
+    },
+    /// A client certificate, whose key the TLS handshake proved: DER, the end-entity certificate first.
+    Certificate(Vec<Bytes>),
+}
+
+impl PresentedCredential {
+    /// A token on a connection without a client certificate.
+    pub fn token(token: Secret) -> Self {
+        Self::Token { token, certificate: None }
+    }
+}
+
+/// Whether the identity of a live session may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It may.
+    Stands,
+    /// It may not: what the client is told.
+    Ended(Denial),
+    /// That cannot be told now.
+    Unknown,
 }
 
 /// Knows who is asking. Implemented by `services/identity`, the only mint of identities.
@@ -43,6 +69,14 @@ pub trait Authenticator: Send + Sync {
         presented: &'a Presented,
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Arc<Identity>, Denial>>;
+
+    /// Whether a client certificate (DER, the end-entity certificate first) is of a kind that identities are known by here. Others
+    /// are left aside, as clients send whatever certificate they were set up with. Says nothing of its being valid.
+    fn recognises(&self, chain: &[Bytes]) -> bool;
+
+    /// Whether an identity that was verified before still stands: its account, its login, and, where it is configured so, its
+    /// credential's time. Asked for each live session every few seconds.
+    fn standing<'a>(&'a self, identity: &'a Identity, now: Timestamp) -> BoxFuture<'a, Standing>;
 }
 
 /// The account to use at a target. It never reaches a client.
@@ -74,12 +108,12 @@ pub struct Alert {
     pub at: Timestamp,
     /// How loud.
     pub severity: Severity,
-    /// In which session.
-    pub session: SessionId,
+    /// In which session; `None` for what is no session.
+    pub session: Option<SessionId>,
     /// Whose.
     pub identity: String,
-    /// On which target.
-    pub target: TargetName,
+    /// On which target, as the client wrote it where there is no such target; empty for none.
+    pub target: String,
     /// The rules that asked for it.
     pub rules: Vec<RuleId>,
     /// What it is about: a kind of action; no constants of a statement.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::RuleId;
+use crate::{RuleId, Severity};
 
 /// Whose doing it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -167,12 +167,15 @@ pub struct Denial {
     /// The rules behind it.
     #[serde(default)]
     pub rules: Vec<RuleId>,
+    /// How loudly people should be told of it, when they should.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub alarm: Option<Severity>,
 }
 
 impl Denial {
     /// A refusal with what the client reads.
     pub fn new(culprit: Culprit, code: DenialCode, message: ClientText) -> Self {
-        Self { culprit, code, message, hint: None, detail: None, rules: Vec::new() }
+        Self { culprit, code, message, hint: None, detail: None, rules: Vec::new(), alarm: None }
     }
 
     /// Adds what the client could do about it.
@@ -193,6 +196,13 @@ impl Denial {
     #[must_use]
     pub fn rules(mut self, rules: Vec<RuleId>) -> Self {
         self.rules = rules;
+        self
+    }
+
+    /// Says that people should be told of it, and how loudly.
+    #[must_use]
+    pub fn alarming(mut self, severity: Severity) -> Self {
+        self.alarm = Some(severity);
         self
     }
 }

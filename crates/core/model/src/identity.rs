@@ -52,13 +52,30 @@ impl CredentialBinding {
     }
 }
 
-/// One link of a delegation chain: who acts for the identity (RFC 8693 `act`).
+/// One link of a delegation chain: who acts for the identity (RFC 8693 `act`). What the actor may not do itself it may not do for
+/// somebody else either, so that it carries what policy asks about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     /// The actor's subject.
     pub subject: String,
     /// Who vouches for the actor.
     pub issuer: String,
+    /// The actor's short name.
+    #[serde(default)]
+    pub name: String,
+    /// Person, workload or AI agent.
+    #[serde(default = "agent")]
+    pub kind: IdentityKind,
+    /// The actor's own groups after mapping.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<String>,
+    /// What is claimed of the actor.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, serde_json::Value>,
+}
+
+const fn agent() -> IdentityKind {
+    IdentityKind::Agent
 }
 
 /// The facts of an identity, before somebody vouches for them.
@@ -82,6 +99,12 @@ pub struct IdentityParts {
     pub credential: CredentialBinding,
     /// The token's or certificate's own id (`jti`, serial), for locks and clone detection.
     pub token_id: Option<String>,
+    /// The thumbprint of the key that the credential is bound to (SHA-256, base64url: RFC 7638 for a JWK, RFC 8705 for a certificate).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The login that the credential belongs to: whoever ends it ends every credential of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
     /// When the credential was issued.
     pub issued_at: Timestamp,
     /// When the credential ends.

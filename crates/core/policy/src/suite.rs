@@ -285,6 +285,8 @@ fn identity(suite: &TestSuite, case: &Case, now_s: i64) -> Result<IdentityParts,
         delegation: t.actors.clone(),
         credential: t.credential,
         token_id: None,
+        key: None,
+        login: None,
         issued_at: Timestamp::from_unix_s(issued_s),
         expires_at: Timestamp::from_unix_s(issued_s.saturating_add(3600)),
     })

@@ -207,7 +207,7 @@ impl PostgresMachine {
         };
         self.out.push_back(Output::Authenticate(Presented {
             user: start.user.clone(),
-            credential: PresentedCredential::Token(Secret::new(token)),
+            credential: PresentedCredential::token(Secret::new(token)),
             target: start.target.clone(),
             source: arrival.source,
             encrypted: self.encrypted,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use countersign_enforce::{CloseReason, Machine, Protocol, Refused};
+use countersign_enforce::{Alert, CloseReason, Machine, Protocol, Refused};
 use countersign_model::{ClientText, Culprit, Denial, DenialCode, SessionId};
 
 use super::timer::{Purpose, TICK};
@@ -95,6 +95,17 @@ impl<P: Protocol> Driver<P> {
             id = %refused.id, source = %self.source, user = login.user, target = login.target,
             code = denial.code.as_str(), denial = %denial, detail = denial.detail, "refused"
         );
+        if let Some(severity) = denial.alarm {
+            self.shared.core.services.alerts.raise(Alert {
+                at: now,
+                severity,
+                session: Some(refused.id),
+                identity: login.user.clone(),
+                target: login.target.clone(),
+                rules: denial.rules.clone(),
+                what: denial.detail.clone().unwrap_or_else(|| denial.to_string()),
+            });
+        }
         if !login.refusal_recorded
             && let Err(e) = self.shared.core.services.recorder.refused(&refused)
         {

@@ -151,7 +151,7 @@ impl ToyMachine {
             "LOGIN" if words.len() == 4 => {
                 self.out.push_back(Output::Authenticate(Presented {
                     user: words[1].clone(),
-                    credential: PresentedCredential::Token(Secret::from(words[2].clone())),
+                    credential: PresentedCredential::token(Secret::from(words[2].clone())),
                     target: words[3].clone(),
                     source: arrival.source,
                     encrypted: self.encrypted,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use countersign_enforce::*;
 use countersign_model::*;
 use countersign_runtime::*;
@@ -103,7 +104,7 @@ impl Authenticator for Stub {
         _now: Timestamp,
     ) -> BoxFuture<'a, Result<Arc<Identity>, Denial>> {
         Box::pin(async move {
-            let PresentedCredential::Token(token) = &presented.credential;
+            let PresentedCredential::Token { token, .. } = &presented.credential else { panic!("not a token") };
             if token.expose() == b"slow" {
                 tokio::time::sleep(PATIENCE * 2).await;
             }
@@ -122,10 +123,20 @@ impl Authenticator for Stub {
                 delegation: Vec::new(),
                 credential: CredentialBinding::Bearer,
                 token_id: None,
+                key: None,
+                login: None,
                 issued_at: Timestamp::from_unix_s(0),
                 expires_at: Timestamp::from_unix_s(i64::MAX),
             })))
         })
+    }
+
+    fn recognises(&self, _chain: &[Bytes]) -> bool {
+        false
+    }
+
+    fn standing<'a>(&'a self, _identity: &'a Identity, _now: Timestamp) -> BoxFuture<'a, Standing> {
+        Box::pin(std::future::ready(Standing::Stands))
     }
 }
 

@@ -63,6 +63,8 @@ fn identity(name: &str, groups: &[&str]) -> Identity {
         delegation: Vec::new(),
         credential: CredentialBinding::Bearer,
         token_id: None,
+        key: None,
+        login: None,
         issued_at: now(),
         expires_at: now(),
     })

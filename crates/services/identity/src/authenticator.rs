@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use countersign_enforce::{Authenticator, BoxFuture, Presented, PresentedCredential};
+use bytes::Bytes;
+use countersign_enforce::{Authenticator, BoxFuture, Presented, PresentedCredential, Standing};
 use countersign_model::{Denial, Identity, Timestamp};
 
 use crate::check::{Finding, FindingLevel, check};
@@ -192,7 +193,9 @@ impl TokenAuthenticator {
     }
 
     async fn authenticate_presented(&self, presented: &Presented, now: Timestamp) -> Result<Arc<Identity>, Rejection> {
-        let PresentedCredential::Token(token) = &presented.credential;
+        let PresentedCredential::Token { token, .. } = &presented.credential else {
+            return Err(Rejection::Unproven);
+        };
         let token = token.expose_str().ok_or_else(|| Rejection::Malformed("not UTF-8".to_owned()))?;
         let identity = self.verify(token, now).await?;
         if presented.user != identity.name && presented.user != identity.subject {
@@ -218,6 +221,25 @@ impl Authenticator for TokenAuthenticator {
                 );
                 rejection.to_denial()
             })
+        })
+    }
+
+    fn recognises(&self, _chain: &[Bytes]) -> bool {
+        false
+    }
+
+    fn standing<'a>(&'a self, identity: &'a Identity, _now: Timestamp) -> BoxFuture<'a, Standing> {
+        Box::pin(async move {
+            let registry = self.registry.load_full();
+            let Some(issuer) = registry.by_url.get(&identity.issuer) else {
+                return Standing::Ended(Rejection::UnknownIssuer(identity.issuer.clone()).to_denial());
+            };
+            match &issuer.accounts {
+                Some(accounts) if !accounts.stands(&identity.subject).await => {
+                    Standing::Ended(Rejection::AccountEnded.to_denial())
+                }
+                _ => Standing::Stands,
+            }
         })
     }
 }

@@ -42,10 +42,12 @@ pub(crate) fn identify(c: &IssuerConfig, claims: Map<String, Value>, times: Time
         name,
         kind,
         groups,
-        delegation: delegation(&c.issuer, &claims)?,
+        delegation: delegation(c, &claims)?,
         claims: claims.into_iter().collect::<BTreeMap<_, _>>(),
         credential: CredentialBinding::Bearer,
         token_id,
+        key: None,
+        login: None,
         issued_at: times.issued_at,
         expires_at: times.expires_at,
     };
@@ -147,8 +149,9 @@ fn claimed_groups(c: &IssuerConfig, claims: &Map<String, Value>) -> BTreeSet<Str
     groups
 }
 
-/// Who acts for the subject, nearest first.
-fn delegation(issuer: &str, claims: &Map<String, Value>) -> Result<Vec<Actor>, Rejection> {
+/// Who acts for the subject, nearest first. An actor that the issuer names for itself has the name, kind and groups of the rules that
+/// fit its own claims; somebody else's actor is taken by its subject alone, and has no groups.
+fn delegation(c: &IssuerConfig, claims: &Map<String, Value>) -> Result<Vec<Actor>, Rejection> {
     let mut chain = Vec::new();
     let mut next = claims.get("act");
     while let Some(value) = next {
@@ -157,11 +160,29 @@ fn delegation(issuer: &str, claims: &Map<String, Value>) -> Result<Vec<Actor>, R
             return Err(Rejection::claim("act", "is a chain of too many actors"));
         }
         let subject = identifier(act, "sub")?.ok_or_else(|| Rejection::claim("act", "has no sub"))?;
-        let issuer = identifier(act, "iss")?.unwrap_or_else(|| issuer.to_owned());
-        chain.push(Actor { subject, issuer });
+        let issuer = identifier(act, "iss")?.unwrap_or_else(|| c.issuer.clone());
+        chain.push(actor(c, act, subject, issuer)?);
         next = act.get("act");
     }
     Ok(chain)
+}
+
+fn actor(c: &IssuerConfig, act: &Map<String, Value>, subject: String, issuer: String) -> Result<Actor, Rejection> {
+    if names::check_name(&subject).is_err() {
+        return Err(Rejection::claim("act", "has a sub that cannot be a name"));
+    }
+    let own = issuer == c.issuer;
+    let fitting: Vec<&MappingRule> = c.mapping.iter().filter(|rule| own && fits(rule, act)).collect();
+    let mut claims: BTreeMap<String, Value> = act.clone().into_iter().collect();
+    claims.remove("act");
+    Ok(Actor {
+        name: fitting.iter().find_map(|rule| rule.name.clone()).unwrap_or_else(|| subject.clone()),
+        kind: fitting.iter().find_map(|rule| rule.kind).unwrap_or(IdentityKind::Agent),
+        groups: fitting.iter().flat_map(|rule| rule.groups.iter().cloned()).collect(),
+        claims,
+        subject,
+        issuer,
+    })
 }
 
 #[cfg(test)]

@@ -322,7 +322,7 @@ async fn the_client_reads_what_helps_and_no_more() {
     ] {
         let presented = Presented {
             user: user.to_owned(),
-            credential: PresentedCredential::Token(Secret::from(token.clone())),
+            credential: PresentedCredential::token(Secret::from(token.clone())),
             target: "shop".to_owned(),
             source: "127.0.0.1:5".parse().unwrap(),
             encrypted: true,
@@ -335,7 +335,7 @@ async fn the_client_reads_what_helps_and_no_more() {
     }
     let presented = Presented {
         user: "u-1".to_owned(),
-        credential: PresentedCredential::Token(Secret::from(sign(json!({})))),
+        credential: PresentedCredential::token(Secret::from(sign(json!({})))),
         target: "shop".to_owned(),
         source: "127.0.0.1:5".parse().unwrap(),
         encrypted: true,

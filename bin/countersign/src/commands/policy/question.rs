@@ -186,6 +186,8 @@ impl Who {
             delegation: Vec::new(),
             credential: CredentialBinding::Bearer,
             token_id: None,
+            key: None,
+            login: None,
             issued_at,
             expires_at: Timestamp::from_unix_s(issued_at.unix_s().saturating_add(TOKEN_LIFETIME_S)),
         })

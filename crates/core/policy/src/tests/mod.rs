@@ -111,6 +111,8 @@ pub(super) fn parts() -> IdentityParts {
         delegation: Vec::new(),
         credential: CredentialBinding::Bearer,
         token_id: None,
+        key: None,
+        login: None,
         issued_at: Timestamp::from_unix_s(NOON_S - 60),
         expires_at: Timestamp::from_unix_s(NOON_S + 3600),
     }

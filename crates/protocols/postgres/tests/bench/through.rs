@@ -188,7 +188,7 @@ impl<F: Far> Through<F> {
             Output::StartClientTls => self.tls_due = true,
             Output::StartUpstreamTls => panic!("the bench has no TLS to the target"),
             Output::Authenticate(presented) => {
-                let PresentedCredential::Token(token) = &presented.credential;
+                let PresentedCredential::Token { token, .. } = &presented.credential else { panic!("not a token") };
                 assert!(!format!("{token:?}").contains("token"), "a token can be printed");
                 self.presented = Some(presented);
                 self.machine.on_identity(&world::identity());

@@ -255,6 +255,8 @@ pub(crate) fn identity() -> Arc<Identity> {
         delegation: Vec::new(),
         credential: CredentialBinding::Bearer,
         token_id: None,
+        key: None,
+        login: None,
         issued_at: Timestamp::from_unix_s(0),
         expires_at: Timestamp::from_unix_s(i64::MAX),
     }))

@@ -59,6 +59,8 @@ pub(super) fn identity(name: &str) -> Identity {
         delegation: Vec::new(),
         credential: CredentialBinding::Bearer,
         token_id: Some("jti-1".to_owned()),
+        key: None,
+        login: None,
         issued_at: at(0),
         expires_at: at(3600),
     })
