@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_enforce::{CloseReason, Output, Permit, Proposal, ProposalId};
 use countersign_model::{Access, Action, Attribute, ClientText, Culprit, Denial, DenialCode, Fingerprint, Shape};
-use countersign_sql::join;
+use countersign_sql::{Analysis, join};
 
 use super::expect::Expect;
 use super::judge::Judged;
@@ -142,7 +142,8 @@ impl Session {
         let frame = b.split_to(head.frame_bytes).freeze();
         let access = shape.access();
         let action = Action { shape, text: text_of(&frame, HEADER_BYTES, text_bytes), parameters: Bytes::new() };
-        self.names.drop_unnamed();
+        let is_empty = |a: &Analysis| a.syntax_error().is_none() && a.statements().is_empty();
+        self.names.drop_unnamed(!analysis.as_deref().is_some_and(is_empty));
         let proposal = Proposal::new(frame, action)?;
         let proposal = match analysis.as_ref().and_then(|a| super::after::why_limits_cannot_hold(a)) {
             Some(why) => proposal.cannot_limit(why),

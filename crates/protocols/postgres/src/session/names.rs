@@ -91,10 +91,12 @@ impl Names {
         self.statements.len() < NAMES_MAX && self.portals.len() < NAMES_MAX
     }
 
-    /// A simple query does away with the unnamed ones.
-    pub(crate) fn drop_unnamed(&mut self) {
+    /// A simple query does away with the unnamed statement, and with the unnamed portal if it has a statement to run in its place.
+    pub(crate) fn drop_unnamed(&mut self, runs: bool) {
         self.statements.remove(&b""[..]);
-        self.portals.remove(&b""[..]);
+        if runs {
+            self.portals.remove(&b""[..]);
+        }
     }
 
     /// When no transaction is open after `run`: portals are gone, but for cursors that outlive it.

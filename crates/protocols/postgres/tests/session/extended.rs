@@ -154,6 +154,27 @@ fn pipelines_are_as_direct() {
             vec![send(&[pbe("INSERT INTO t VALUES (51, 'u')", &[]), q("SELECT 1/0"), q("SELECT count(*) FROM t")], 2)],
         ),
         (
+            "a query without a statement leaves the unnamed portal",
+            vec![
+                send(&[q("BEGIN"), p("", "SELECT id FROM t ORDER BY id"), b("", "", &[]), e("", 1), h()], 1),
+                send(
+                    &[
+                        q(" -- nothing"),
+                        e("", 1),
+                        s(),
+                        q(""),
+                        e("", 1),
+                        s(),
+                        q("SELECT 1"),
+                        e("", 1),
+                        s(),
+                        q("ROLLBACK"),
+                    ],
+                    7,
+                ),
+            ],
+        ),
+        (
             "a query drops the unnamed statement",
             vec![send(&[p("", "SELECT 1"), s(), q("SELECT 2"), b("", "", &[]), e("", 0), s()], 3)],
         ),
