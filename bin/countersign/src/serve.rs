@@ -143,6 +143,7 @@ async fn start_api(
             .issuer
             .clone()
             .map(|issuer| IssuerDoor { path: issuer_path(config), issuer: Arc::new(IssuerDoors(issuer)) }),
+        identity: None,
     };
     let tls = match &config.api.tls {
         None => None,

@@ -85,10 +85,10 @@ pub(crate) async fn jwks(State(issuer): State<Arc<dyn LocalIssuer>>) -> Response
 
 pub(crate) async fn token(State(issuer): State<Arc<dyn LocalIssuer>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let Some(peer) = parts.extensions.get::<Peer>().copied() else {
+    let Some(peer) = parts.extensions.get::<Peer>().cloned() else {
         return problem(StatusCode::INTERNAL_SERVER_ERROR, "the peer is not known");
     };
-    if !may_send_secrets(peer) {
+    if !may_send_secrets(&peer) {
         return problem(StatusCode::FORBIDDEN, "this endpoint takes passwords: use https");
     }
     // A page in somebody's browser is no client of this endpoint.
@@ -109,11 +109,11 @@ pub(crate) async fn token(State(issuer): State<Arc<dyn LocalIssuer>>, request: R
 }
 
 /// Over TLS, or without leaving this machine.
-fn may_send_secrets(peer: Peer) -> bool {
+pub(crate) fn may_send_secrets(peer: &Peer) -> bool {
     peer.encrypted || peer.address.ip().to_canonical().is_loopback()
 }
 
-fn respond(answer: Answer) -> Response<Body> {
+pub(crate) fn respond(answer: Answer) -> Response<Body> {
     let Ok(status) = StatusCode::from_u16(answer.status) else {
         return problem(StatusCode::INTERNAL_SERVER_ERROR, "the issuer gave no status");
     };
@@ -141,8 +141,8 @@ mod tests {
             ("[2001:db8::1]:9", false, false),
             ("192.0.2.1:9", true, true),
         ] {
-            let peer = Peer { address: address.parse().unwrap(), encrypted };
-            assert_eq!(may_send_secrets(peer), fine, "{peer:?}");
+            let peer = Peer { address: address.parse().unwrap(), encrypted, certificate: Arc::default() };
+            assert_eq!(may_send_secrets(&peer), fine, "{peer:?}");
         }
     }
 }

@@ -1,8 +1,9 @@
-//! The HTTP side of a gateway: health, readiness, metrics, and the doors of the local issuer.
+//! The HTTP side of a gateway: health, readiness, metrics, the doors of identity and of the local issuer.
 //!
 //! It answers; it decides nothing. It must never show a secret, a reason that only operators may read, or anything about sessions to
 //! somebody who has not logged in; nor take a password over an open wire from another machine.
 
+mod identity;
 mod issuer;
 mod problem;
 mod prometheus;
@@ -10,6 +11,7 @@ mod ready;
 mod router;
 mod serve;
 
+pub use identity::{DoorRequest, IDENTITY_FORM_BYTES_MAX, IdentityDoor, IdentityDoors};
 pub use issuer::{Answer, IssuerDoor, LocalIssuer, TOKEN_FORM_BYTES_MAX, TokenForm};
 pub use prometheus::{Metrics, MetricsError};
 pub use ready::{Check, READY_CHECK_TIMEOUT, READY_KEPT};

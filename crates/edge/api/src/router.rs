@@ -11,6 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 
+use crate::identity::{self, IdentityDoor};
 use crate::issuer::{self, IssuerDoor};
 use crate::problem::problem;
 use crate::prometheus::Metrics;
@@ -36,6 +37,8 @@ pub struct Api {
     pub metrics: Option<Metrics>,
     /// The local issuer; `None` leaves its paths out.
     pub issuer: Option<IssuerDoor>,
+    /// Exchange, renewal, logout and what belongs to them; `None` leaves `/v1` out.
+    pub identity: Option<IdentityDoor>,
 }
 
 impl Api {
@@ -54,6 +57,14 @@ impl Api {
                 .route(&format!("{path}/.well-known/openid-configuration"), discovery)
                 .route(&format!("{path}/jwks.json"), get(issuer::jwks).with_state(issuer.clone()))
                 .route(&format!("{path}/token"), post(issuer::token).with_state(issuer));
+        }
+        if let Some(IdentityDoor(doors)) = self.identity {
+            router = router
+                .route("/v1/exchange", post(identity::exchange).with_state(doors.clone()))
+                .route("/v1/renew", post(identity::renew).with_state(doors.clone()))
+                .route("/v1/logout", post(identity::logout).with_state(doors.clone()))
+                .route("/v1/whoami", get(identity::whoami).with_state(doors.clone()))
+                .route("/v1/login", get(identity::login_facts).with_state(doors));
         }
         router
             .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is nothing at this path") })

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -50,7 +52,7 @@ pub struct ServeOptions {
     pub request_timeout: Duration,
     /// How long requests may go on after the order to stop.
     pub drain_timeout: Duration,
-    /// `None` is plain HTTP.
+    /// `None` is plain HTTP. With TLS, plain HTTP is still spoken with this machine itself: a browser may use `http://localhost`.
     pub tls: Option<TlsSource>,
 }
 
@@ -76,11 +78,19 @@ impl Default for ServeOptions {
 }
 
 /// Who is at the other end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) encrypted: bool,
+    /// The client certificate of the handshake (DER, the end-entity certificate first); empty when there is none.
+    pub(crate) certificate: Arc<[Bytes]>,
 }
+
+/// The longest client certificate chain that is looked at, in certificates and in bytes; a longer one is as none.
+const CHAIN_CERTIFICATES_MAX: usize = 4;
+const CHAIN_BYTES_MAX: usize = 16 * 1024;
+/// The first byte of every TLS connection: a record of type handshake (RFC 8446, 5.1). No HTTP method begins so.
+const TLS_FIRST_BYTE: u8 = 0x16;
 
 /// Serves until `stop` resolves; then answers what is under way, for at most the drain timeout.
 pub async fn serve(listener: TcpListener, api: Api, options: ServeOptions, stop: impl Future<Output = ()> + Send) {
@@ -137,14 +147,23 @@ async fn connection(
 ) {
     // Answers are small and whole: waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
+    let plain = Peer { address, encrypted: false, certificate: Arc::default() };
     let Some(tls) = &options.tls else {
-        let peer = Peer { address, encrypted: false };
-        return http(stream, peer, router, options.header_timeout, stopped).await;
+        return http(stream, plain, router, options.header_timeout, stopped).await;
     };
+    let mut first = [0];
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, stream.peek(&mut first)).await {
+        Ok(Ok(1)) if may_be_plain(first, address) => {
+            return http(stream, plain, router, options.header_timeout, stopped).await;
+        }
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) | Err(_) => return,
+    }
     let acceptor = TlsAcceptor::from(tls());
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
-            let peer = Peer { address, encrypted: true };
+            let certificate = chain(stream.get_ref().1.peer_certificates().unwrap_or_default());
+            let peer = Peer { address, encrypted: true, certificate };
             http(stream, peer, router, options.header_timeout, stopped).await;
         }
         Ok(Err(error)) => tracing::debug!(%address, %error, "no TLS with a client of the API"),
@@ -152,12 +171,26 @@ async fn connection(
     }
 }
 
+/// Whether a connection to a TLS port may go on without: only from this machine, and only when it does not begin as TLS does.
+fn may_be_plain([first]: [u8; 1], address: SocketAddr) -> bool {
+    first != TLS_FIRST_BYTE && address.ip().to_canonical().is_loopback()
+}
+
+fn chain(certificates: &[CertificateDer<'_>]) -> Arc<[Bytes]> {
+    let bytes: usize = certificates.iter().map(|c| c.len()).sum();
+    if certificates.len() > CHAIN_CERTIFICATES_MAX || bytes > CHAIN_BYTES_MAX {
+        return Arc::default();
+    }
+    certificates.iter().map(|c| Bytes::copy_from_slice(c)).collect()
+}
+
 async fn http<S>(stream: S, peer: Peer, router: Router, header_timeout: Duration, mut stopped: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let address = peer.address;
     let router = router.layer(axum::middleware::from_fn(move |mut request: Request, next: axum::middleware::Next| {
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(peer.clone());
         next.run(request)
     }));
     let service = TowerToHyperService::new(router.into_service::<Incoming>());
@@ -178,6 +211,36 @@ where
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(address = %peer.address, %error, "a connection to the API broke off");
+        tracing::debug!(%address, %error, "a connection to the API broke off");
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tls_port_speaks_plainly_with_this_machine_alone() {
+        for (first, address, plain) in [
+            (b'G', "127.0.0.1:9", true),
+            (b'P', "[::1]:9", true),
+            (b'G', "[::ffff:127.0.0.1]:9", true),
+            (TLS_FIRST_BYTE, "127.0.0.1:9", false),
+            (b'G', "192.0.2.1:9", false),
+            (b'G', "[2001:db8::1]:9", false),
+        ] {
+            assert_eq!(may_be_plain([first], address.parse().unwrap()), plain, "{first} from {address}");
+        }
+    }
+
+    #[test]
+    fn long_chains_are_as_none() {
+        let certificate = |bytes: usize| CertificateDer::from(vec![0; bytes]);
+        let one = certificate(1);
+        assert_eq!(chain(&vec![one.clone(); CHAIN_CERTIFICATES_MAX]).len(), CHAIN_CERTIFICATES_MAX);
+        assert!(chain(&vec![one; CHAIN_CERTIFICATES_MAX + 1]).is_empty());
+        assert_eq!(chain(&[certificate(CHAIN_BYTES_MAX)]).len(), 1);
+        assert!(chain(&[certificate(CHAIN_BYTES_MAX + 1)]).is_empty());
     }
 }

@@ -1,71 +1,21 @@
 //! The server over real sockets, mostly with bytes written by hand: what a well-behaved client library would never send.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use countersign_api::{
     Answer, Api, Check, HEADER_BYTES_MAX, IssuerDoor, LocalIssuer, Metrics, READY_CHECK_TIMEOUT, READY_KEPT,
-    ServeOptions, TOKEN_FORM_BYTES_MAX, TokenForm, serve,
+    ServeOptions, TOKEN_FORM_BYTES_MAX, TokenForm,
 };
 use countersign_enforce::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 
-struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    done: JoinHandle<()>,
-}
+mod support;
 
-impl Server {
-    async fn start(api: Api, options: ServeOptions) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let done = tokio::spawn(serve(listener, api, options, async {
-            let _ = stopped.await;
-        }));
-        Self { address, stop: Some(stop), done }
-    }
-
-    fn stop(&mut self) {
-        self.stop.take().unwrap().send(()).unwrap();
-    }
-
-    /// Sends the bytes and reads until the server closes; panics when that takes long.
-    async fn send(&self, bytes: &[u8]) -> String {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let _ = stream.write_all(bytes).await;
-        finish(stream).await
-    }
-
-    async fn get(&self, path: &str) -> String {
-        self.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await
-    }
-
-    async fn post(&self, path: &str, headers: &str, body: &str) -> String {
-        let len = body.len();
-        let head =
-            format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len}\r\n{headers}\r\n");
-        self.send(format!("{head}{body}").as_bytes()).await
-    }
-}
-
-async fn finish(mut stream: TcpStream) -> String {
-    let mut out = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut out)).await;
-    assert!(read.is_ok(), "the server does not close");
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-fn status(response: &str) -> &str {
-    response.split(' ').nth(1).unwrap_or("nothing")
-}
+use support::{Server, finish, send_tls, status, tls};
 
 /// Counts tokens, and answers with what it was sent.
 #[derive(Default)]
@@ -328,35 +278,14 @@ async fn stopping_has_a_deadline() {
 
 #[tokio::test]
 async fn tls_is_spoken_when_given() {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let certificate = made.cert.der().clone();
-    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)
-        .unwrap();
-    let config = Arc::new(config);
-    let options = ServeOptions { tls: Some(Arc::new(move || config.clone())), ..ServeOptions::default() };
-    let server = Server::start(Api::default(), options).await;
-
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate).unwrap();
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let tcp = TcpStream::connect(server.address).await.unwrap();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
-    let mut stream = connector.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut out = String::new();
-    stream.read_to_string(&mut out).await.unwrap();
+    let (tls, roots) = tls();
+    let server = Server::start(Api::default(), ServeOptions { tls: Some(tls), ..ServeOptions::default() }).await;
+    let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let out = send_tls(server.address, roots, None, request).await;
     assert!(out.starts_with("HTTP/1.1 200") && out.contains("strict-transport-security: max-age="), "{out}");
 
     let plain = server.get("/healthz").await;
-    assert!(!plain.contains("HTTP/1.1"), "plain HTTP gets no answer: {plain:?}");
+    assert_eq!(status(&plain), "200", "this machine itself may do without");
+    assert!(!plain.contains("strict-transport-security"), "{plain}");
+    assert!(!server.send(&[0x16, 3, 1, 0, 2, 0, 0]).await.contains("HTTP/1.1"), "what begins as TLS stays TLS");
 }
