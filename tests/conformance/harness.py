@@ -503,7 +503,7 @@ class Gateway(Middle):
 
     TARGET = "shop"
 
-    def __init__(self, box, server, binary=None, name="gateway", dbname="shop", policy=POLICY, settings="", data=None, environment=None, record="statements"):
+    def __init__(self, box, server, binary=None, name="gateway", dbname="shop", policy=POLICY, settings="", data=None, environment=None, record="statements", telemetry=""):
         super().__init__(box, server)
         self.binary = countersign_binary(binary)
         if self.binary is None:
@@ -514,12 +514,12 @@ class Gateway(Middle):
         self.config, self.log = self.folder / "countersign.toml", self.folder / "gateway.log"
         self.environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), **(environment or {})}
         self.tokens = {}
-        self.write_configuration(dbname, policy, settings, record)
+        self.write_configuration(dbname, policy, settings, record, telemetry)
         for account in ACCOUNTS:
             self.add_account(account)
         self.start()
 
-    def write_configuration(self, dbname, policy, settings, record):
+    def write_configuration(self, dbname, policy, settings, record, telemetry=""):
         """countersign.toml, the policy, and the password of the target."""
         (self.folder / "policies").mkdir(exist_ok=True)
         (self.folder / "policies/tests.cedar").write_text(policy)
@@ -555,6 +555,7 @@ files = ["policies/*.cedar"]
 
 [telemetry]
 log = "json"
+{telemetry}
 
 [[target]]
 name = "{self.TARGET}"

@@ -52,7 +52,7 @@ async fn run(command: Command) -> Result<(), Failed> {
 
 async fn gateway(args: ConfigFile) -> Result<(), Failed> {
     let config = house::load_config(&args.config)?.config;
-    logging::start(&config.telemetry)?;
+    let _traces = logging::start(&config.telemetry)?;
     let running = serve::start(config).await?;
     tracing::info!("ready");
     serve::until_stopped(running, &args.config).await

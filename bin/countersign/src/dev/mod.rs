@@ -89,13 +89,14 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failed> {
     }
     cluster.seed(&passwords)?;
     step("the gateway");
-    if args.check {
+    let _traces = if args.check {
         // The table is what counts: log lines would tear it apart.
         fs::write(place.dir.join("gateway.log"), "")?;
         logging::to_file(&place.dir.join("gateway.log"))?;
+        None
     } else {
-        logging::start(&config.telemetry)?;
-    }
+        Some(logging::start(&config.telemetry)?)
+    };
     identities::prepare(&Cellar::open(&config).await?, &place.dir).await?;
     let running = serve::start(config).await?;
     output::note(&format!("ready after {:.1} s", began.elapsed().as_secs_f64()));

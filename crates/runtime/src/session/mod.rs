@@ -4,6 +4,7 @@
 mod ending;
 mod login;
 mod perform;
+mod spans;
 mod timer;
 mod transfer;
 
@@ -29,6 +30,7 @@ use crate::route::Route;
 use crate::socket::Socket;
 use ending::Ending;
 use login::{Login, Step};
+use spans::Spans;
 use timer::{Purpose, Timer};
 
 /// Rounds of reading and writing in one turn; then other sessions get theirs.
@@ -103,6 +105,7 @@ pub(crate) struct Driver<P: Protocol> {
     listening: bool,
     source: SocketAddr,
     span: tracing::Span,
+    spans: Spans,
     stay: Stay,
 }
 
@@ -146,6 +149,7 @@ impl<P: Protocol> Driver<P> {
             listening: false,
             source,
             span: tracing::Span::none(),
+            spans: Spans::new(),
             shared,
             stay,
         }

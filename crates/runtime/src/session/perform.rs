@@ -82,7 +82,10 @@ impl<P: Protocol> Driver<P> {
             Output::CancelKey { client_key, order } => self.keep_cancel_key(&client_key, &order),
             Output::Cancel(key) => self.cancel_other(&key),
             Output::CancelOwn => self.cancel_own(),
-            Output::Outcome(seq, outcome) => self.record(|gate, now| gate.outcome(seq, &outcome, now)),
+            Output::Outcome(seq, outcome) => {
+                self.spans.ended(seq, &outcome);
+                self.record(|gate, now| gate.outcome(seq, &outcome, now));
+            }
             Output::Rows(seq, b) => self.record(|gate, now| gate.output(seq, &b, now)),
             Output::Rejected(denial) => self.rejected(denial),
             Output::Close(reason, denial) => self.end(reason, denial),
@@ -95,6 +98,7 @@ impl<P: Protocol> Driver<P> {
             self.fail(defect("an action was proposed before the session was up"));
             return;
         };
+        self.spans.begin(&self.span, &proposal);
         match gate.admit(proposal, now) {
             Admission::Ready(ruling) => self.ruled(id, ruling),
             Admission::Wait(waiting) => self.waiting = Some(Box::new((id, waiting))),
@@ -117,12 +121,14 @@ impl<P: Protocol> Driver<P> {
                     return;
                 }
                 self.shared.core.telemetry.allowed.increment(1);
+                self.spans.allowed(plan.permit.seq());
                 self.machine.on_ruling(id, Ok(plan));
             }
             // Not the rules but the gateway failed: without its record the session ends.
             Err(denial) if denial.culprit == Culprit::Us => self.fail(denial),
             Err(denial) => {
                 self.shared.core.telemetry.denied.increment(1);
+                self.spans.denied(&denial);
                 self.shared.core.telemetry.refused(denial.code);
                 self.machine.on_ruling(id, Err(denial));
             }
@@ -220,6 +226,7 @@ impl<P: Protocol> Driver<P> {
                 }
             }
             Output::Outcome(seq, outcome) => {
+                self.spans.ended(seq, &outcome);
                 let now = self.now();
                 if let Some(Err(e)) = self.gate.as_mut().map(|g| g.outcome(seq, &outcome, now)) {
                     self.log_unrecorded(&e);

@@ -80,7 +80,7 @@ impl Fetcher {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let mut client = Client::builder()
-            .use_preconfigured_tls(tls)
+            .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
             .timeout(FETCH_TIMEOUT)
             .pool_max_idle_per_host(1)
