@@ -117,6 +117,13 @@ fn start(version: i32, mut f: Fields<'_>) -> Result<Start, Denial> {
             },
             "options" => {
                 for (name, value) in command_line(value)? {
+                    if name.eq_ignore_ascii_case("search_path") {
+                        return Err(refused("search_path cannot be given in the connection's options").hint(
+                            ClientText::new(
+                                "SET it after connecting, or give it as a start-up parameter of that name.",
+                            ),
+                        ));
+                    }
                     setting(&mut start, &name, &value)?;
                 }
             }
@@ -295,7 +302,9 @@ mod tests {
     #[test]
     fn adv_025_startup_options() {
         for (name, value, ok) in [
-            ("options", "-c search_path=private", true),
+            ("options", "-c search_path=private", false),
+            ("options", "--Search-Path=private", false),
+            ("search_path", "private", true),
             ("options", "--statement-timeout=5s", true),
             ("options", "-csession_replication_role=replica", false),
             ("options", "-c role=postgres", false),
