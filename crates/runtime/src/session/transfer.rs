@@ -12,6 +12,9 @@ use crate::socket::{Queue, Socket};
 
 /// Bytes waiting for one side at which the other is not read any more.
 pub(super) const QUEUE_BYTES_MAX: usize = 256 * 1024;
+/// How often in a row a machine is shown what is left of a client's bytes. It takes them up to the next ruling each time, and what
+/// comes of all goes out in one write; more than this and other sessions would wait.
+const FEEDS_MAX: usize = 64;
 /// Bytes that are read from a client ahead of what the machine wants.
 const AHEAD_BYTES_MAX: usize = 8 * 1024;
 /// Bytes that a machine may leave waiting for more, while it logs in and later. Machines have smaller limits of their own.
@@ -44,8 +47,19 @@ impl<P: Protocol> Driver<P> {
             && self.client_out.len() < QUEUE_BYTES_MAX
     }
 
-    /// Shows the machine what came from the client and is not taken yet; true when it took something.
+    /// Shows the machine what came from the client and is not taken yet, until it takes no more; true when it took something.
     pub(super) fn feed_client(&mut self) -> bool {
+        let mut took = false;
+        for _ in 0..FEEDS_MAX {
+            if !self.feed_client_once() {
+                break;
+            }
+            took = true;
+        }
+        took
+    }
+
+    fn feed_client_once(&mut self) -> bool {
         if self.client_in.settled || self.client_in.buf.is_empty() || !self.takes_client() {
             return false;
         }
