@@ -107,6 +107,21 @@ fn an_access_is_explained_with_every_rule_that_mattered() {
         "filtered=true",
     ];
     explain(&machine).says(&["allow by ci-deploys", "affected=100"]);
+    // Who acts for it must be allowed too.
+    let through = |actor: &str, group: &str| {
+        let actor = format!("name={actor},group={group}");
+        let args =
+            ["--identity", "ana", "--group", "dbas", "--credential", "bound", "--actor", &actor, "--access", "read"];
+        explain(&args)
+    };
+    through("copilot", "dbas").says(&[
+        "allow by dbas-read",
+        "ana (human, in dbas), by a bound credential",
+        "copilot (agent, in dbas)",
+    ]);
+    through("copilot", "interns")
+        .fits_a_terminal()
+        .says(&["deny: no rule allows it; for copilot (", "and for copilot ("]);
     // A target that is not configured is described by its labels.
     let ran = run_in(
         house.path(),

@@ -58,7 +58,14 @@ fn target() -> Target {
 }
 
 fn verdict(decision: Decision, rule: &str) -> Verdict {
-    Verdict { decision, effects: Effects::default(), rules: vec![RuleId::new(rule)], reason: None, epoch: 1 }
+    Verdict {
+        decision,
+        effects: Effects::default(),
+        rules: vec![RuleId::new(rule)],
+        reason: None,
+        denied_for: Vec::new(),
+        epoch: 1,
+    }
 }
 
 fn shape(access: Access, kind: &str, columns: &[&str]) -> Arc<Shape> {

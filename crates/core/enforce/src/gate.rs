@@ -234,7 +234,10 @@ impl Gate {
         let (code, message) = if let Some(why) = shape.why_unreadable() {
             (DenialCode::Unreadable, ClientText::new("Countersign cannot judge this statement: ").name(why))
         } else {
-            let what = ClientText::new("").name(shape.kind()).and(" on target \"").name(target).and("\" is denied");
+            let mut what = ClientText::new("").name(shape.kind()).and(" on target \"").name(target).and("\" is denied");
+            for (n, whom) in verdict.denied_for.iter().enumerate() {
+                what = what.and(if n == 0 { " for " } else { ", " }).name(whom);
+            }
             let message = match verdict.rules.as_slice() {
                 [] if verdict.reason.is_some() => what.and(": the policy could not be evaluated"),
                 [] => what.and(": no rule allows it"),

@@ -93,6 +93,10 @@ pub struct Verdict {
     /// Why it is a deny, when no rule said so: an evaluation error or an unreadable action. For operators and the record.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// For whom it is a deny, where somebody acts for the identity: those of the subject and its actors for whom it is one, each as
+    /// `NAME (ISSUER#SUBJECT)`. Empty when it is an allow, and when nobody acts for the identity.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub denied_for: Vec<String>,
     /// Which version of the policies answered.
     pub epoch: u64,
 }

@@ -100,6 +100,7 @@ mod tests {
                 effects: Effects::default(),
                 rules: Vec::new(),
                 reason: None,
+                denied_for: Vec::new(),
                 epoch,
             })
         };

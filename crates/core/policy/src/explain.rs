@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::annotation::{RuleEffect, RuleInfo};
 use crate::facts::Question;
 use crate::load::Rule;
+use crate::principal::{ACTORS_MAX, Principal, Role, principals};
 use crate::set::{PolicySet, USES_MAX};
 
 /// Why a verdict is what it is.
@@ -20,6 +21,21 @@ use crate::set::{PolicySet, USES_MAX};
 pub struct Explanation {
     /// The verdict.
     pub verdict: Verdict,
+    /// Each use of the action by the identity itself, in its order.
+    pub uses: Vec<UseExplanation>,
+    /// The same for whom else it must be allowed to, when somebody acts for the identity: its actors, nearest first, and the identity
+    /// with fewer of them where that makes a difference.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parties: Vec<PartyExplanation>,
+}
+
+/// One for whom an action must be allowed too, because the identity acts through it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PartyExplanation {
+    /// `NAME (ISSUER#SUBJECT)`, and with how many actors when it is the identity again.
+    pub who: String,
+    /// Allow or deny, for this party alone.
+    pub decision: Decision,
     /// Each use of the action, in its order.
     pub uses: Vec<UseExplanation>,
 }
@@ -73,15 +89,29 @@ impl PolicySet {
     /// Explains a verdict. Slow: every rule is evaluated by itself.
     pub fn explain(&self, q: &Question<'_>) -> Explanation {
         let verdict = self.judge(q);
-        let uses = q.shape.uses().iter().take(USES_MAX).map(|used| self.explain_use(q, used)).collect();
-        Explanation { verdict, uses }
+        let mut parties = principals(q.identity).take(2 * ACTORS_MAX + 1);
+        let explain = |who: Principal<'_>| {
+            let uses = q.shape.uses().iter().take(USES_MAX);
+            uses.map(|used| self.explain_use(q, &who, used)).collect::<Vec<_>>()
+        };
+        let uses = parties.next().map(explain).unwrap_or_default();
+        let parties = parties.filter_map(|who| {
+            let of_party = explain(who);
+            let differs = of_party.iter().map(|u| u.decision).ne(uses.iter().map(|u| u.decision));
+            let wanted = differs || who.role != Role::Fewer;
+            let allowed = !of_party.is_empty() && of_party.iter().all(|u| u.decision == Decision::Allow);
+            let decision = if allowed { Decision::Allow } else { Decision::Deny };
+            wanted.then(|| PartyExplanation { who: who.full_label(), decision, uses: of_party })
+        });
+        let parties = parties.collect();
+        Explanation { verdict, uses, parties }
     }
 
-    fn explain_use(&self, q: &Question<'_>, used: &Use) -> UseExplanation {
+    fn explain_use(&self, q: &Question<'_>, who: &Principal<'_>, used: &Use) -> UseExplanation {
         let mut rules = Vec::new();
         let (mut permitted, mut stopped) = (false, used.access == Access::Opaque);
         for rule in self.loaded().iter().filter(|r| r.head.has_action(used.access)) {
-            let Some(outcome) = self.outcome(q, used, rule) else { continue };
+            let Some(outcome) = self.outcome(q, who, used, rule) else { continue };
             match (&outcome, rule.info.effect) {
                 (RuleOutcome::Satisfied, RuleEffect::Permit) => permitted = true,
                 (RuleOutcome::Satisfied, RuleEffect::Forbid) | (RuleOutcome::Failed(_), _) => stopped = true,
@@ -97,7 +127,7 @@ impl PolicySet {
         }
     }
 
-    fn outcome(&self, q: &Question<'_>, used: &Use, rule: &Rule) -> Option<RuleOutcome> {
+    fn outcome(&self, q: &Question<'_>, who: &Principal<'_>, used: &Use, rule: &Rule) -> Option<RuleOutcome> {
         if used.access == Access::Opaque {
             return None;
         }
@@ -105,14 +135,14 @@ impl PolicySet {
             Ok(alone) => alone,
             Err(e) => return Some(RuleOutcome::Failed(e.to_string())),
         };
-        let ruling = self.rule_with(q, used, &alone);
+        let ruling = self.rule_with(q, who, used, &alone);
         if !ruling.errors.is_empty() {
             return Some(RuleOutcome::Failed(ruling.errors.join("; ")));
         }
         if !ruling.rules.is_empty() {
             return Some(RuleOutcome::Satisfied);
         }
-        match (rule.info.effect, rule.head.has_resource(q), rule.head.has_principal(q)) {
+        match (rule.info.effect, rule.head.has_resource(q), rule.head.has_principal(who)) {
             (RuleEffect::Permit, true, true) => Some(RuleOutcome::ConditionFalse),
             (RuleEffect::Permit, true, false) => Some(RuleOutcome::OtherPrincipal),
             _ => None,
@@ -175,26 +205,38 @@ impl fmt::Display for Explanation {
         if let Some(reason) = &v.reason {
             write!(f, "; {reason}")?;
         }
+        if !v.denied_for.is_empty() {
+            write!(f, "; for {}", v.denied_for.join(", "))?;
+        }
         writeln!(f)?;
-        for used in &self.uses {
-            writeln!(f, "  {} ({})", used.access.as_str(), decision_word(used.decision))?;
-            for (name, value) in &used.attributes {
-                writeln!(f, "    context.{name} = {value}")?;
-            }
-            for r in &used.rules {
-                let effect = match r.effect {
-                    RuleEffect::Permit => "permit",
-                    RuleEffect::Forbid => "forbid",
-                };
-                let outcome = match &r.outcome {
-                    RuleOutcome::Satisfied => "applies".to_owned(),
-                    RuleOutcome::Failed(why) => format!("failed: {why}"),
-                    RuleOutcome::ConditionFalse => "does not apply: its condition is false".to_owned(),
-                    RuleOutcome::OtherPrincipal => "does not apply: it is for others".to_owned(),
-                };
-                writeln!(f, "    {effect} {} ({}:{}) {outcome}", r.rule, r.file, r.line)?;
-            }
+        write_uses(f, &self.uses)?;
+        for party in &self.parties {
+            writeln!(f, "  and for {} ({})", party.who, decision_word(party.decision))?;
+            write_uses(f, &party.uses)?;
         }
         Ok(())
     }
+}
+
+fn write_uses(f: &mut fmt::Formatter<'_>, uses: &[UseExplanation]) -> fmt::Result {
+    for used in uses {
+        writeln!(f, "  {} ({})", used.access.as_str(), decision_word(used.decision))?;
+        for (name, value) in &used.attributes {
+            writeln!(f, "    context.{name} = {value}")?;
+        }
+        for r in &used.rules {
+            let effect = match r.effect {
+                RuleEffect::Permit => "permit",
+                RuleEffect::Forbid => "forbid",
+            };
+            let outcome = match &r.outcome {
+                RuleOutcome::Satisfied => "applies".to_owned(),
+                RuleOutcome::Failed(why) => format!("failed: {why}"),
+                RuleOutcome::ConditionFalse => "does not apply: its condition is false".to_owned(),
+                RuleOutcome::OtherPrincipal => "does not apply: it is for others".to_owned(),
+            };
+            writeln!(f, "    {effect} {} ({}:{}) {outcome}", r.rule, r.file, r.line)?;
+        }
+    }
+    Ok(())
 }

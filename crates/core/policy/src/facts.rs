@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::calendar::{WEEKDAYS, datetime_text, hour, weekday};
 use crate::language::{ClaimKind, PrincipalField, SessionAttribute};
+use crate::principal::Principal;
 use crate::reads::{Memberships, Reads};
 
 /// What policy is asked. Unlike a [`Request`] it can be about an identity that nobody verified, for tests and explanations:
@@ -56,8 +57,8 @@ pub(crate) fn has_label(target: &Target, label: &str) -> bool {
 }
 
 /// A claim as text; empty when it is absent or has no single value.
-pub(crate) fn claim_text<'a>(identity: &'a IdentityParts, name: &str) -> Cow<'a, str> {
-    let value = match identity.claims.get(name) {
+pub(crate) fn claim_text<'a>(who: &Principal<'a>, name: &str) -> Cow<'a, str> {
+    let value = match who.claims.get(name) {
         Some(Value::Array(items)) if items.len() == 1 => items.first(),
         other => other,
     };
@@ -65,8 +66,8 @@ pub(crate) fn claim_text<'a>(identity: &'a IdentityParts, name: &str) -> Cow<'a,
 }
 
 /// A claim as a set; empty when it is absent.
-pub(crate) fn claim_set<'a>(identity: &'a IdentityParts, name: &str) -> BTreeSet<Cow<'a, str>> {
-    match identity.claims.get(name) {
+pub(crate) fn claim_set<'a>(who: &Principal<'a>, name: &str) -> BTreeSet<Cow<'a, str>> {
+    match who.claims.get(name) {
         Some(Value::Array(items)) => items.iter().filter_map(scalar).collect(),
         other => other.and_then(scalar).into_iter().collect(),
     }
@@ -131,24 +132,28 @@ pub(crate) struct Parties {
     pub(crate) entities: Entities,
 }
 
-/// The identity and the target with the facts in `reads`.
-pub(crate) fn parties(names: &TypeNames, q: &Question<'_>, reads: &Reads) -> Result<Parties, String> {
-    let id = q.identity;
+/// One principal and the target with the facts in `reads`.
+pub(crate) fn parties(
+    names: &TypeNames,
+    q: &Question<'_>,
+    id: &Principal<'_>,
+    reads: &Reads,
+) -> Result<Parties, String> {
     let principal = if reads.identity_id {
-        uid(&names.identity, &identity_id(&id.issuer, &id.subject))
+        uid(&names.identity, &identity_id(id.issuer, id.subject))
     } else {
         uid(&names.identity, "")
     };
     let mut attributes: HashMap<String, RestrictedExpression> = HashMap::new();
     for field in &reads.fields {
         let value = match field {
-            PrincipalField::Name => text(&id.name),
-            PrincipalField::Subject => text(&id.subject),
-            PrincipalField::Issuer => text(&id.issuer),
+            PrincipalField::Name => text(id.name),
+            PrincipalField::Subject => text(id.subject),
+            PrincipalField::Issuer => text(id.issuer),
             PrincipalField::Kind => text(id.kind.as_str()),
             PrincipalField::Credential => text(id.credential.as_str()),
-            PrincipalField::Groups => texts(&id.groups),
-            PrincipalField::Actors => texts(id.delegation.iter().map(|a| identity_id(&a.issuer, &a.subject))),
+            PrincipalField::Groups => texts(id.groups),
+            PrincipalField::Actors => texts(id.actors.iter().map(|a| identity_id(&a.issuer, &a.subject))),
         };
         attributes.insert(field.name().to_owned(), value);
     }

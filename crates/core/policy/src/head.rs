@@ -6,6 +6,7 @@ use cedar_policy::{ActionConstraint, EntityUid, Policy, PrincipalConstraint, Res
 use countersign_model::Access;
 
 use crate::facts::{Question, has_label, identity_id};
+use crate::principal::Principal;
 
 /// A rule's head.
 #[derive(Debug)]
@@ -65,14 +66,14 @@ impl Head {
     }
 
     /// True when the identity is one of the rule's.
-    pub(crate) fn has_principal(&self, q: &Question<'_>) -> bool {
+    pub(crate) fn has_principal(&self, who: &Principal<'_>) -> bool {
         match &self.principal {
             Party::Anything => true,
             Party::Is(e) | Party::In(e) => {
                 let id: &str = e.id().as_ref();
                 match e.type_name().basename() {
-                    "Group" => matches!(self.principal, Party::In(_)) && q.identity.groups.contains(id),
-                    "Identity" => identity_id(&q.identity.issuer, &q.identity.subject) == id,
+                    "Group" => matches!(self.principal, Party::In(_)) && who.groups.contains(id),
+                    "Identity" => identity_id(who.issuer, who.subject) == id,
                     _ => false,
                 }
             }

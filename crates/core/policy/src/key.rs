@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::calendar::{hour, weekday};
 use crate::facts::{Question, claim_set, claim_text, has_label};
 use crate::language::{ClaimKind, PrincipalField, SessionAttribute};
+use crate::principal::Principal;
 use crate::reads::{Memberships, Reads};
 
 /// Longer keys are not kept: the facts of an ordinary identity take a few hundred bytes.
@@ -32,24 +33,30 @@ impl Key {
         (self.0.len() <= KEY_BYTES_MAX).then_some(self.0.as_slice())
     }
 
-    /// Adds the facts; false when a verdict on them may not be kept.
-    pub(crate) fn add(&mut self, q: &Question<'_>, reads: &Reads) -> bool {
-        let id = q.identity;
+    /// Adds who one of several parties is: the verdict says for whom it is a deny.
+    pub(crate) fn add_party(&mut self, id: &Principal<'_>) {
+        self.text(id.issuer);
+        self.text(id.subject);
+        self.text(id.name);
+    }
+
+    /// Adds the facts of one principal.
+    pub(crate) fn add_principal(&mut self, id: &Principal<'_>, reads: &Reads) {
         if reads.identity_id {
-            self.text(&id.issuer);
-            self.text(&id.subject);
+            self.text(id.issuer);
+            self.text(id.subject);
         }
         for field in &reads.fields {
             match field {
-                PrincipalField::Name => self.text(&id.name),
-                PrincipalField::Subject => self.text(&id.subject),
-                PrincipalField::Issuer => self.text(&id.issuer),
+                PrincipalField::Name => self.text(id.name),
+                PrincipalField::Subject => self.text(id.subject),
+                PrincipalField::Issuer => self.text(id.issuer),
                 PrincipalField::Kind => self.text(id.kind.as_str()),
                 PrincipalField::Credential => self.text(id.credential.as_str()),
                 PrincipalField::Groups => self.texts(id.groups.iter().map(String::as_str)),
                 PrincipalField::Actors => {
-                    self.count(id.delegation.len());
-                    for actor in &id.delegation {
+                    self.count(id.actors.len());
+                    for actor in id.actors {
                         self.text(&actor.issuer);
                         self.text(&actor.subject);
                     }
@@ -66,6 +73,10 @@ impl Key {
             Memberships::All => self.texts(id.groups.iter().map(String::as_str)),
             Memberships::Of(read) => read.iter().for_each(|g| self.flag(id.groups.contains(&**g))),
         }
+    }
+
+    /// Adds the facts of the target and the session; false when a verdict on them may not be kept.
+    pub(crate) fn add_rest(&mut self, q: &Question<'_>, reads: &Reads) -> bool {
         match &reads.labels {
             Memberships::All => {
                 self.texts(q.target.labels.keys());

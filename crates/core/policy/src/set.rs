@@ -1,6 +1,6 @@
 //! A checked set of rules, and how it judges.
 //!
-//! Default deny. Every use of the action must be allowed. Any evaluation error is a deny, also where Cedar would skip the rule. It must
+//! Default deny. Every use of the action must be allowed, to the identity and to everybody who acts for it. Any evaluation error is a deny, also where Cedar would skip the rule. It must
 //! never judge on facts outside the key that it keeps the verdict under.
 
 use std::collections::{BTreeSet, HashMap};
@@ -15,6 +15,7 @@ use crate::facts::{self, Question, TypeNames};
 use crate::key::Key;
 use crate::language::Language;
 use crate::load::{self, PolicyFile, Rule};
+use crate::principal::{ACTORS_MAX, Principal, Role, principals};
 use crate::problem::PolicyProblem;
 use crate::reads::Reads;
 use crate::schema::JUDGED;
@@ -132,10 +133,22 @@ impl PolicySet {
             .find_map(|used| permits().filter(|r| r.head.has_action(used.access)).find_map(|r| r.info.ask.clone()))
     }
 
+    /// Judges, or gives the verdict that is kept.
+    pub fn answer(&self, q: &Question<'_>) -> Arc<Verdict> {
+        let Some(key) = self.key(q) else { return Arc::new(self.judge(q)) };
+        let Some(bytes) = key.finish() else { return Arc::new(self.judge(q)) };
+        if let Some(verdict) = self.cache.find(bytes) {
+            return verdict;
+        }
+        let verdict = Arc::new(self.judge(q));
+        self.cache.insert(bytes, &verdict);
+        verdict
+    }
+
     /// Judges without keeping the verdict.
     pub fn judge(&self, q: &Question<'_>) -> Verdict {
-        self.combine(q, &mut |used, bench, parties| {
-            self.rule_on(q, used, bench, &bench.policies, &bench.reads, parties)
+        self.combine(q, &mut |who, used, bench, parties| {
+            self.rule_on(q, who, used, bench, &bench.policies, &bench.reads, parties)
         })
     }
 
@@ -146,7 +159,7 @@ impl PolicySet {
         let Ok(all) = CedarSet::from_policies(self.rules.iter().map(|r| r.policy.clone())) else {
             return self.denied("no set".to_owned());
         };
-        self.combine(q, &mut |used, bench, _| self.rule_on(q, used, bench, &all, &everything, &mut None))
+        self.combine(q, &mut |who, used, bench, _| self.rule_on(q, who, used, bench, &all, &everything, &mut None))
     }
 
     pub(crate) fn loaded(&self) -> &[Rule] {
@@ -157,15 +170,17 @@ impl PolicySet {
         self.benches.iter().find(|b| b.access == access)
     }
 
-    /// What some rules, given every fact, say of one use.
-    pub(crate) fn rule_with(&self, q: &Question<'_>, used: &Use, policies: &CedarSet) -> Ruling {
+    /// What some rules, given every fact, say of one use by one principal.
+    pub(crate) fn rule_with(&self, q: &Question<'_>, who: &Principal<'_>, used: &Use, policies: &CedarSet) -> Ruling {
         let Some(bench) = self.bench(used.access) else { return refused("the action could not be read".to_owned()) };
-        self.rule_on(q, used, bench, policies, &Reads::everything(&self.language), &mut None)
+        self.rule_on(q, who, used, bench, policies, &Reads::everything(&self.language), &mut None)
     }
 
+    #[allow(clippy::too_many_arguments, reason = "each is a part of one question")]
     fn rule_on(
         &self,
         q: &Question<'_>,
+        who: &Principal<'_>,
         used: &Use,
         bench: &Bench,
         policies: &CedarSet,
@@ -174,7 +189,7 @@ impl PolicySet {
     ) -> Ruling {
         let made = match parties.take() {
             Some(p) => Ok(p),
-            None => facts::parties(&self.names, q, reads),
+            None => facts::parties(&self.names, q, who, reads),
         };
         let (made, context) = match (made, facts::context(q, used, reads)) {
             (Ok(p), Ok(c)) => (p, c),
@@ -215,16 +230,13 @@ impl PolicySet {
             effects: Effects::default(),
             rules: Vec::new(),
             reason: Some(reason),
+            denied_for: Vec::new(),
             epoch: self.epoch,
         }
     }
 
-    /// All uses into one verdict: one deny denies, limits to the strictest, alerts to the gravest.
-    fn combine(
-        &self,
-        q: &Question<'_>,
-        rule: &mut dyn FnMut(&Use, &Bench, &mut Option<facts::Parties>) -> Ruling,
-    ) -> Verdict {
+    /// All uses of all principals into one verdict: one deny denies, limits to the strictest, alerts to the gravest.
+    fn combine(&self, q: &Question<'_>, rule: &mut RuleOn<'_>) -> Verdict {
         let uses = q.shape.uses();
         if let Some(why) = q.shape.why_unreadable() {
             return self.denied(why.to_owned());
@@ -232,51 +244,64 @@ impl PolicySet {
         if uses.is_empty() || uses.len() > USES_MAX {
             return self.denied(format!("the action has {} effects to judge; 1 to {USES_MAX} can be", uses.len()));
         }
-        let mut allowed = true;
-        let mut errors: BTreeSet<String> = BTreeSet::new();
-        let (mut permits, mut forbids) = (BTreeSet::new(), BTreeSet::new());
-        let mut of_access: Option<(Access, Option<facts::Parties>)> = None;
-        for used in uses {
-            let Some(bench) = self.bench(used.access) else {
-                return self.denied("the action could not be read".to_owned());
-            };
-            // Neighbouring uses of one access share who and what.
-            let mut parties = match of_access.take() {
-                Some((access, parties)) if access == used.access => parties,
-                _ => None,
-            };
-            let ruling = rule(used, bench, &mut parties);
-            of_access = Some((used.access, parties));
-            if ruling.allowed {
-                permits.extend(ruling.rules);
-            } else {
-                allowed = false;
-                forbids.extend(ruling.rules);
-            }
-            errors.extend(ruling.errors);
+        let actors = q.identity.delegation.len();
+        if actors > ACTORS_MAX {
+            return self.denied(format!("{actors} actors act for the identity; the most is {ACTORS_MAX}"));
         }
-        let rules: Vec<RuleId> = if allowed { permits } else { forbids }.into_iter().collect();
+        let mut tally = Tally::default();
+        for who in principals(q.identity) {
+            let mut allowed = true;
+            let mut of_access: Option<(Access, Option<facts::Parties>)> = None;
+            for used in uses {
+                let Some(bench) = self.bench(used.access) else {
+                    return self.denied("the action could not be read".to_owned());
+                };
+                // Neighbouring uses of one access share who and what.
+                let mut parties = match of_access.take() {
+                    Some((access, parties)) if access == used.access => parties,
+                    _ => None,
+                };
+                let ruling = rule(&who, used, bench, &mut parties);
+                of_access = Some((used.access, parties));
+                allowed &= ruling.allowed;
+                tally.take(ruling);
+            }
+            if !allowed && actors > 0 {
+                tally.deny_for(&who);
+            }
+        }
+        let Tally { denied, permits, forbids, errors, denied_for, .. } = tally;
+        let rules: Vec<RuleId> = if denied { forbids } else { permits }.into_iter().collect();
         let mut effects = Effects::default();
         for info in rules.iter().filter_map(|id| self.rule(id)) {
-            let limits = if allowed { info.limits } else { Limits::NONE };
+            let limits = if denied { Limits::NONE } else { info.limits };
             effects.limits = effects.limits.strictest(limits);
             effects.alert = effects.alert.max(info.alert);
         }
-        let decision = if allowed { Decision::Allow } else { Decision::Deny };
-        Verdict { decision, effects, rules, reason: reason(&errors), epoch: self.epoch }
+        let decision = if denied { Decision::Deny } else { Decision::Allow };
+        Verdict { decision, effects, rules, reason: reason(&errors), denied_for, epoch: self.epoch }
     }
 
     /// The key of a question, when its verdict may be kept.
     fn key(&self, q: &Question<'_>) -> Option<Key> {
         let uses = q.shape.uses();
-        if uses.len() > USES_MAX {
+        let delegated = !q.identity.delegation.is_empty();
+        if uses.len() > USES_MAX || q.identity.delegation.len() > ACTORS_MAX {
             return None;
         }
+        let benches = || self.benches.iter().filter(|b| uses.iter().any(|u| u.access == b.access));
         let mut key = Key::new(q);
-        for bench in &self.benches {
-            if uses.iter().any(|u| u.access == bench.access) && !key.add(q, &bench.reads) {
+        for bench in benches() {
+            if !key.add_rest(q, &bench.reads) {
                 return None;
             }
+        }
+        // With fewer actors the identity has no facts that it does not have with all.
+        for who in principals(q.identity).filter(|who| who.role != Role::Fewer) {
+            if delegated {
+                key.add_party(&who);
+            }
+            benches().for_each(|bench| key.add_principal(&who, &bench.reads));
         }
         Some(key)
     }
@@ -294,19 +319,45 @@ impl PolicySet {
 
 impl Policy for PolicySet {
     fn evaluate(&self, request: &Request<'_>) -> Arc<Verdict> {
-        let q = Question::from(request);
-        let Some(key) = self.key(&q) else { return Arc::new(self.judge(&q)) };
-        let Some(bytes) = key.finish() else { return Arc::new(self.judge(&q)) };
-        if let Some(verdict) = self.cache.find(bytes) {
-            return verdict;
-        }
-        let verdict = Arc::new(self.judge(&q));
-        self.cache.insert(bytes, &verdict);
-        verdict
+        self.answer(&Question::from(request))
     }
 
     fn epoch(&self) -> u64 {
         self.epoch
+    }
+}
+
+/// Rules on one use by one principal; what is made of the two parties is kept for the next.
+type RuleOn<'a> = dyn FnMut(&Principal<'_>, &Use, &Bench, &mut Option<facts::Parties>) -> Ruling + 'a;
+
+/// What came of the uses so far.
+#[derive(Default)]
+struct Tally {
+    denied: bool,
+    permits: BTreeSet<RuleId>,
+    forbids: BTreeSet<RuleId>,
+    errors: BTreeSet<String>,
+    denied_for: Vec<String>,
+    subject_told: bool,
+}
+
+impl Tally {
+    fn take(&mut self, ruling: Ruling) {
+        if ruling.allowed {
+            self.permits.extend(ruling.rules);
+        } else {
+            self.denied = true;
+            self.forbids.extend(ruling.rules);
+        }
+        self.errors.extend(ruling.errors);
+    }
+
+    /// The identity is told of once, also when it is denied with fewer actors too.
+    fn deny_for(&mut self, who: &Principal<'_>) {
+        if who.role != Role::Fewer || !self.subject_told {
+            self.denied_for.push(who.full_label());
+        }
+        self.subject_told |= who.role != Role::Actor;
     }
 }
 

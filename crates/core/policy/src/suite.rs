@@ -2,7 +2,7 @@
 //!
 //! It must never make an `Identity`: the identities of tests are invented, and verdicts on them let nobody in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,7 +57,36 @@ struct TestIdentity {
     #[serde(default = "bearer")]
     credential: CredentialBinding,
     #[serde(default)]
-    actors: Vec<Actor>,
+    actors: Vec<TestActor>,
+}
+
+/// Who acts for an identity, nearest first.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestActor {
+    name: String,
+    subject: Option<String>,
+    #[serde(default = "test_issuer")]
+    issuer: String,
+    #[serde(default = "agent")]
+    kind: IdentityKind,
+    #[serde(default)]
+    groups: BTreeSet<String>,
+    #[serde(default)]
+    claims: BTreeMap<String, serde_json::Value>,
+}
+
+impl From<&TestActor> for Actor {
+    fn from(a: &TestActor) -> Self {
+        Self {
+            subject: a.subject.clone().unwrap_or_else(|| a.name.clone()),
+            issuer: a.issuer.clone(),
+            name: a.name.clone(),
+            kind: a.kind,
+            groups: a.groups.clone(),
+            claims: a.claims.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -89,8 +118,10 @@ struct Case {
     part: String,
     now: Option<toml::value::Datetime>,
     token_age_s: Option<i64>,
+    credential: Option<CredentialBinding>,
     expect: Decision,
     rules: Option<Vec<String>>,
+    denied_for: Option<Vec<String>>,
     limits: Option<TestLimits>,
     alert: Option<Severity>,
 }
@@ -109,6 +140,10 @@ fn test_issuer() -> String {
 
 const fn human() -> IdentityKind {
     IdentityKind::Human
+}
+
+const fn agent() -> IdentityKind {
+    IdentityKind::Agent
 }
 
 const fn bearer() -> CredentialBinding {
@@ -282,8 +317,8 @@ fn identity(suite: &TestSuite, case: &Case, now_s: i64) -> Result<IdentityParts,
         kind: t.kind,
         groups: t.groups.iter().cloned().collect(),
         claims: t.claims.clone(),
-        delegation: t.actors.clone(),
-        credential: t.credential,
+        delegation: t.actors.iter().map(Actor::from).collect(),
+        credential: case.credential.unwrap_or(t.credential),
         token_id: None,
         key: None,
         login: None,
@@ -331,6 +366,14 @@ fn compare(case: &Case, verdict: &Verdict) -> Vec<String> {
         let got: Vec<&str> = verdict.rules.iter().map(RuleId::as_str).collect();
         if expected != got {
             failures.push(format!("expected the rules {expected:?}, got {got:?}"));
+        }
+    }
+    if let Some(names) = &case.denied_for {
+        // By the name alone, or whole, with the issuer and the subject.
+        let is = |got: &str, name: &str| got == name || got.strip_prefix(name).is_some_and(|r| r.starts_with(" ("));
+        let got = &verdict.denied_for;
+        if names.len() != got.len() || !names.iter().zip(got).all(|(name, got)| is(got, name)) {
+            failures.push(format!("expected a deny for {names:?}, got {got:?}"));
         }
     }
     if let Some(l) = case.limits {

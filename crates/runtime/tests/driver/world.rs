@@ -160,6 +160,7 @@ impl Policy for Stub {
             effects: Effects::default(),
             rules: if drop { vec![RuleId::new("no-drop")] } else { Vec::new() },
             reason: None,
+            denied_for: Vec::new(),
             epoch: 1,
         })
     }

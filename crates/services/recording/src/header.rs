@@ -230,6 +230,7 @@ mod tests {
             },
             rules: vec![RuleId::new("r1")],
             reason: Some("because".to_owned()),
+            denied_for: Vec::new(),
             epoch: 9,
         };
         let json = serde_json::to_vec(&DefinitionRef::new(&shape, &verdict)).unwrap();

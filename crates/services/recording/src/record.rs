@@ -221,6 +221,9 @@ pub(crate) fn definition_fields<M: SerializeMap>(map: &mut M, d: &Definition) ->
     if let Some(reason) = &d.verdict.reason {
         map.serialize_entry("reason", reason)?;
     }
+    if !d.verdict.denied_for.is_empty() {
+        map.serialize_entry("denied_for", &d.verdict.denied_for)?;
+    }
     map.serialize_entry("epoch", &d.verdict.epoch)
 }
 

@@ -1,7 +1,9 @@
 //! `countersign policy explain`: every rule that mattered to a recorded statement, a text, or an access that is described.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
-use countersign_model::{Decision, RuleId, SessionId, Verdict};
+use countersign_model::{CredentialBinding, Decision, RuleId, SessionId, Verdict};
 use countersign_policy::Explanation;
 use countersign_recording::{IntentRecord, RecordEntry, RecordFilter};
 
@@ -117,20 +119,31 @@ fn verdict_words(verdict: &Verdict) -> String {
         Decision::Deny => "deny",
     };
     let rules: Vec<&str> = verdict.rules.iter().map(RuleId::as_str).collect();
-    match (rules.is_empty(), &verdict.reason) {
+    let mut words = match (rules.is_empty(), &verdict.reason) {
         (false, _) => format!("{decision} by {}", rules.join(", ")),
         (true, Some(reason)) => format!("{decision}: {reason}"),
         (true, None) => format!("{decision}: no rule allowed it"),
+    };
+    if !verdict.denied_for.is_empty() {
+        words.push_str(&format!("; for {}", verdict.denied_for.join(", ")));
     }
+    words
 }
 
 /// Says it to a person; files are named without the folder that they are all in.
 fn print(answer: &Answer, folder: &str, paper: &mut Paper) -> Result<(), Failed> {
     let Asked { identity, target, shape, now, .. } = &answer.asked;
-    let groups: Vec<&str> = identity.groups.iter().map(String::as_str).collect();
-    let groups = if groups.is_empty() { "in no group".to_owned() } else { format!("in {}", groups.join(", ")) };
     let labels: Vec<String> = target.labels.iter().map(|(k, v)| format!("{k}:{v}")).collect();
-    field(paper, "who", &format!("{} ({}, {groups})", identity.name, identity.kind.as_str()))?;
+    let credential = match identity.credential {
+        CredentialBinding::Bearer => "",
+        CredentialBinding::Bound => ", by a bound credential",
+        CredentialBinding::Hardware => ", by a credential bound to hardware",
+    };
+    let kind = identity.kind.as_str();
+    field(paper, "who", &format!("{} ({kind}, {}){credential}", identity.name, groups(&identity.groups)))?;
+    for actor in &identity.delegation {
+        field(paper, "by", &format!("{} ({}, {})", actor.name, actor.kind.as_str(), groups(&actor.groups)))?;
+    }
     field(paper, "on", &format!("{} {}", target.name, labels.join(" ")))?;
     field(paper, "when", &format!("{} UTC", moment(*now)))?;
     field(paper, "what", shape.kind())?;
@@ -157,6 +170,11 @@ fn print(answer: &Answer, folder: &str, paper: &mut Paper) -> Result<(), Failed>
         }
     }
     Ok(())
+}
+
+fn groups(groups: &BTreeSet<String>) -> String {
+    let names: Vec<&str> = groups.iter().map(String::as_str).collect();
+    if names.is_empty() { "in no group".to_owned() } else { format!("in {}", names.join(", ")) }
 }
 
 fn field(paper: &mut Paper, name: &str, value: &str) -> Result<(), Failed> {

@@ -8,7 +8,7 @@ use clap::Args;
 use countersign_config::Config;
 use countersign_credentials::AccountMatch;
 use countersign_model::{
-    Access, Attribute, AttributeKind, Attributes, CredentialBinding, Fingerprint, IdentityKind, IdentityParts,
+    Access, Actor, Attribute, AttributeKind, Attributes, CredentialBinding, Fingerprint, IdentityKind, IdentityParts,
     RecordLevel, SessionContext, SessionId, Shape, Target, TargetName, Timestamp, Use,
 };
 use countersign_policy::{Language, Question};
@@ -49,6 +49,20 @@ pub(super) struct Who {
     /// How old its token is, in seconds.
     #[arg(long, value_name = "SECONDS", conflicts_with = "session", default_value_t = TOKEN_AGE_S)]
     token_age_s: i64,
+    /// How its credential is tied to its holder: bearer, bound or hardware.
+    #[arg(long, value_parser = parse_credential, conflicts_with = "session", default_value = "bearer")]
+    credential: CredentialBinding,
+    /// Who acts for it, as name=NAME,kind=agent,group=GROUP,issuer=URL,subject=SUBJECT,claim.NAME=TEXT, of which only the name is
+    /// needed; nearest first, may be given several times.
+    #[arg(long = "actor", value_name = "name=NAME,…", value_parser = parse_actor, conflicts_with = "session")]
+    actors: Vec<Described>,
+}
+
+/// An actor, described. Without an issuer it is of the identity's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Described {
+    actor: Actor,
+    issuer: Option<String>,
 }
 
 /// On what, and from where.
@@ -176,15 +190,20 @@ impl Who {
             Some(a) => (a.kind, a.groups, a.id),
             None => (IdentityKind::Human, BTreeSet::from_iter(self.groups.iter().cloned()), name.clone()),
         };
+        let issuer = self.issuer.clone().unwrap_or_else(local);
+        let actors = self.actors.iter().map(|described| Actor {
+            issuer: described.issuer.clone().unwrap_or_else(|| issuer.clone()),
+            ..described.actor.clone()
+        });
         Ok(IdentityParts {
             subject: self.subject.clone().unwrap_or(subject),
-            issuer: self.issuer.clone().unwrap_or_else(local),
+            delegation: actors.collect(),
+            issuer,
             name,
             kind: self.kind.unwrap_or(kind),
             groups,
             claims,
-            delegation: Vec::new(),
-            credential: CredentialBinding::Bearer,
+            credential: self.credential,
             token_id: None,
             key: None,
             login: None,
@@ -329,6 +348,45 @@ fn parse_kind(word: &str) -> Result<IdentityKind, String> {
     all.into_iter().find(|k| k.as_str() == word).ok_or_else(|| "it is human, machine or agent".to_owned())
 }
 
+fn parse_credential(word: &str) -> Result<CredentialBinding, String> {
+    let all = [CredentialBinding::Bearer, CredentialBinding::Bound, CredentialBinding::Hardware];
+    all.into_iter().find(|c| c.as_str() == word).ok_or_else(|| "it is bearer, bound or hardware".to_owned())
+}
+
+fn parse_actor(text: &str) -> Result<Described, String> {
+    const FORM: &str = "it is name=NAME, with kind, group, issuer, subject or claim.NAME after commas";
+    let mut actor = Actor {
+        subject: String::new(),
+        issuer: String::new(),
+        name: String::new(),
+        kind: IdentityKind::Agent,
+        groups: BTreeSet::new(),
+        claims: BTreeMap::new(),
+    };
+    let mut issuer = None;
+    for pair in text.split(',') {
+        let (key, value) = parse_pair(pair).map_err(|_| FORM.to_owned())?;
+        match key.as_str() {
+            "name" => actor.name = value,
+            "kind" => actor.kind = parse_kind(&value)?,
+            "group" => drop(actor.groups.insert(value)),
+            "issuer" => issuer = Some(value),
+            "subject" => actor.subject = value,
+            _ => match key.strip_prefix("claim.").filter(|claim| !claim.is_empty()) {
+                Some(claim) => drop(actor.claims.insert(claim.to_owned(), value.into())),
+                None => return Err(format!("there is no \"{key}\": {FORM}")),
+            },
+        }
+    }
+    if actor.name.is_empty() {
+        return Err(FORM.to_owned());
+    }
+    if actor.subject.is_empty() {
+        actor.subject.clone_from(&actor.name);
+    }
+    Ok(Described { actor, issuer })
+}
+
 fn parse_access(word: &str) -> Result<Access, String> {
     let known = Access::ALL.into_iter().filter(|a| *a != Access::Opaque);
     known
@@ -358,7 +416,32 @@ fn parse_claim(text: &str) -> Result<(String, Value), String> {
 mod tests {
     use serde_json::json;
 
-    use super::{parse_claim, parse_pair};
+    use super::{parse_actor, parse_claim, parse_pair};
+
+    #[test]
+    fn actors_are_described_by_pairs() {
+        let full = "name=bot,kind=machine,group=a,group=b,issuer=https://x,subject=s-1,claim.ref=main";
+        let got = parse_actor(full).unwrap();
+        assert_eq!(got.issuer.as_deref(), Some("https://x"));
+        assert_eq!(
+            (got.actor.subject.as_str(), got.actor.kind.as_str(), got.actor.groups.len()),
+            ("s-1", "machine", 2)
+        );
+        assert_eq!(got.actor.claims["ref"], json!("main"));
+        let least = parse_actor("name=bot").unwrap();
+        assert_eq!((least.actor.subject.as_str(), least.actor.kind.as_str(), least.issuer), ("bot", "agent", None));
+        for (bad, why) in [
+            ("", "name=NAME"),
+            ("group=a", "name=NAME"),
+            ("name=", "name=NAME"),
+            ("name=bot,,", "name=NAME"),
+            ("name=bot,kind=robot", "human, machine or agent"),
+            ("name=bot,claim.=x", "no \"claim.\""),
+            ("name=bot,groups=a", "no \"groups\""),
+        ] {
+            assert!(parse_actor(bad).unwrap_err().contains(why), "{bad}: {:?}", parse_actor(bad));
+        }
+    }
 
     #[test]
     fn claims_are_text_or_json() {

@@ -101,7 +101,11 @@ fn print(item: &TimelineItem, s: &SessionSummary, full: bool, paper: &mut Paper)
             let groups: Vec<&str> = header.identity.groups.iter().map(String::as_str).collect();
             let groups = if groups.is_empty() { "in no group".to_owned() } else { format!("in {}", groups.join(", ")) };
             let tls = if header.encrypted { "encrypted" } else { "in plain text" };
-            note(*at, s, &format!("opened by {}, {groups}, {tls}", header.identity.name), paper)
+            let mut who = format!("opened by {}, {groups}, {tls}", header.identity.name);
+            for actor in &header.identity.delegation {
+                who.push_str(&format!(", through {} ({})", actor.name, actor.kind.as_str()));
+            }
+            note(*at, s, &who, paper)
         }
         TimelineItem::Statement(view) => statement(view, s, full, paper),
         TimelineItem::Event { at, event } => note(*at, s, &words::event(event), paper),

@@ -21,13 +21,16 @@ pub(super) fn decision(verdict: &Verdict) -> &'static str {
 pub(super) fn because(intent: &IntentRecord) -> String {
     let verdict = &intent.definition.verdict;
     let rules: Vec<&str> = verdict.rules.iter().map(RuleId::as_str).collect();
-    if !rules.is_empty() {
-        return inert(&rules.join(", "));
+    let mut why = if rules.is_empty() {
+        let why = verdict.reason.as_deref().or(intent.definition.unreadable.as_deref());
+        why.unwrap_or("no rule allows it").to_owned()
+    } else {
+        rules.join(", ")
+    };
+    if !verdict.denied_for.is_empty() {
+        why.push_str(&format!("; for {}", verdict.denied_for.join(", ")));
     }
-    match verdict.reason.as_deref().or(intent.definition.unreadable.as_deref()) {
-        Some(why) => inert(why),
-        None => "no rule allows it".to_owned(),
-    }
+    inert(&why)
 }
 
 /// Limits and alert of a verdict; empty when there are none.

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use countersign_model::{Access, Attribute, IdentityKind, Policy, Shape, TargetName, Timestamp};
+use countersign_model::{
+    Access, Actor, Attribute, CredentialBinding, IdentityKind, Policy, Shape, TargetName, Timestamp,
+};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -18,7 +20,7 @@ const HEADS: [&str; 5] = [
     "principal is Identity in Group::\"g0\", action == Action::\"write\", resource is Target in Label::\"env:e1\"",
 ];
 
-const CONDITIONS: [&str; 26] = [
+const CONDITIONS: [&str; 30] = [
     "true",
     "principal.name == \"n0\"",
     "principal.kind == \"machine\"",
@@ -45,9 +47,13 @@ const CONDITIONS: [&str; 26] = [
     "context.depth > 1 && context.verb like \"v*\"",
     "(if context.bounded then principal else principal).name == \"n0\"",
     "{a: context}.a.part == \"a\"",
+    "principal.actors.contains(\"i0#s0\")",
+    "principal.actors == [\"i0#s0\"] || principal.actors == [\"i1#s1\"]",
+    "principal.actors.isEmpty()",
+    "principal.credential == \"bearer\"",
 ];
 
-fn rules() -> impl Strategy<Value = String> {
+pub(super) fn rules() -> impl Strategy<Value = String> {
     let rule = (any::<bool>(), 0..HEADS.len(), 0..CONDITIONS.len(), any::<bool>(), 0..4_u32);
     proptest::collection::vec(rule, 1..6).prop_map(|rules| {
         let write = |(i, (permit, head, condition, when, limit)): (usize, (bool, usize, usize, bool, u32))| {
@@ -64,39 +70,59 @@ fn rules() -> impl Strategy<Value = String> {
     })
 }
 
-fn worlds() -> impl Strategy<Value = World> {
+fn actors() -> impl Strategy<Value = Actor> {
+    let groups = proptest::collection::btree_set(0..3_u8, 0..3);
+    (0..3_u8, 0..3_u8, 0..2_u8, any::<bool>(), groups, 0..3_u8).prop_map(
+        |(name, subject, issuer, machine, groups, claim)| Actor {
+            subject: format!("s{subject}"),
+            issuer: format!("i{issuer}"),
+            name: format!("n{name}"),
+            kind: if machine { IdentityKind::Machine } else { IdentityKind::Agent },
+            groups: groups.iter().map(|g| format!("g{g}")).collect(),
+            claims: [("ref".to_owned(), json!(format!("c{claim}")))].into(),
+        },
+    )
+}
+
+pub(super) fn worlds() -> impl Strategy<Value = World> {
     let who = (0..3_u8, 0..3_u8, 0..2_u8, any::<bool>(), proptest::collection::btree_set(0..3_u8, 0..3), 0..3_u8);
     let what = (0..2_u8, 0..2_u8, 0..2_u8);
     let how = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 0..4_i64, 0..3_i64, 0..2_i64);
-    (who, what, how).prop_map(|((name, subject, issuer, machine, groups, claim), (t, label, protocol), how)| {
-        let (near, encrypted, part, application, hours, days, seconds) = how;
-        World::new()
-            .who(|i| {
-                i.name = format!("n{name}");
-                i.subject = format!("s{subject}");
-                i.issuer = format!("i{issuer}");
-                i.kind = if machine { IdentityKind::Machine } else { IdentityKind::Human };
-                i.groups = groups.iter().map(|g| format!("g{g}")).collect();
-                i.claims.insert("ref".to_owned(), json!(format!("c{claim}")));
-                i.claims.insert("team".to_owned(), json!(groups.iter().map(|g| format!("c{g}")).collect::<Vec<_>>()));
-                if machine {
-                    i.claims.insert("sha".to_owned(), json!(format!("c{subject}")));
-                }
-            })
-            .with(|w| {
-                w.target.name = TargetName::parse(&format!("t{t}")).unwrap();
-                w.target.labels = [("env".to_owned(), format!("e{label}"))].into();
-                w.target.protocol = format!("p{protocol}").into();
-                w.session.source = if near { "10.0.0.1:1" } else { "[2001:db8::1]:1" }.parse().unwrap();
-                w.session.encrypted = encrypted;
-                w.session.part = if part { "a" } else { "b" }.to_owned();
-                w.session.application = if application { "a" } else { "b" }.to_owned();
-                w.now = Timestamp::from_unix_s(NOON_S - 1 + seconds + hours * 6 * 3600 + days * 2 * 86_400);
-            })
-    })
+    let chain = proptest::collection::vec(actors(), 0..4);
+    (who, what, how, chain).prop_map(
+        |((name, subject, issuer, machine, groups, claim), (t, label, protocol), how, chain)| {
+            let (near, encrypted, part, application, hours, days, seconds) = how;
+            World::new()
+                .who(|i| {
+                    i.name = format!("n{name}");
+                    i.subject = format!("s{subject}");
+                    i.issuer = format!("i{issuer}");
+                    i.kind = if machine { IdentityKind::Machine } else { IdentityKind::Human };
+                    i.groups = groups.iter().map(|g| format!("g{g}")).collect();
+                    i.claims.insert("ref".to_owned(), json!(format!("c{claim}")));
+                    i.claims
+                        .insert("team".to_owned(), json!(groups.iter().map(|g| format!("c{g}")).collect::<Vec<_>>()));
+                    i.delegation = chain;
+                    if machine {
+                        i.credential = CredentialBinding::Bound;
+                        i.claims.insert("sha".to_owned(), json!(format!("c{subject}")));
+                    }
+                })
+                .with(|w| {
+                    w.target.name = TargetName::parse(&format!("t{t}")).unwrap();
+                    w.target.labels = [("env".to_owned(), format!("e{label}"))].into();
+                    w.target.protocol = format!("p{protocol}").into();
+                    w.session.source = if near { "10.0.0.1:1" } else { "[2001:db8::1]:1" }.parse().unwrap();
+                    w.session.encrypted = encrypted;
+                    w.session.part = if part { "a" } else { "b" }.to_owned();
+                    w.session.application = if application { "a" } else { "b" }.to_owned();
+                    w.now = Timestamp::from_unix_s(NOON_S - 1 + seconds + hours * 6 * 3600 + days * 2 * 86_400);
+                })
+        },
+    )
 }
 
-fn shapes() -> Vec<Arc<Shape>> {
+pub(super) fn shapes() -> Vec<Arc<Shape>> {
     let full = |access, depth| {
         used(
             access,

@@ -1,6 +1,7 @@
 //! Tests of whole sets: fixtures here, one file for each promise. It must never be built into the product.
 
 mod adversarial;
+mod delegation;
 mod documentation;
 mod kept;
 mod loading;

@@ -9,6 +9,7 @@ const RULES: &str = r#"
 @id("read") @limit("rows=10") @alert("low")
 permit (principal in Group::"analysts", action == Action::"read", resource in Label::"env:prod");
 @id("night") forbid (principal, action, resource) when { context.hour_utc < 6 };
+@id("bots") permit (principal in Group::"bots", action == Action::"read", resource) when { principal.credential == "bound" };
 @id("ci") permit (principal, action == Action::"write", resource) when { principal.claims.ref == "main" && context.token_age_s < 100 };
 "#;
 
@@ -18,6 +19,10 @@ groups = ["analysts"]
 [identity.job]
 kind = "machine"
 claims = { ref = "main" }
+[identity.copilot]
+groups = ["analysts"]
+credential = "bound"
+actors = [{ name = "bot", groups = ["bots"] }, { name = "tool", subject = "t-1", kind = "machine", groups = ["bots"], claims = { ref = "main" } }]
 [target.orders]
 labels = { env = "prod" }
 "#;
@@ -78,6 +83,29 @@ target = "orders"
 access = "write"
 expect = "allow"
 [[case]]
+name = "through agents"
+identity = "copilot"
+target = "orders"
+access = "read"
+expect = "allow"
+rules = ["bots", "read"]
+limits = { rows = 10 }
+[[case]]
+name = "through agents, by a bearer credential"
+identity = "copilot"
+credential = "bearer"
+target = "orders"
+access = "read"
+expect = "deny"
+denied_for = ["bot", "tool (https://issuer.test#t-1)"]
+[[case]]
+name = "a tool's right is not lent"
+identity = "copilot"
+target = "orders"
+access = "write"
+expect = "deny"
+denied_for = ["copilot", "bot"]
+[[case]]
 name = "a job with a stale token"
 identity = "job"
 target = "orders"
@@ -87,7 +115,7 @@ expect = "deny"
 rules = []
 "#);
     assert_eq!(report.failed(), 0, "{report}");
-    assert!(report.to_string().ends_with("t.test.toml: 5 passed, 0 failed\n"), "{report}");
+    assert!(report.to_string().ends_with("t.test.toml: 8 passed, 0 failed\n"), "{report}");
 }
 
 #[test]
@@ -108,7 +136,7 @@ fn failures_say_what_came_out_and_why() {
         ),
         (
             "identity = \"ana\"\ntarget = \"orders\"\naccess = \"write\"\nexpect = \"allow\"",
-            "permit ci (0.cedar:5) does not apply: its condition is false",
+            "permit ci (0.cedar:6) does not apply: its condition is false",
         ),
         (
             "identity = \"ana\"\ntarget = \"orders\"\ntext = \"read x\"\nexpect = \"allow\"\nrules = [\"x\"]",
@@ -146,6 +174,14 @@ fn failures_say_what_came_out_and_why() {
         (
             "identity = \"ana\"\ntarget = \"orders\"\naccess = \"read\"\nnow = 2026-02-03T05:59:59+01:00\nexpect = \"allow\"",
             "is not a UTC time",
+        ),
+        (
+            "identity = \"copilot\"\ntarget = \"orders\"\naccess = \"write\"\nexpect = \"deny\"\ndenied_for = [\"bot\"]",
+            "expected a deny for [\"bot\"], got [\"copilot (",
+        ),
+        (
+            "identity = \"copilot\"\ntarget = \"orders\"\naccess = \"write\"\nexpect = \"allow\"",
+            "and for bot (https://issuer.test#bot) (deny)",
         ),
     ] {
         let report = run(&format!("[[case]]\nname = \"c\"\n{case}\n"));

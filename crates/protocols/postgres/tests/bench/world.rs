@@ -171,6 +171,7 @@ impl Policy for Rules {
             effects: Effects { limits, alert: None },
             rules: vec![RuleId::new(if denied { "no-secrets" } else { "bench" })],
             reason: None,
+            denied_for: Vec::new(),
             epoch: 1,
         })
     }

@@ -99,6 +99,7 @@ pub(super) fn verdict(decision: Decision) -> Verdict {
         effects: Effects::default(),
         rules: vec![RuleId::new("ci-deploys"), RuleId::new("default")],
         reason: None,
+        denied_for: Vec::new(),
         epoch: 3,
     }
 }
