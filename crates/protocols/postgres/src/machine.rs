@@ -56,6 +56,8 @@ pub struct PostgresMachine {
     out: VecDeque<Output>,
     arrival: Option<Arrival>,
     encrypted: bool,
+    /// The client's certificates, when the authenticator recognises them: they are the login.
+    certificates: Vec<Bytes>,
     asked_for_tls: bool,
     asked_for_gss: bool,
     target: Arc<str>,
@@ -71,6 +73,7 @@ impl PostgresMachine {
             out: VecDeque::new(),
             arrival: Some(arrival),
             encrypted: false,
+            certificates: Vec::new(),
             asked_for_tls: false,
             asked_for_gss: false,
             target: "".into(),
@@ -87,6 +90,7 @@ impl PostgresMachine {
             out: VecDeque::from([Output::Login(first)]),
             arrival: None,
             encrypted: false,
+            certificates: Vec::new(),
             asked_for_tls: false,
             asked_for_gss: false,
             target: "".into(),
@@ -179,6 +183,10 @@ impl PostgresMachine {
             });
             self.client(out.freeze());
         }
+        if !self.certificates.is_empty() {
+            let chain = std::mem::take(&mut self.certificates);
+            return self.authenticate(start, PresentedCredential::Certificate(chain));
+        }
         const CLEARTEXT_PASSWORD: i32 = 3;
         self.client(wire::authentication(CLEARTEXT_PASSWORD));
         self.phase = Phase::Password(start);
@@ -201,13 +209,17 @@ impl PostgresMachine {
         // The buffer may live on for other messages: the token must not.
         frame.fill(0);
         let Some(token) = token else { return Err(protocol_fault("the password message is malformed")) };
-        let (Phase::Password(start), Some(arrival)) = (std::mem::replace(&mut self.phase, Phase::Over), &self.arrival)
-        else {
+        let Phase::Password(start) = std::mem::replace(&mut self.phase, Phase::Over) else {
             return Err(protocol_fault("a password at the wrong time"));
         };
+        self.authenticate(start, PresentedCredential::token(Secret::new(token)))
+    }
+
+    fn authenticate(&mut self, start: Start, credential: PresentedCredential) -> Result<(), Denial> {
+        let Some(arrival) = &self.arrival else { return Err(protocol_fault("a login without a client")) };
         self.out.push_back(Output::Authenticate(Presented {
             user: start.user.clone(),
-            credential: PresentedCredential::token(Secret::new(token)),
+            credential,
             target: start.target.clone(),
             source: arrival.source,
             encrypted: self.encrypted,
@@ -344,6 +356,7 @@ impl Machine for PostgresMachine {
             _ => return Err(protocol_fault("direct TLS must agree on the application protocol \"postgresql\"")),
         }
         self.encrypted = true;
+        self.certificates = tls.peer_certificates;
         self.phase = Phase::Startup;
         Ok(())
     }

@@ -35,6 +35,7 @@ impl<P: Protocol> Driver<P> {
             && self.waiting.is_none()
             && self.step.is_none()
             && self.tls_due.is_none()
+            && !self.stopped
             && !self.client.is_gone()
             && self.target_queue_len() < QUEUE_BYTES_MAX
             && self.machine.wants_client()
@@ -44,6 +45,7 @@ impl<P: Protocol> Driver<P> {
         self.ending.is_none()
             && self.step.is_none()
             && self.tls_due.is_none()
+            && !self.stopped
             && self.client_out.len() < QUEUE_BYTES_MAX
     }
 

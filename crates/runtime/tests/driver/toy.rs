@@ -55,6 +55,7 @@ pub struct ToyMachine {
     phase: Phase,
     arrival: Option<Arrival>,
     encrypted: bool,
+    certificates: Vec<Bytes>,
     client_key: String,
     order: Option<Bytes>,
     tls_required: bool,
@@ -102,6 +103,7 @@ impl ToyMachine {
             phase,
             arrival,
             encrypted: false,
+            certificates: Vec::new(),
             client_key,
             order,
             tls_required,
@@ -149,9 +151,13 @@ impl ToyMachine {
                 ));
             }
             "LOGIN" if words.len() == 4 => {
+                let credential = match words[2].as_str() {
+                    "certificate" => PresentedCredential::Certificate(self.certificates.clone()),
+                    token => PresentedCredential::token(Secret::from(token.to_owned())),
+                };
                 self.out.push_back(Output::Authenticate(Presented {
                     user: words[1].clone(),
-                    credential: PresentedCredential::token(Secret::from(words[2].clone())),
+                    credential,
                     target: words[3].clone(),
                     source: arrival.source,
                     encrypted: self.encrypted,
@@ -293,12 +299,13 @@ impl Machine for ToyMachine {
             return Err(protocol_error("not the toy protocol"));
         }
         self.encrypted = true;
+        self.certificates = tls.peer_certificates;
         self.phase = Phase::Start;
         Ok(())
     }
 
     fn on_upstream_tls(&mut self, tls: TlsFacts) -> Result<(), Denial> {
-        assert!(tls.peer_certificate.is_some());
+        assert_eq!(tls.peer_certificates.len(), 1);
         self.tls_required = false;
         self.phase = Phase::Hello;
         self.say_hello();
