@@ -198,6 +198,21 @@ async fn work_of_a_client_that_vanished_is_cancelled_at_the_target() {
 }
 
 #[tokio::test]
+async fn work_of_a_client_that_said_goodbye_has_a_time_limit() {
+    let mut listener = local();
+    listener.idle_write_timeout = Duration::from_secs(1);
+    let w = Setup { listener: Some(listener), ..Setup::default() }.start().await;
+    let mut c = w.login("db").await;
+    c.say(&("read hang\n".repeat(IN_PIPELINE_MAX) + "bye\n")).await;
+    let start = Instant::now();
+    c.io.shutdown().await.unwrap();
+    w.empty().await;
+    assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
+    assert!(w.memory.has("close client_lost Some(Timeout)"));
+    eventually("the cancel order", || w.seen.has("CANCEL order-0")).await;
+}
+
+#[tokio::test]
 async fn a_target_that_dies_in_the_middle_of_a_result_ends_the_session_cleanly() {
     let w = world().await;
     let mut c = w.login("db").await;
