@@ -79,7 +79,7 @@ impl<P: Protocol> Driver<P> {
             Output::Established { account, target_session } => self.established(&account, &target_session),
             Output::CancelKey { client_key, order } => self.keep_cancel_key(&client_key, &order),
             Output::Cancel(key) => self.cancel_other(&key),
-Output::CancelOwn => {
+            Output::CancelOwn => {
                 self.cancel_own();
                 self.stopped = self.aside.is_some();
             }

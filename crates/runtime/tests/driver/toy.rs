@@ -67,6 +67,8 @@ pub struct ToyMachine {
     in_transaction: Vec<u64>,
     now: Timestamp,
     draining: bool,
+    /// A farewell waits for what was asked before it.
+    leaving: bool,
 }
 
 fn line(b: &mut BytesMut) -> Option<Bytes> {
@@ -115,6 +117,7 @@ impl ToyMachine {
             in_transaction: Vec::new(),
             now: Timestamp::from_unix_us(0),
             draining: false,
+            leaving: false,
         }
     }
 
@@ -218,6 +221,10 @@ impl Machine for ToyMachine {
         while self.wants_client() {
             if b.len() > 1 << 20 {
                 return Err(Denial::new(Culprit::Client, DenialCode::Oversize, ClientText::new("a long line")));
+            }
+            if self.phase == Phase::Ready && b.starts_with(b"bye\n") && !self.replies.is_empty() {
+                self.leaving = true;
+                return Ok(());
             }
             let Some(frame) = line(b) else { return Ok(()) };
             if self.phase == Phase::Ready {
@@ -373,7 +380,8 @@ impl Machine for ToyMachine {
     }
 
     fn wants_client(&self) -> bool {
-        matches!(self.phase, Phase::Start) || self.phase == Phase::Ready && self.replies.len() < IN_PIPELINE_MAX
+        matches!(self.phase, Phase::Start)
+            || self.phase == Phase::Ready && self.replies.len() < if self.leaving { 1 } else { IN_PIPELINE_MAX }
     }
 
     fn is_busy(&self) -> bool {

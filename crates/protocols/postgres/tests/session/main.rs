@@ -9,6 +9,7 @@ mod bench;
 mod cluster;
 
 mod attacks;
+mod bearer;
 mod bounds;
 mod cases;
 mod copying;

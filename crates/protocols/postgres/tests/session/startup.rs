@@ -8,14 +8,14 @@ use crate::bench::through::{Through, Wire as _, arrival, protocol};
 use crate::bench::wire::{self, V3_0, frame, q, startup};
 use crate::bench::world::Rules;
 
-const SSL: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+pub(crate) const SSL: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 const GSS: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30];
 
-fn fresh(tls: bool, plaintext: bool) -> Through<Fake> {
+pub(crate) fn fresh(tls: bool, plaintext: bool) -> Through<Fake> {
     Through::new(&protocol(), Fake::default(), "shop", &Rules::default(), arrival(tls, plaintext))
 }
 
-fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     startup(V3_0, &[("user", "ana"), ("database", "shop")])
 }
 
