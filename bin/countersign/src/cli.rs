@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::client::Client;
 use crate::commands::Operator;
 
 /// The identity-aware gateway: knows who is really asking, judges each command before the target sees it, and records it.
@@ -35,6 +36,9 @@ pub(crate) enum Command {
     /// Adds, lists and removes local accounts.
     #[command(subcommand)]
     Accounts(Accounts),
+    /// What people and workloads do.
+    #[command(flatten)]
+    Client(Client),
     /// What operators do besides.
     #[command(flatten)]
     Operator(Operator),

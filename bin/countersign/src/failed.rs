@@ -18,28 +18,38 @@ pub(crate) enum Exit {
 #[derive(Debug)]
 pub(crate) struct Failed {
     message: String,
-    exit: Exit,
+    exit: u8,
 }
 
 impl Failed {
     /// It did not work.
     pub(crate) fn new(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), exit: Exit::Failed }
+        Self { message: message.to_string(), exit: Exit::Failed as u8 }
     }
 
     /// The configuration or the policies have errors.
     pub(crate) fn invalid(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), exit: Exit::Invalid }
+        Self { message: message.to_string(), exit: Exit::Invalid as u8 }
     }
 
     /// What was asked for is not there.
     pub(crate) fn not_found(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), exit: Exit::NotFound }
+        Self { message: message.to_string(), exit: Exit::NotFound as u8 }
+    }
+
+    /// A command that was run here failed with this code and has said why itself.
+    pub(crate) fn of_command(code: u8) -> Self {
+        Self { message: String::new(), exit: code }
+    }
+
+    /// True when there is nothing to say.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.message.is_empty()
     }
 
     /// The code to leave with.
     pub(crate) fn code(&self) -> ExitCode {
-        ExitCode::from(self.exit as u8)
+        ExitCode::from(self.exit)
     }
 }
 

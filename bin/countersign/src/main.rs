@@ -4,6 +4,7 @@ mod accounts;
 mod adapters;
 mod certificates;
 mod cli;
+mod client;
 mod clock;
 mod commands;
 mod convert;
@@ -33,7 +34,9 @@ fn main() -> ExitCode {
     match runtime.block_on(run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
-            output::note(&format!("countersign: {failed}"));
+            if !failed.is_quiet() {
+                output::note(&format!("countersign: {failed}"));
+            }
             failed.code()
         }
     }
@@ -46,6 +49,7 @@ async fn run(command: Command) -> Result<(), Failed> {
         Command::Dev(args) => dev::run(args).await,
         Command::Token(args) => accounts::token(args).await,
         Command::Accounts(command) => accounts::accounts(command).await,
+        Command::Client(command) => client::run(command).await,
         Command::Operator(command) => commands::run(command).await,
     }
 }

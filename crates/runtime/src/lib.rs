@@ -9,7 +9,6 @@ mod cancel;
 mod dial;
 mod gateway;
 mod listener;
-mod possession;
 mod registry;
 mod rlimit;
 mod route;

@@ -5,12 +5,12 @@
 mod completions;
 mod config;
 mod credentials;
-mod paper;
+pub(crate) mod paper;
 mod policy;
 mod prompt;
 mod sessions;
-mod table;
-mod text;
+pub(crate) mod table;
+pub(crate) mod text;
 
 use std::path::Path;
 

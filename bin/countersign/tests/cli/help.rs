@@ -5,7 +5,12 @@ use std::process::Stdio;
 
 use crate::support::{binary, demo, house, run_in};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 23] = [
+    "login",
+    "logout",
+    "whoami",
+    "connect",
+    "exec",
     "config check",
     "config reference",
     "policy check",

@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use countersign_enforce::{CloseReason, Machine, Protocol};
 use countersign_model::{ClientText, Culprit, Denial, DenialCode};
 
-use super::timer::Purpose;
 use super::{Driver, Link, Moved};
 use crate::buffers::Filled;
 use crate::socket::{Queue, Socket};
@@ -36,7 +35,6 @@ impl<P: Protocol> Driver<P> {
             && self.waiting.is_none()
             && self.step.is_none()
             && self.tls_due.is_none()
-            && !self.stopped
             && !self.client.is_gone()
             && self.target_queue_len() < QUEUE_BYTES_MAX
             && self.machine.wants_client()
@@ -46,7 +44,6 @@ impl<P: Protocol> Driver<P> {
         self.ending.is_none()
             && self.step.is_none()
             && self.tls_due.is_none()
-            && !self.stopped
             && self.client_out.len() < QUEUE_BYTES_MAX
     }
 
@@ -122,9 +119,6 @@ impl<P: Protocol> Driver<P> {
             }
             Poll::Ready(Ok(Filled::End)) => {
                 self.client_ended = true;
-                if self.login.is_none() {
-                    self.timer.arm(Purpose::Left, self.shared.config.idle_write_timeout);
-                }
                 true
             }
             Poll::Ready(Err(_)) => {

@@ -197,7 +197,7 @@ impl Session {
                     let portal = Portal {
                         id: self.portal_id(),
                         statement,
-                        parameters: None,
+                        parameters: Bytes::new(),
                         rows: 0,
                         bytes: 0,
                         cursor: true,

@@ -1,0 +1,65 @@
+//! The client's side: logging in, and reaching targets through a gateway with a certificate that is useless without its key.
+//!
+//! What it keeps is for its owner alone; what servers and targets say reaches a terminal only as text.
+
+mod browser;
+mod connect;
+mod exec;
+mod gateway;
+mod http;
+mod key;
+mod login;
+mod logout;
+mod oidc;
+mod session;
+mod sheet;
+mod state;
+mod whoami;
+mod workload;
+
+use clap::Subcommand;
+
+use crate::failed::Failed;
+
+/// The client's commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Client {
+    /// Logs in at a gateway: with the browser, with a code to type elsewhere, or as a workload.
+    #[command(after_help = "Example: countersign login --gateway https://gateway.example.com\n\
+                      Example: countersign login --device\n\
+                      Example: countersign login --workload --gateway https://gateway.example.com\n\n\
+                      The key is made here and stays here. The certificate lasts an hour and is renewed when\n\
+                      a command needs it, until the login ends.")]
+    Login(login::Login),
+    /// Ends the login: its sessions and certificates end everywhere.
+    #[command(after_help = "Example: countersign logout")]
+    Logout(logout::Logout),
+    /// Shows what the gateway sees: who you are, how it knows, and until when.
+    #[command(after_help = "Example: countersign whoami --output json")]
+    Whoami(whoami::Whoami),
+    /// Opens a local port that leads to a target, for any client; or runs a command with it.
+    #[command(after_help = "Example: countersign connect orders\n\
+                      Example: countersign connect orders -- psql\n\
+                      Example: countersign connect orders -- pg_dump --schema-only\n\n\
+                      The command finds PGHOST, PGPORT, PGUSER, PGDATABASE and PGPASSWORD set. The password\n\
+                      is for this port and this run alone. Exits with the command's exit code.")]
+    Connect(connect::Connect),
+    /// Runs SQL at a target and prints what it gives.
+    #[command(after_help = "Example: countersign exec orders -c 'select 1'\n\
+                      Example: countersign exec orders --output csv --file report.sql\n\
+                      Example: generate | countersign exec orders -c -\n\n\
+                      Exits 1 when a statement is refused or fails; what ran before it in the same text is\n\
+                      then undone, unless the text commits in between.")]
+    Exec(exec::Exec),
+}
+
+/// Runs one of them.
+pub(crate) async fn run(command: Client) -> Result<(), Failed> {
+    match command {
+        Client::Login(args) => login::run(&args).await,
+        Client::Logout(args) => logout::run(&args).await,
+        Client::Whoami(args) => whoami::run(&args).await,
+        Client::Connect(args) => connect::run(args).await,
+        Client::Exec(args) => exec::run(args).await,
+    }
+}
