@@ -1,11 +1,14 @@
 //! `countersign accounts` and `countersign token`: local accounts, by an operator with access to the store.
 
 use std::io::Read as _;
+use std::sync::Arc;
 
-use countersign_identity::local::NewAccount;
+use countersign_identity::local::{LocalFault, LocalIssuer, NewAccount};
 use countersign_model::{IdentityKind, Secret};
+use countersign_store::Store;
 
-use crate::cli::{Accounts, Format, Token};
+use crate::cli::{Accounts, ConfigFile, Format, Token};
+use crate::commands::prompt;
 use crate::failed::Failed;
 use crate::house::{Cellar, load_config};
 use crate::{clock, output};
@@ -65,6 +68,18 @@ pub(crate) async fn accounts(command: Accounts) -> Result<(), Failed> {
             }
             output::say(&table.trim_fmt())
         }
+        Accounts::Password { config, name } => {
+            let issuer = issuer(&config).await?;
+            // Before anything is typed: a wrong name should not cost a password.
+            if issuer.1.find_account_by_name(&name).await.map_err(Failed::new)?.is_none() {
+                return Err(Failed::not_found(format!("there is no account \"{name}\"")));
+            }
+            let secret = prompt::secret(&format!("new password of {name}"))?;
+            issuer.0.set_secret(&name, secret).await.map_err(Failed::new)?;
+            output::say(&format!("the password of \"{name}\" was changed; whoever signed in with the old one is out"))
+        }
+        Accounts::Disable { config, name } => switch(&config, &name, true).await,
+        Accounts::Enable { config, name } => switch(&config, &name, false).await,
         Accounts::Remove { config, name } => {
             let cellar = Cellar::open(&load_config(&config.config)?.config).await?;
             let found = cellar.store.find_account_by_name(&name).await.map_err(Failed::new)?;
@@ -75,6 +90,23 @@ pub(crate) async fn accounts(command: Accounts) -> Result<(), Failed> {
             output::say(&format!("account \"{name}\" removed"))
         }
     }
+}
+
+async fn issuer(config: &ConfigFile) -> Result<(Arc<LocalIssuer>, Store), Failed> {
+    let cellar = Cellar::open(&load_config(&config.config)?.config).await?;
+    Ok((cellar.issuer.ok_or_else(no_issuer)?, cellar.store))
+}
+
+async fn switch(config: &ConfigFile, name: &str, off: bool) -> Result<(), Failed> {
+    let (issuer, _) = issuer(config).await?;
+    issuer.set_disabled(name, off).await.map_err(|fault| match fault {
+        LocalFault::NoAccount(_) => Failed::not_found(format!("there is no account \"{name}\"")),
+        other => Failed::new(other),
+    })?;
+    output::say(&format!(
+        "account \"{name}\" {}",
+        if off { "disabled: its tokens are refused from now on" } else { "enabled" }
+    ))
 }
 
 fn kind_of(word: &str) -> Result<IdentityKind, Failed> {

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use countersign_api::{Answer, LocalIssuer as Doors, TokenForm};
+use countersign_api::{Answer, FormEndpoint, LocalIssuer as Doors, Page, PageForm, TokenForm};
 use countersign_credentials::Vault;
 use countersign_enforce::{Alert, AlertSink, BoxFuture};
 use countersign_identity::local::{
-    Account, AccountStore, KeyStore, LocalIssuer, Reply, SigningKey, StoreFault, TokenRequest,
+    Account, AccountStore, Added, KeyStore, LocalIssuer, PageRequest, Reply, ShortLived, ShortLivedKind,
+    ShortLivedStore, SigningKey, StoreFault, TokenRequest,
 };
-use countersign_store::{AccountRecord, SigningKeyRecord, Store};
+use countersign_model::Timestamp;
+use countersign_store::{AccountRecord, ShortLivedAdded, ShortLivedRecord, SigningKeyRecord, Store};
 
 use crate::clock;
 
@@ -103,6 +105,78 @@ impl KeyStore for SealedKeys {
     }
 }
 
+/// What is good once, in the store.
+pub(crate) struct StoredShortLived(pub(crate) Store);
+
+impl ShortLivedStore for StoredShortLived {
+    fn add<'a>(
+        &'a self,
+        kind: ShortLivedKind,
+        digest: &'a str,
+        entry: &'a ShortLived,
+        most: u32,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Added, StoreFault>> {
+        Box::pin(async move {
+            let record = ShortLivedRecord {
+                content: entry.content.clone(),
+                expires_at: entry.expires_at,
+                consumed_at: entry.consumed_at,
+            };
+            Ok(match self.0.add_short_lived(kind.as_str(), digest, &record, most, now).await.map_err(fault)? {
+                ShortLivedAdded::Kept => Added::Kept,
+                ShortLivedAdded::Taken => Added::Taken,
+                ShortLivedAdded::Full => Added::Full,
+            })
+        })
+    }
+
+    fn find<'a>(
+        &'a self,
+        kind: ShortLivedKind,
+        digest: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ShortLived>, StoreFault>> {
+        Box::pin(async move {
+            let found = self.0.short_lived(kind.as_str(), digest).await.map_err(fault)?;
+            Ok(found.map(|r| ShortLived { content: r.content, expires_at: r.expires_at, consumed_at: r.consumed_at }))
+        })
+    }
+
+    fn consume<'a>(
+        &'a self,
+        kind: ShortLivedKind,
+        digest: &'a str,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<bool, StoreFault>> {
+        Box::pin(async move { self.0.consume_short_lived(kind.as_str(), digest, now).await.map_err(fault) })
+    }
+
+    fn replace<'a>(
+        &'a self,
+        kind: ShortLivedKind,
+        digest: &'a str,
+        old: &'a str,
+        new: &'a str,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<bool, StoreFault>> {
+        Box::pin(async move { self.0.replace_short_lived(kind.as_str(), digest, old, new, now).await.map_err(fault) })
+    }
+
+    fn end<'a>(
+        &'a self,
+        kind: ShortLivedKind,
+        digest: &'a str,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(async move { self.0.end_short_lived(kind.as_str(), digest, until, now).await.map_err(fault) })
+    }
+
+    fn purge(&self, now: Timestamp) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(async move { self.0.purge_short_lived(now).await.map(|_| ()).map_err(fault) })
+    }
+}
+
 /// The local issuer behind its HTTP doors.
 pub(crate) struct IssuerDoors(pub(crate) Arc<LocalIssuer>);
 
@@ -119,7 +193,7 @@ impl Doors for IssuerDoors {
         answer(self.0.jwks())
     }
 
-    fn token(&self, form: TokenForm) -> BoxFuture<'_, Answer> {
+    fn form(&self, endpoint: FormEndpoint, form: TokenForm) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
             let request = TokenRequest {
                 authorization: form.authorization.as_ref().and_then(|a| a.expose_str()),
@@ -127,7 +201,31 @@ impl Doors for IssuerDoors {
                 body: form.body.expose(),
                 source: form.source,
             };
-            answer(self.0.token(request, clock::now()).await)
+            let now = clock::now();
+            answer(match endpoint {
+                FormEndpoint::Token => self.0.token(request, now).await,
+                FormEndpoint::DeviceAuthorization => self.0.device_authorization(request, now).await,
+                FormEndpoint::Revoke => self.0.revoke(request, now).await,
+            })
+        })
+    }
+
+    fn page(&self, page: Page, form: PageForm) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            let request = PageRequest {
+                posted: form.posted,
+                query: form.query.expose_str().unwrap_or_default(),
+                cookie: form.cookie.as_ref().and_then(|c| c.expose_str()),
+                content_type: form.content_type.as_deref(),
+                body: form.body.expose(),
+                same_origin: form.same_origin,
+                source: form.source,
+            };
+            let now = clock::now();
+            answer(match page {
+                Page::Authorize => self.0.authorize(request, now).await,
+                Page::Device => self.0.device(request, now).await,
+            })
         })
     }
 }

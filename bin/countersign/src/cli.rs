@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// Makes a token for a local account, as an operator of this machine.
     #[command(after_help = "Example: PGPASSWORD=$(countersign token --config countersign.toml ana) psql …")]
     Token(Token),
-    /// Adds, lists and removes local accounts.
+    /// Adds, lists, changes and removes local accounts.
     #[command(subcommand)]
     Accounts(Accounts),
     /// What people and workloads do.
@@ -129,6 +129,30 @@ pub(crate) enum Accounts {
         /// How to print.
         #[arg(long, value_enum, default_value_t)]
         output: Format,
+    },
+    /// Gives a local account another password, typed or from standard input; whoever signed in with the old one is out.
+    #[command(after_help = "Example: countersign accounts password ana")]
+    Password {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Its name.
+        name: String,
+    },
+    /// Switches a local account off; its tokens are refused from then on.
+    #[command(after_help = "Example: countersign accounts disable ana")]
+    Disable {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Its name.
+        name: String,
+    },
+    /// Switches a local account on again.
+    #[command(after_help = "Example: countersign accounts enable ana")]
+    Enable {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Its name.
+        name: String,
     },
     /// Removes a local account; its tokens are refused from then on.
     #[command(after_help = "Example: countersign accounts remove ana")]

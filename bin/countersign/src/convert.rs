@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use countersign_config::{self as config, Config};
-use countersign_credentials::{Account, AccountMatch, KeySource, SecretSource};
+use countersign_credentials::{Account, AccountMatch, KeySource, SecretSource, Vault};
+use countersign_identity::local::ClientConfig;
 use countersign_identity::{Algorithm, ClaimMatch, IssuerConfig, MappingRule, Unmapped};
 use countersign_model::{Secret, Target, TargetName};
 use countersign_recording::{RecordingConfig, Retention};
@@ -74,13 +75,33 @@ pub(crate) fn accounts(config: &Config) -> Vec<(TargetName, Vec<Account>)> {
             }
         },
         user: a.user.clone(),
-        password: a.password.as_ref().map(|p| match p {
-            config::SecretSource::Env(name) => SecretSource::Env(name.clone()),
-            config::SecretSource::File(path) => SecretSource::File(path.clone()),
-            config::SecretSource::Vault(name) => SecretSource::Vault(name.clone()),
-        }),
+        password: a.password.as_ref().map(secret),
     };
     config.targets.iter().map(|t| (t.name.clone(), t.accounts.iter().map(account).collect())).collect()
+}
+
+fn secret(source: &config::SecretSource) -> SecretSource {
+    match source {
+        config::SecretSource::Env(name) => SecretSource::Env(name.clone()),
+        config::SecretSource::File(path) => SecretSource::File(path.clone()),
+        config::SecretSource::Vault(name) => SecretSource::Vault(name.clone()),
+    }
+}
+
+/// The programs that people sign in to, with their secrets.
+pub(crate) async fn clients(local: &config::LocalIssuer, vault: &Vault) -> Result<Vec<ClientConfig>, Failed> {
+    let mut all = Vec::new();
+    for c in &local.clients {
+        let secret =
+            match &c.secret {
+                None => None,
+                Some(source) => Some(secret(source).fetch(Some(vault)).await.map_err(|e| {
+                    Failed::invalid(format!("the secret of the client \"{}\" cannot be had: {e}", c.id))
+                })?),
+            };
+        all.push(ClientConfig { id: c.id.clone(), redirect_uris: c.redirect_uris.clone(), secret });
+    }
+    Ok(all)
 }
 
 /// Where the vault's key is.

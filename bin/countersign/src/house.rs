@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use countersign_config::{Config, Loaded, ProtocolFacts};
 use countersign_credentials::{AccountBook, Vault};
-use countersign_identity::local::{LocalIssuer, LocalIssuerConfig};
+use countersign_identity::local::{LocalIssuer, LocalIssuerConfig, SignInConfig};
 use countersign_identity::{IssuerEntry, TokenAuthenticator};
 use countersign_policy::{Language, PolicyFile, PolicyProblem, PolicySet, PolicyStore};
 use countersign_recording::FileRecorder;
 use countersign_runtime::{RouteTable, Services};
 use countersign_store::Store;
 
-use crate::adapters::{LoggedAlerts, SealedKeys, StoredAccounts};
+use crate::adapters::{LoggedAlerts, SealedKeys, StoredAccounts, StoredShortLived};
 use crate::failed::Failed;
 use crate::{clock, convert};
 
@@ -93,8 +93,15 @@ impl Cellar {
                 };
                 let keys = SealedKeys { store: store.clone(), vault: vault.clone() };
                 let accounts = StoredAccounts(store.clone());
+                let sign_in = SignInConfig {
+                    clients: convert::clients(local, vault).await?,
+                    refresh_lifetime_s: local.refresh_lifetime.as_secs(),
+                    state: Arc::new(StoredShortLived(store.clone())),
+                    alerts: Arc::new(LoggedAlerts),
+                };
                 let issuer = LocalIssuer::open(settings, Arc::new(keys), Some(Arc::new(accounts)), clock::now());
-                Some(Arc::new(issuer.await.map_err(Failed::new)?))
+                let issuer = issuer.await.map_err(Failed::new)?.with_sign_in(sign_in).map_err(Failed::invalid)?;
+                Some(Arc::new(issuer))
             }
         };
         Ok(Self { store, vault, issuer })

@@ -7,7 +7,7 @@ mod config;
 mod credentials;
 pub(crate) mod paper;
 mod policy;
-mod prompt;
+pub(crate) mod prompt;
 mod sessions;
 pub(crate) mod table;
 pub(crate) mod text;

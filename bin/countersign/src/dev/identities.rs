@@ -64,18 +64,38 @@ pub(super) async fn prepare(cellar: &Cellar, dir: &Path) -> Result<(), Failed> {
     let issuer =
         cellar.issuer.as_ref().ok_or_else(|| Failed::invalid("the demo's configuration has no [local_issuer]"))?;
     for (name, group) in PEOPLE {
-        if cellar.store.find_account_by_name(name).await.map_err(Failed::new)?.is_none() {
-            let new = NewAccount {
-                name: name.to_owned(),
-                kind: IdentityKind::Human,
-                groups: [group.to_owned()].into(),
-                secret: None,
-            };
-            issuer.create_account(new, clock::now()).await.map_err(Failed::new)?;
+        let secret = password(cellar, name).await?;
+        match cellar.store.find_account_by_name(name).await.map_err(Failed::new)? {
+            None => {
+                let groups = [group.to_owned()].into();
+                let (name, secret) = (name.to_owned(), Some(secret));
+                let new = NewAccount { name, kind: IdentityKind::Human, groups, secret };
+                issuer.create_account(new, clock::now()).await.map_err(Failed::new)?;
+            }
+            // Made by an earlier version, without one.
+            Some(account) if account.secret_hash.is_none() => {
+                issuer.set_secret(name, secret).await.map_err(Failed::new)?;
+            }
+            Some(_) => {}
         }
     }
     let ci = ci_issuer(cellar).await?;
     Ok(std::fs::write(dir.join("ci-jwks.json"), ci.jwks().body)?)
+}
+
+/// What one of the people types in a browser: made once, kept in the vault alone.
+pub(super) async fn password(cellar: &Cellar, name: &str) -> Result<Secret, Failed> {
+    let vault =
+        cellar.vault.as_ref().ok_or_else(|| Failed::invalid("the demo's configuration has lost its [vault]"))?;
+    let entry = format!("sign-in-{name}");
+    if !vault.list().await.map_err(Failed::new)?.iter().any(|known| known.name == entry) {
+        // Six letters and digits, three times: easy to type, 90 bits.
+        const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+        let letter = |b: &u8| LETTERS.get(usize::from(b % 32)).copied().map_or('a', char::from);
+        let parts: Vec<String> = random::<18>()?.chunks(6).map(|c| c.iter().map(letter).collect()).collect();
+        vault.put(&entry, &Secret::from(parts.join("-")), clock::now()).await.map_err(Failed::new)?;
+    }
+    vault.fetch(&entry).await.map_err(Failed::new)
 }
 
 /// A token of one of the demo's identities.

@@ -107,7 +107,7 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failed> {
         cluster.stop();
         return passed?.then_some(()).ok_or_else(|| Failed::new("not every step came out right: see the table above"));
     }
-    tour::print(&place)?;
+    tour::print(&place, &running.house.cellar).await?;
     serve::until_stopped(running, &place.config()).await?;
     step("stopping the database");
     cluster.stop();

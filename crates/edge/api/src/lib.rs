@@ -12,7 +12,10 @@ mod router;
 mod serve;
 
 pub use identity::{DoorRequest, IDENTITY_FORM_BYTES_MAX, IdentityDoor, IdentityDoors};
-pub use issuer::{Answer, IssuerDoor, LocalIssuer, TOKEN_FORM_BYTES_MAX, TokenForm};
+pub use issuer::{
+    Answer, FormEndpoint, IssuerDoor, LocalIssuer, PAGE_QUERY_BYTES_MAX, Page, PageForm, TOKEN_FORM_BYTES_MAX,
+    TokenForm,
+};
 pub use prometheus::{Metrics, MetricsError};
 pub use ready::{Check, READY_CHECK_TIMEOUT, READY_KEPT};
 pub use router::Api;

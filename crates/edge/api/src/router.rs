@@ -18,13 +18,17 @@ use crate::prometheus::Metrics;
 use crate::ready::{Check, Checks};
 use crate::serve::Peer;
 
-/// Nothing here is a page: no script, no frame, no guessing of types.
-const HEADERS: [(HeaderName, &str); 5] = [
+/// On every answer: no frame, no guessing of types.
+const HEADERS: [(HeaderName, &str); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
-    (header::REFERRER_POLICY, "no-referrer"),
-    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+/// On every answer that does not bring its own, as pages do: nothing else here is one.
+const UNLESS_SET: [(HeaderName, &str); 3] = [
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
 ];
 const HSTS: &str = "max-age=31536000";
 
@@ -56,7 +60,17 @@ impl Api {
             router = router
                 .route(&format!("{path}/.well-known/openid-configuration"), discovery)
                 .route(&format!("{path}/jwks.json"), get(issuer::jwks).with_state(issuer.clone()))
-                .route(&format!("{path}/token"), post(issuer::token).with_state(issuer));
+                .route(&format!("{path}/token"), post(issuer::token).with_state(issuer.clone()))
+                .route(
+                    &format!("{path}/device_authorization"),
+                    post(issuer::device_authorization).with_state(issuer.clone()),
+                )
+                .route(&format!("{path}/revoke"), post(issuer::revoke).with_state(issuer.clone()))
+                .route(
+                    &format!("{path}/authorize"),
+                    get(issuer::authorize).post(issuer::authorize).with_state(issuer.clone()),
+                )
+                .route(&format!("{path}/device"), get(issuer::device).post(issuer::device).with_state(issuer));
         }
         if let Some(IdentityDoor(doors)) = self.identity {
             router = router
@@ -112,6 +126,8 @@ async fn around(State(limit): State<Duration>, request: Request, next: Next) -> 
     if encrypted {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
     }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    for (name, value) in UNLESS_SET {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use countersign_api::{
-    Answer, Api, Check, HEADER_BYTES_MAX, IssuerDoor, LocalIssuer, Metrics, READY_CHECK_TIMEOUT, READY_KEPT,
-    ServeOptions, TOKEN_FORM_BYTES_MAX, TokenForm,
+    Answer, Api, Check, FormEndpoint, HEADER_BYTES_MAX, IssuerDoor, LocalIssuer, Metrics, PAGE_QUERY_BYTES_MAX, Page,
+    PageForm, READY_CHECK_TIMEOUT, READY_KEPT, ServeOptions, TOKEN_FORM_BYTES_MAX, TokenForm,
 };
 use countersign_enforce::BoxFuture;
+use countersign_model::Secret;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -32,9 +33,25 @@ impl LocalIssuer for Echo {
         Answer { status: 200, headers: Vec::new(), body: "{\"keys\":[]}".into() }
     }
 
-    fn token(&self, form: TokenForm) -> BoxFuture<'_, Answer> {
+    fn page(&self, page: Page, form: PageForm) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            let shown = format!("{form:?}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+            let text = |s: &Secret| s.expose_str().unwrap_or_default().to_owned();
+            let (query, cookie, body) = (text(&form.query), form.cookie.as_ref().map(text), text(&form.body));
+            let said = format!("{page:?} {} {query} {cookie:?} {body} {}", form.posted, form.same_origin);
+            let policy = ("content-security-policy", "default-src 'none'; style-src 'sha256-x'".to_owned());
+            let headers = vec![policy, ("referrer-policy", "same-origin".into()), ("set-cookie", "a=b".into())];
+            Answer { status: 200, headers, body: said }
+        })
+    }
+
+    fn form(&self, endpoint: FormEndpoint, form: TokenForm) -> BoxFuture<'_, Answer> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
+            if endpoint != FormEndpoint::Token {
+                return Answer { status: 200, headers: Vec::new(), body: format!("{endpoint:?}") };
+            }
             let shown = format!("{form:?}");
             assert!(!shown.contains("hunter2"), "{shown}");
             let body = form.body.expose_str().unwrap_or_default();
@@ -177,7 +194,41 @@ async fn the_issuer_is_where_its_url_says() {
         assert!(token.ends_with("127.0.0.1 Basic hunter2 a/b grant_type=x"), "{token}");
         assert!(token.contains("www-authenticate: Basic") && token.contains("cache-control: no-store"), "{token}");
         assert_eq!(status(&server.get(&format!("{path}/token")).await), "405");
+        for (door, want) in [("device_authorization", "DeviceAuthorization"), ("revoke", "Revoke")] {
+            assert!(server.post(&format!("{path}/{door}"), "", "x").await.ends_with(want), "{door}");
+            assert_eq!(
+                status(&server.post(&format!("{path}/{door}"), "Origin: https://evil.example\r\n", "x").await),
+                "403"
+            );
+        }
+        for (door, want) in [("authorize", "Authorize"), ("device", "Device")] {
+            let page = server.get(&format!("{path}/{door}?a=hunter2")).await;
+            assert!(page.ends_with(&format!("{want} false a=hunter2 None  true")), "{page}");
+            for header in [
+                "content-security-policy: default-src 'none'; style-src 'sha256-x'",
+                "referrer-policy: same-origin",
+                "set-cookie: a=b",
+                "cache-control: no-store",
+                "x-frame-options: DENY",
+            ] {
+                assert!(page.contains(header), "{header} in {page}");
+            }
+            assert_eq!(page.matches("content-security-policy").count(), 1, "{page}");
+            let headers = "Cookie: c=1\r\nOrigin: https://evil.example\r\n";
+            let sent = server.post(&format!("{path}/{door}"), headers, "password=hunter2").await;
+            assert!(sent.ends_with(&format!("{want} true  Some(\"c=1\") password=hunter2 false")), "{sent}");
+        }
     }
+}
+
+#[tokio::test]
+async fn page_forms_have_limits() {
+    let server = Server::start(with_issuer(""), ServeOptions::default()).await;
+    let long = |n: usize| format!("/authorize?{}", "x".repeat(n));
+    assert_eq!(status(&server.get(&long(PAGE_QUERY_BYTES_MAX)).await), "200");
+    assert_eq!(status(&server.get(&long(PAGE_QUERY_BYTES_MAX + 1)).await), "414");
+    assert_eq!(status(&server.post("/authorize", "", &"x".repeat(TOKEN_FORM_BYTES_MAX)).await), "200");
+    assert_eq!(status(&server.post("/authorize", "", &"x".repeat(TOKEN_FORM_BYTES_MAX + 1)).await), "413");
 }
 
 #[tokio::test]

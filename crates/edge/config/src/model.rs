@@ -324,6 +324,21 @@ pub struct LocalIssuer {
     pub audience: String,
     /// How long its tokens live.
     pub token_lifetime: Duration,
+    /// How long a person stays signed in.
+    pub refresh_lifetime: Duration,
+    /// Programs that people sign in to, besides the built-in one.
+    pub clients: Vec<LocalClient>,
+}
+
+/// A program that people sign in to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalClient {
+    /// Its `client_id`.
+    pub id: String,
+    /// Where people are sent back to.
+    pub redirect_uris: Vec<String>,
+    /// Where its secret is; `None` for a public client.
+    pub secret: Option<SecretSource>,
 }
 
 /// Where the policies are.

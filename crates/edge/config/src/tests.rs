@@ -76,7 +76,13 @@ fn the_least_configuration_has_these_defaults() {
     assert_eq!(c.policy.patterns, ["dir/policies/*.cedar"]);
     assert_eq!(c.recording.dir, PathBuf::from("/var/lib/countersign/recordings"));
     assert_eq!(c.recording.segment_bytes, 64 << 20);
-    let issuer = LocalIssuer { url: None, audience: "countersign".into(), token_lifetime: Duration::from_secs(3600) };
+    let issuer = LocalIssuer {
+        url: None,
+        audience: "countersign".into(),
+        token_lifetime: Duration::from_secs(3600),
+        refresh_lifetime: Duration::from_secs(43_200),
+        clients: Vec::new(),
+    };
     assert_eq!(c.local_issuer, Some(issuer));
     assert_eq!(c.vault, None);
 }
@@ -198,6 +204,15 @@ fn mistakes_one_by_one() {
         (top("[recording]\nsegment_bytes = 1"), &["from 262144 to"]),
         (top("[vault]\nkey = { command = [] }"), &["the command is empty"]),
         (with("[local_issuer]", ""), &["there is no issuer"]),
+        (end(CLIENT).replace("\"console\"", "\"countersign-cli\""), &["the id of `countersign login`"]),
+        (end(CLIENT).replace("\"console\"", "\"countersign\""), &["the audience of tokens"]),
+        (end(CLIENT) + CLIENT, &["two clients with this id"]),
+        (end(CLIENT).replace("\"https://console.example/back\"", ""), &["could not be sent back"]),
+        (end(CLIENT).replace("https", "http"), &["an open wire", "http://console.example/back"]),
+        (end(CLIENT).replace("/back", "/back#x"), &["no fragment"]),
+        (end(CLIENT).replace("https://", "countersign:"), &["an open wire"]),
+        (end(CLIENT) + "secret = { vault = \"x\" }", &["there is no [vault]"]),
+        (end(CLIENT) + "secret = \"hunter2\"", &["found: a text", "{ env"]),
         (end(ISSUER).replace("leeway_s = 5", "leeway_s = 61"), &["at most 60 seconds", "61 seconds"]),
         (end(ISSUER).replace("https", "http"), &["plain HTTP"]),
         (end(ISSUER).replace("\"RS256\"", "\"HS256\""), &["\"RS256\""]),
@@ -214,6 +229,26 @@ fn mistakes_one_by_one() {
     ];
     let objections: Vec<String> = cases.iter().filter_map(|(text, words)| objection(text, words)).collect();
     assert!(objections.is_empty(), "{}", objections.join("\n----\n"));
+}
+
+const CLIENT: &str = r#"
+[[local_issuer.client]]
+id = "console"
+redirect_uris = ["https://console.example/back"]
+"#;
+
+#[test]
+fn people_sign_in_to_the_clients_that_are_configured() {
+    let more = "[[local_issuer.client]]\nid = \"tool\"\nredirect_uris = [\"http://[::1]/\", \"http://localhost/x\"]\nsecret = { env = \"TOOL\" }";
+    let loaded = good(&format!("{LEAST}\n{CLIENT}{more}"));
+    let clients = loaded.config.local_issuer.expect("it is there").clients;
+    let console =
+        LocalClient { id: "console".into(), redirect_uris: vec!["https://console.example/back".into()], secret: None };
+    assert_eq!(clients[0], console);
+    assert_eq!(
+        (clients[1].redirect_uris.len(), clients[1].secret.clone()),
+        (2, Some(SecretSource::Env("TOOL".into())))
+    );
 }
 
 const ISSUER: &str = r#"
@@ -256,6 +291,7 @@ fn adv_008_a_password_in_the_file_is_never_shown() {
         "password = hunter2",
         "db_password_old = \"hunter2\"",
         "\"password\" = \"hunter2\"",
+        "secret = \"hunter2\"",
         "password = [\"hunter2\"]",
         "password = { value = \"x\", token = \"hunter2\" }",
         "x = \"postgres://u:hunter2@h/d\"",

@@ -145,7 +145,7 @@ impl TokenAuthenticator {
             }
         };
         if let Some(accounts) = issuer.as_ref().and_then(|i| i.accounts.as_ref())
-            && !accounts.stands(&identity.subject).await
+            && !accounts.stands(&identity).await
         {
             return Err(Rejection::AccountEnded);
         }
@@ -235,7 +235,7 @@ impl Authenticator for TokenAuthenticator {
                 return Standing::Ended(Rejection::UnknownIssuer(identity.issuer.clone()).to_denial());
             };
             match &issuer.accounts {
-                Some(accounts) if !accounts.stands(&identity.subject).await => {
+                Some(accounts) if !accounts.stands(identity).await => {
                     Standing::Ended(Rejection::AccountEnded.to_denial())
                 }
                 _ => Standing::Stands,

@@ -20,6 +20,7 @@ mod token;
 mod verified;
 
 use countersign_enforce::BoxFuture;
+use countersign_model::Identity;
 
 pub use authenticator::{IssuerEntry, TokenAuthenticator};
 pub use check::{Finding, FindingLevel, check};
@@ -32,8 +33,10 @@ pub use keys::{Algorithm, KeySet};
 pub use rejection::Rejection;
 pub use token::{TOKEN_BYTES_MAX, Unverified, parse_unverified};
 
-/// Says whether the account behind a token still stands. Asked at every connection, also for remembered tokens.
+/// Says whether the account and the sign-in behind a token still stand. Asked at every connection, also for remembered tokens, and
+/// for live sessions.
 pub trait AccountCheck: Send + Sync {
-    /// False when the account with this subject is disabled or gone, or when that cannot be told.
-    fn stands<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, bool>;
+    /// False when the account of this subject is disabled or gone, when the sign-in that the token is of has ended, or when that
+    /// cannot be told.
+    fn stands<'a>(&'a self, identity: &'a Identity) -> BoxFuture<'a, bool>;
 }

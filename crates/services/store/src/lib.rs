@@ -1,4 +1,4 @@
-//! The state that outlives the process: accounts, signing keys, sealed secrets. SQLite for one gateway, PostgreSQL for several, behind
+//! The state that outlives the process: accounts, signing keys, sealed secrets, what is good once. SQLite for one gateway, PostgreSQL for several, behind
 //! the same methods and one conformance suite.
 //!
 //! It keeps what it is given. It must never hold a key that opens what is sealed in it, wait without a limit, or answer from memory
@@ -9,6 +9,7 @@ mod error;
 mod meta;
 mod open;
 mod sealed_secrets;
+mod short_lived;
 mod signing_keys;
 
 use std::fmt;
@@ -21,6 +22,7 @@ pub use accounts::{ACCOUNTS_MAX, AccountRecord};
 pub use error::StoreError;
 pub use open::{StoreConfig, TIMEOUT_DEFAULT};
 pub use sealed_secrets::{SEALED_SECRETS_MAX, SealedSecret, SealedSecretListing};
+pub use short_lived::{SHORT_LIVED_KEPT_US, ShortLivedAdded, ShortLivedRecord};
 pub use signing_keys::{SIGNING_KEYS_MAX, SigningKeyRecord};
 
 use error::Fault;

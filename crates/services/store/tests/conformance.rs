@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use countersign_model::{IdentityKind, Secret, Timestamp};
 use countersign_store::{
-    AccountRecord, BLOB_BYTES_MAX, SealedSecret, SigningKeyRecord, Store, StoreConfig, StoreError, TEXT_BYTES_MAX,
+    AccountRecord, BLOB_BYTES_MAX, SHORT_LIVED_KEPT_US, SealedSecret, ShortLivedAdded, ShortLivedRecord,
+    SigningKeyRecord, Store, StoreConfig, StoreError, TEXT_BYTES_MAX,
 };
 
 use cluster::Cluster;
@@ -61,6 +62,7 @@ async fn suite(config: &StoreConfig) {
     meta(&store).await;
     limits(&store).await;
     races(&store).await;
+    short_lived(&store).await;
 
     // What was acknowledged is there after closing and opening again, and the tables need not be made twice.
     store.close().await;
@@ -183,6 +185,76 @@ async fn races(store: &Store) {
         }
     }
     assert_eq!(won, 1);
+}
+
+async fn short_lived(store: &Store) {
+    let entry = |content: &str, expires_s: i64| ShortLivedRecord {
+        content: content.into(),
+        expires_at: at(expires_s),
+        consumed_at: None,
+    };
+    let add = async |kind: &str, digest: &str, entry: &ShortLivedRecord, most: u32, now: i64| {
+        store.add_short_lived(kind, digest, entry, most, at(now)).await.unwrap()
+    };
+    let one = entry("one", 100);
+    assert_eq!(store.short_lived("code", "a").await.unwrap(), None);
+    assert_eq!(add("code", "a", &one, 2, 10).await, ShortLivedAdded::Kept);
+    assert_eq!(add("code", "a", &entry("other", 200), 2, 10).await, ShortLivedAdded::Taken);
+    assert_eq!(store.short_lived("code", "a").await.unwrap(), Some(one.clone()));
+    assert_eq!(store.short_lived("device", "a").await.unwrap(), None, "kinds are apart");
+
+    // Only so many at a time; what has ended does not count.
+    assert_eq!(add("code", "b", &entry("b", 50), 2, 10).await, ShortLivedAdded::Kept);
+    assert_eq!(add("code", "c", &entry("c", 200), 2, 49).await, ShortLivedAdded::Full);
+    assert_eq!(add("device", "c", &entry("c", 200), 2, 49).await, ShortLivedAdded::Kept);
+    assert_eq!(add("code", "c", &entry("c", 200), 2, 50).await, ShortLivedAdded::Kept);
+
+    // Changed only from what it is.
+    assert!(!store.replace_short_lived("code", "a", "another", "two", at(20)).await.unwrap());
+    assert!(!store.replace_short_lived("code", "a", "one", "two", at(100)).await.unwrap(), "it has ended");
+    assert!(store.replace_short_lived("code", "a", "one", "two", at(20)).await.unwrap());
+
+    // Used up once, and only in time.
+    assert!(!store.consume_short_lived("code", "b", at(50)).await.unwrap(), "it has ended");
+    assert!(!store.consume_short_lived("code", "nothing", at(20)).await.unwrap());
+    assert!(store.consume_short_lived("code", "a", at(20)).await.unwrap());
+    assert!(!store.consume_short_lived("code", "a", at(20)).await.unwrap());
+    assert!(!store.replace_short_lived("code", "a", "two", "three", at(20)).await.unwrap(), "it is used up");
+    let used = ShortLivedRecord { content: "two".into(), consumed_at: Some(at(20)), ..one };
+    assert_eq!(store.short_lived("code", "a").await.unwrap(), Some(used.clone()));
+
+    // Ended, also before it is added; an earlier end stays.
+    store.end_short_lived("family", "f", at(300), at(30)).await.unwrap();
+    store.end_short_lived("family", "f", at(300), at(40)).await.unwrap();
+    assert_eq!(store.short_lived("family", "f").await.unwrap().unwrap().consumed_at, Some(at(30)));
+    assert_eq!(add("family", "f", &entry("late", 300), 9, 30).await, ShortLivedAdded::Taken);
+    assert!(!store.consume_short_lived("family", "f", at(30)).await.unwrap());
+    assert_eq!(add("family", "g", &entry("early", 300), 9, 30).await, ShortLivedAdded::Kept);
+    store.end_short_lived("family", "g", at(900), at(31)).await.unwrap();
+    let ended = store.short_lived("family", "g").await.unwrap().unwrap();
+    assert_eq!((ended.content.as_str(), ended.expires_at, ended.consumed_at), ("early", at(300), Some(at(31))));
+
+    // A day longer than it is good, and no longer.
+    let kept_s = SHORT_LIVED_KEPT_US / 1_000_000;
+    assert_eq!(store.purge_short_lived(at(50 + kept_s)).await.unwrap(), 0);
+    assert_eq!(store.purge_short_lived(at(51 + kept_s)).await.unwrap(), 1);
+    assert_eq!(store.short_lived("code", "a").await.unwrap(), Some(used));
+    let long = entry(&"x".repeat(TEXT_BYTES_MAX + 1), 1);
+    assert!(matches!(store.add_short_lived("code", "z", &long, 9, at(0)).await, Err(StoreError::Limit(_))));
+
+    // Of many that use it at once, exactly one is first.
+    assert_eq!(add("code", "race", &entry("r", 100), 9, 0).await, ShortLivedAdded::Kept);
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.consume_short_lived("code", "race", at(1)).await.unwrap() })
+        })
+        .collect();
+    let mut first = 0;
+    for t in tasks {
+        first += u32::from(t.await.unwrap());
+    }
+    assert_eq!(first, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,12 +5,15 @@ use std::time::Duration;
 use countersign_model::{IdentityKind, TargetName};
 
 use super::{Decoder, taken};
-use crate::model::{Issuer, LocalIssuer, Mapping};
+use crate::model::{Issuer, LocalClient, LocalIssuer, Mapping};
 use crate::read::{At, Fault, Table, url_host};
 use crate::schema;
 
 /// Clocks that differ more than this are wrong, and so is a configuration that allows for it.
 const LEEWAY_MAX: Duration = Duration::from_secs(60);
+
+/// The client that is always there.
+const LOCAL_CLI: &str = "countersign-cli";
 
 impl Decoder<'_, '_> {
     pub(super) fn issuer(&mut self, mut t: Table<'_>) -> Option<Issuer> {
@@ -154,10 +157,60 @@ impl Decoder<'_, '_> {
         let url = t.text(self.sink, "url").map(|u| u.value);
         let audience = taken(t.text(self.sink, "audience"));
         let token_lifetime = taken(t.seconds(self.sink, "token_lifetime_s"));
+        let refresh_lifetime = taken(t.seconds(self.sink, "refresh_lifetime_s"));
+        let tables = t.tables(self.sink, "client", &schema::LOCAL_CLIENT);
+        let clients: Vec<At<LocalClient>> =
+            tables.into_iter().filter_map(|c| self.local_client(c, &audience)).collect();
+        for (i, c) in clients.iter().enumerate() {
+            if clients.iter().take(i).any(|earlier| earlier.value.id == c.value.id) {
+                let fault = Fault::new(c.span.clone(), c.key.clone(), "there are two clients with this id".to_owned());
+                self.sink.error(fault.expected("another"));
+            }
+        }
+        let clients = clients.into_iter().map(|c| c.value).collect();
         self.places.local_issuer = Some(t.span.clone());
         t.finish(self.sink);
-        LocalIssuer { url, audience, token_lifetime }
+        LocalIssuer { url, audience, token_lifetime, refresh_lifetime, clients }
     }
+
+    fn local_client(&mut self, mut t: Table<'_>, audience: &str) -> Option<At<LocalClient>> {
+        let id = t.text(self.sink, "id");
+        let redirect_uris = t.texts(self.sink, "redirect_uris");
+        let secret = t.table(self.sink, "secret", &schema::SECRET).and_then(|s| self.secret(s));
+        let taken_ids =
+            [(LOCAL_CLI, "it is the id of `countersign login`"), (audience, "it is the audience of tokens")];
+        for (id, (_, why)) in
+            id.iter().flat_map(|id| taken_ids.iter().filter(|(t, _)| *t == id.value).map(move |t| (id, t)))
+        {
+            let fault = Fault::new(id.span.clone(), id.key.clone(), format!("a client cannot be named so: {why}"));
+            self.sink.error(fault.expected("another"));
+        }
+        if let Some(uris) = &redirect_uris {
+            if uris.value.is_empty() {
+                let message = "people could not be sent back to the client".to_owned();
+                let fault = Fault::new(uris.span.clone(), uris.key.clone(), message);
+                self.sink.error(fault.expected("at least one redirect URI"));
+            }
+            for uri in uris.value.iter().filter(|u| !may_be_sent_back_to(u)) {
+                let message =
+                    "a code must not cross an open wire, nor reach whoever takes a scheme of its own".to_owned();
+                let fault = Fault::new(uris.span.clone(), uris.key.clone(), message);
+                let found = format!("the text \"{}\"", crate::read::cut(uri));
+                self.sink.error(
+                    fault.found(found).expected("https://, or http:// on 127.0.0.1, [::1] or localhost; no fragment"),
+                );
+            }
+        }
+        t.finish(self.sink);
+        let id = id?;
+        let client = LocalClient { id: id.value, redirect_uris: redirect_uris?.value, secret };
+        Some(At { value: client, span: id.span, key: id.key, given: id.given })
+    }
+}
+
+fn may_be_sent_back_to(uri: &str) -> bool {
+    let local = |host: &str| matches!(host, "127.0.0.1" | "::1" | "[::1]" | "localhost");
+    !uri.contains(['#', '@']) && (url_host(uri, &["https"]).is_some() || url_host(uri, &["http"]).is_some_and(local))
 }
 
 fn kind(word: Option<&At<String>>) -> Option<IdentityKind> {

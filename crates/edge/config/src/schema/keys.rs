@@ -13,7 +13,7 @@ const fn key(name: &'static str, form: Form, presence: super::Presence, doc: &'s
 }
 
 /// Every section, in the order of the reference.
-pub(crate) static SECTIONS: [&Section; 19] = [
+pub(crate) static SECTIONS: [&Section; 20] = [
     &GATEWAY,
     &LISTENER,
     &CERTIFICATE,
@@ -27,6 +27,7 @@ pub(crate) static SECTIONS: [&Section; 19] = [
     &ISSUER,
     &MAPPING,
     &LOCAL_ISSUER,
+    &LOCAL_CLIENT,
     &POLICY,
     &RECORDING,
     &TELEMETRY,
@@ -417,6 +418,33 @@ pub(crate) static LOCAL_ISSUER: Section = Section {
         ),
         key("audience", Form::Text(TEXT_CHARS_MAX), Default("\"countersign\""), "The `aud` of its tokens."),
         key("token_lifetime_s", Form::Seconds(60, 86_400), Default("3600"), "How long its tokens live."),
+        key(
+            "refresh_lifetime_s",
+            Form::Seconds(60, 30 * 86_400),
+            Default("43200"),
+            "How long a person stays signed in: after it, no refresh token gets another token, and the password is asked again.",
+        ),
+        key(
+            "client",
+            Form::Tables(&LOCAL_CLIENT, 63),
+            Optional,
+            "Programs that people sign in to, besides `countersign login`, which is always there as `countersign-cli`.",
+        ),
+    ],
+};
+
+pub(crate) static LOCAL_CLIENT: Section = Section {
+    header: "[[local_issuer.client]]",
+    doc: "A program that people may sign in to with the authorization code grant and PKCE. Repeat the section for each.",
+    keys: &[
+        key("id", Form::Name, Required, "Its `client_id`."),
+        key(
+            "redirect_uris",
+            Form::Texts(TEXT_CHARS_MAX),
+            Required,
+            "Where people are sent back to, compared exactly: https, or http on a loopback address, where the port is free (RFC 8252).",
+        ),
+        key("secret", Form::OneKey(&SECRET), Optional, "Where its secret is; left out, it is a public client."),
     ],
 };
 

@@ -140,7 +140,7 @@ impl Door {
 }
 
 /// One home or office: a whole IPv6 network of 64 bits, an IPv4 address.
-fn network_of(ip: IpAddr) -> IpAddr {
+pub(super) fn network_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & (u128::MAX << 64)).into()),
         v4 => v4,

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use countersign_enforce::BoxFuture;
-use countersign_model::{Secret, Timestamp};
+use countersign_model::{Identity, Secret, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::accounts::{self, Door, NewAccount};
 use super::ports::{Account, AccountStore, KeyStore, StoreFault};
 use super::ring::{self, Ring};
-use crate::{AccountCheck, IssuerConfig, IssuerEntry, SharedKeys};
+use super::sign_in::{SignIn, account_claims};
+use crate::{AccountCheck, IssuerConfig, IssuerEntry, KeySet, SharedKeys};
 
 /// The longest life of a token from here, in seconds (a day).
 pub const MINT_LIFETIME_S_MAX: u64 = 86_400;
@@ -35,6 +36,15 @@ pub enum LocalFault {
     /// The token cannot be as asked.
     #[error("{0}")]
     Mint(String),
+    /// A client cannot be as configured.
+    #[error("{0}")]
+    Client(String),
+    /// There are as many as may be.
+    #[error("there are too many {0} at one time")]
+    Full(&'static str),
+    /// What is kept of a sign-in cannot be read.
+    #[error("what is kept of a sign-in cannot be read")]
+    State,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -72,8 +82,9 @@ pub struct MintRequest {
 pub struct LocalIssuer {
     pub(super) config: LocalIssuerConfig,
     keys: Arc<dyn KeyStore>,
-    accounts: Option<Arc<dyn AccountStore>>,
+    pub(super) accounts: Option<Arc<dyn AccountStore>>,
     pub(super) door: Option<Door>,
+    pub(super) sign_in: Option<SignIn>,
     ring: ArcSwap<Ring>,
     shared: SharedKeys,
     rotation: tokio::sync::Mutex<()>,
@@ -97,15 +108,18 @@ impl LocalIssuer {
         let shared = SharedKeys::new(ring.key_set()?);
         let door = accounts.clone().map(Door::new);
         let ring = ArcSwap::from_pointee(ring);
-        Ok(Self { config, keys, accounts, door, ring, shared, rotation: tokio::sync::Mutex::new(()) })
+        Ok(Self { config, keys, accounts, door, sign_in: None, ring, shared, rotation: tokio::sync::Mutex::new(()) })
     }
 
-    /// Takes in keys that another gateway made, retires a key that has signed long enough, and removes those that are over. To be
-    /// called every few minutes.
+    /// Takes in keys that another gateway made, retires a key that has signed long enough, and removes those that are over, with what
+    /// is left of old sign-ins. To be called every few minutes.
     ///
     /// # Errors
     /// When the store fails; the keys in use stay in use.
     pub async fn maintain(&self, now: Timestamp) -> Result<(), LocalFault> {
+        if let Some(sign_in) = &self.sign_in {
+            sign_in.state.purge(now).await?;
+        }
         self.load(false, now).await
     }
 
@@ -130,6 +144,16 @@ impl LocalIssuer {
     /// The public keys, as published.
     pub(super) fn jwks_text(&self) -> String {
         self.ring.load().jwks().to_owned()
+    }
+
+    /// The public keys, for looking at tokens of our own.
+    pub(super) fn public_keys(&self) -> Result<KeySet, LocalFault> {
+        self.ring.load().key_set()
+    }
+
+    /// The URL that paths are put behind.
+    pub(super) fn base(&self) -> &str {
+        self.config.issuer.trim_end_matches('/')
     }
 
     /// What to give the authenticator, so that it accepts this issuer's tokens: names, groups and kinds as the accounts have them.
@@ -182,17 +206,41 @@ impl LocalIssuer {
         }
     }
 
+    /// Gives an account another password or client secret. Whoever signed in with the old one is out.
+    ///
+    /// # Errors
+    /// When there is no such account, the secret is not acceptable, or the store fails.
+    pub async fn set_secret(&self, name: &str, secret: Secret) -> Result<(), LocalFault> {
+        let hash = tokio::task::spawn_blocking(move || accounts::hash_password(&secret))
+            .await
+            .map_err(|_| LocalFault::Account("the secret cannot be hashed"))??;
+        self.change_account(name, |account| account.secret_hash = Some(hash)).await
+    }
+
+    /// Switches an account off or on. While it is off, it gets no token and uses none.
+    ///
+    /// # Errors
+    /// When there is no such account, or the store fails.
+    pub async fn set_disabled(&self, name: &str, disabled: bool) -> Result<(), LocalFault> {
+        self.change_account(name, |account| account.disabled = disabled).await
+    }
+
+    async fn change_account(&self, name: &str, change: impl FnOnce(&mut Account) + Send) -> Result<(), LocalFault> {
+        let store = self.accounts.as_ref().ok_or(LocalFault::Account("this issuer has no accounts"))?;
+        let found = store.find_by_name(name).await?;
+        let mut account = found.ok_or_else(|| LocalFault::NoAccount(crate::token::shown(name)))?;
+        change(&mut account);
+        Ok(store.save(&account).await?)
+    }
+
     pub(super) fn mint_for(
         &self,
         account: &Account,
         lifetime_s: Option<u64>,
         now: Timestamp,
     ) -> Result<Secret, LocalFault> {
-        let mut claims = Map::new();
+        let mut claims = account_claims(account);
         claims.insert("client_id".to_owned(), json!(account.name));
-        claims.insert("preferred_username".to_owned(), json!(account.name));
-        claims.insert("groups".to_owned(), json!(account.groups));
-        claims.insert("kind".to_owned(), json!(account.kind.as_str()));
         let subject = account.id.clone();
         self.mint(MintRequest { subject, audience: None, lifetime_s, token_type: "at+jwt", claims }, now)
     }
@@ -254,16 +302,19 @@ async fn load_ring(store: &dyn KeyStore, issuer: &str, force: bool, now: Timesta
 }
 
 impl AccountCheck for LocalIssuer {
-    fn stands<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, bool> {
+    fn stands<'a>(&'a self, identity: &'a Identity) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             let Some(store) = &self.accounts else { return false };
-            match store.find_by_id(subject).await {
-                Ok(account) => account.is_some_and(|a| !a.disabled),
-                Err(fault) => {
-                    tracing::warn!(%fault, "an account could not be checked: its token is refused");
-                    false
+            let found = async {
+                match store.find_by_id(&identity.subject).await? {
+                    Some(account) if !account.disabled => self.sign_in_stands(identity, &account).await,
+                    _ => Ok(false),
                 }
-            }
+            };
+            found.await.unwrap_or_else(|fault: LocalFault| {
+                tracing::warn!(%fault, "an account could not be checked: its token is refused");
+                false
+            })
         })
     }
 }

@@ -1,6 +1,7 @@
-//! What the local issuer needs kept: accounts and signing keys.
+//! What the local issuer needs kept: accounts, signing keys, and what is good once.
 //!
-//! Implementations must keep private keys encrypted at rest, under a key that is not in the same store.
+//! Implementations must keep private keys encrypted at rest, under a key that is not in the same store. What is good once must be so for
+//! all gateways over the same store together.
 
 use std::collections::BTreeSet;
 
@@ -85,4 +86,105 @@ pub trait KeyStore: Send + Sync {
 
     /// Removes a key; does nothing when there is none.
     fn remove<'a>(&'a self, issuer: &'a str, id: &'a str) -> BoxFuture<'a, Result<(), StoreFault>>;
+}
+
+/// The kinds of what is good once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ShortLivedKind {
+    /// An authorization code (RFC 6749, 4.1.2).
+    Code,
+    /// A request of a device, by its device code (RFC 8628).
+    Device,
+    /// The same, by the code that the person types.
+    UserCode,
+    /// A refresh token.
+    Refresh,
+    /// All that came of one sign-in: ended as a whole.
+    Family,
+}
+
+impl ShortLivedKind {
+    /// The word that it is kept under.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Device => "device",
+            Self::UserCode => "user_code",
+            Self::Refresh => "refresh",
+            Self::Family => "family",
+        }
+    }
+}
+
+/// An entry of what is good once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShortLived {
+    /// What its owner knows of it; nothing in it opens anything.
+    pub content: String,
+    /// From when on it is good no more.
+    pub expires_at: Timestamp,
+    /// When it was used up or ended.
+    pub consumed_at: Option<Timestamp>,
+}
+
+/// What came of adding an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It is kept.
+    Kept,
+    /// There is one with this digest, or was: nothing has changed.
+    Taken,
+    /// There are as many of its kind as may be: nothing has changed.
+    Full,
+}
+
+/// Keeps what is good once. Each call is one step that others see whole or not at all; entries stay for at least an hour after their
+/// end, so that a second use is known for one.
+pub trait ShortLivedStore: Send + Sync {
+    /// Adds an entry, unless there is one or there are `most` of its kind that have not ended.
+    fn add<'a>(
+        &'a self,
+        kind: ShortLivedKind,
+        digest: &'a str,
+        entry: &'a ShortLived,
+        most: u32,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Added, StoreFault>>;
+
+    /// The entry, whether it is still good or not.
+    fn find<'a>(
+        &'a self,
+        kind: ShortLivedKind,
+        digest: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ShortLived>, StoreFault>>;
+
+    /// Uses an entry up: true for exactly one caller, and only while it is good at `now`.
+    fn consume<'a>(
+        &'a self,
+        kind: ShortLivedKind,
+        digest: &'a str,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<bool, StoreFault>>;
+
+    /// Puts `new` in the place of the content `old`; says whether `old` was there, good and not used up.
+    fn replace<'a>(
+        &'a self,
+        kind: ShortLivedKind,
+        digest: &'a str,
+        old: &'a str,
+        new: &'a str,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<bool, StoreFault>>;
+
+    /// Ends an entry for good, also one that is yet to be added: it is then taken. An earlier end stays.
+    fn end<'a>(
+        &'a self,
+        kind: ShortLivedKind,
+        digest: &'a str,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<(), StoreFault>>;
+
+    /// Removes what has ended long ago.
+    fn purge(&self, now: Timestamp) -> BoxFuture<'_, Result<(), StoreFault>>;
 }
