@@ -227,6 +227,12 @@ need_java() {
   fi
 }
 
+# need_valgrind: what counts instructions and system calls.
+need_valgrind() {
+  command -v callgrind_control >/dev/null && command -v strace >/dev/null && return 0
+  need_packages "valgrind and strace" valgrind strace
+}
+
 # need_go: the Go toolchain.
 need_go() {
   command -v go >/dev/null && return 0
