@@ -52,6 +52,15 @@ pub(crate) fn policy_problems(problems: &[PolicyProblem]) -> Failed {
     Failed::invalid(lines.join("\n"))
 }
 
+/// The local issuer's URL as configured, or the API's address; `None` without a local issuer.
+pub(crate) fn local_issuer_url(config: &Config) -> Option<String> {
+    let local = config.local_issuer.as_ref()?;
+    Some(local.url.clone().unwrap_or_else(|| {
+        let scheme = if config.api.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", config.api.address)
+    }))
+}
+
 /// What is opened from the data folder alone: the store, the vault, the local issuer.
 pub(crate) struct Cellar {
     /// The store.
@@ -81,13 +90,9 @@ impl Cellar {
                 ));
             }
             (Some(local), Some(vault)) => {
-                let url = local.url.clone().unwrap_or_else(|| {
-                    let scheme = if config.api.tls.is_some() { "https" } else { "http" };
-                    format!("{scheme}://{}", config.api.address)
-                });
                 let settings = LocalIssuerConfig {
                     label: "local".to_owned(),
-                    issuer: url,
+                    issuer: local_issuer_url(config).unwrap_or_default(),
                     audience: local.audience.clone(),
                     token_lifetime_s: local.token_lifetime.as_secs(),
                 };

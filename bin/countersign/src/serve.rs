@@ -10,7 +10,7 @@ use std::time::Duration;
 use countersign_api::{Api, Check, IssuerDoor, Metrics, ServeOptions};
 use countersign_config::{self as config, Certificate, Config};
 use countersign_enforce::Protocol;
-use countersign_postgres::Postgres;
+use countersign_postgres::{LoginMethod, Postgres};
 use countersign_runtime::{
     Gateway, GatewayConfig, ListenerConfig, Plaintext, TlsReload, raise_file_limit, server_config,
 };
@@ -22,7 +22,7 @@ use crate::adapters::IssuerDoors;
 use crate::certificates::Authority;
 use crate::clock;
 use crate::failed::Failed;
-use crate::house::{House, load_config};
+use crate::house::{House, load_config, local_issuer_url};
 
 /// How often the local issuer looks after its keys.
 const ISSUER_UPKEEP: Duration = Duration::from_secs(300);
@@ -56,7 +56,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
     let mut listeners = Vec::new();
     for spec in &config.listeners {
         listeners.push(match spec.protocol.as_str() {
-            "postgres" => listen(&gateway, Postgres::new(), spec, config)?,
+            "postgres" => listen(&gateway, postgres(spec, config), spec, config)?,
             other => return Err(Failed::invalid(format!("the protocol \"{other}\" is not spoken by this binary"))),
         });
     }
@@ -73,6 +73,16 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
         });
     }
     Ok(Running { house, gateway, listeners, api_stop: Some(api_stop), api, draining })
+}
+
+/// The protocol as its clients are to log in on this listener.
+fn postgres(spec: &config::ListenerSpec, config: &Config) -> Postgres {
+    let method = match spec.login {
+        config::ListenerLogin::Password => LoginMethod::Password,
+        config::ListenerLogin::OAuthBearer => LoginMethod::OAuthBearer,
+    };
+    let issuer = spec.oauth_issuer.clone().or_else(|| local_issuer_url(config)).unwrap_or_default();
+    Postgres::new().login_by(method, &issuer, &spec.oauth_scope)
 }
 
 fn listen<P: Protocol>(

@@ -73,7 +73,8 @@ pub struct ListenerConfig {
     pub max_connections: usize,
     /// The longest from accept until the target let the session in.
     pub login_timeout: Duration,
-    /// The longest that a client may leave bytes for it untouched; counted in whole seconds.
+    /// The longest that a client may leave bytes for it untouched, and that what it asked for may take once it has left; counted in
+    /// whole seconds.
     pub idle_write_timeout: Duration,
 }
 

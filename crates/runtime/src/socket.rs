@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use countersign_enforce::{Outbound, Pending, TlsFacts};
 use socket2::{SockRef, TcpKeepalive};
 use std::time::Duration;
@@ -158,7 +158,7 @@ impl Socket {
         };
         TlsFacts {
             alpn: alpn.map(<[u8]>::to_vec),
-            peer_certificate: peer.and_then(<[_]>::first).map(|c| c.as_ref().to_vec()),
+            peer_certificates: peer.unwrap_or_default().iter().map(|c| Bytes::copy_from_slice(c)).collect(),
         }
     }
 

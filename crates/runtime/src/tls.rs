@@ -7,6 +7,8 @@ use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::possession::Possession;
+
 /// What is wrong with TLS material.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -57,13 +59,18 @@ pub(crate) fn private_key(pem: &[u8], what: &'static str) -> Result<PrivateKeyDe
 /// A configuration for a listener: TLS 1.2 and 1.3, these application protocols (best first), sessions resumed by ticket so that
 /// nothing is kept for a client that is gone.
 ///
+/// Clients are asked for a certificate and need not have one. A client that shows one has proved, in this handshake or in the one that
+/// it resumes, that it holds the key. **Nothing else about the certificate was checked**: whoever relies on a connection's peer
+/// certificates must validate them, each time.
+///
 /// # Errors
 /// When the chain or the key cannot be read, or they do not belong together.
 pub fn server_config(chain_pem: &[u8], key_pem: &[u8], alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
     install_crypto();
     let chain = certificates(chain_pem, "the certificate chain")?;
     let key = private_key(key_pem, "the private key")?;
-    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    let mut config =
+        ServerConfig::builder().with_client_cert_verifier(Possession::new()).with_single_cert(chain, key)?;
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
     config.send_tls13_tickets = 1;

@@ -30,8 +30,9 @@ pub struct Arrival {
 pub struct TlsFacts {
     /// The application protocol that was agreed on, if any.
     pub alpn: Option<Vec<u8>>,
-    /// The peer's end-entity certificate (DER), where there is one.
-    pub peer_certificate: Option<Vec<u8>>,
+    /// The peer's certificates (DER), the end-entity certificate first; empty where there are none. Of clients only those that the
+    /// authenticator recognises: a machine need not know of others.
+    pub peer_certificates: Vec<Bytes>,
 }
 
 /// The machine asks for its target.
@@ -108,7 +109,8 @@ pub enum Output {
     },
     /// This connection only presents a cancel key.
     Cancel(Bytes),
-    /// Cancel what runs in this session: a limit was passed.
+    /// Cancel what runs in this session: a limit was passed. Whatever comes after it waits until the target has the order, or cannot be
+    /// given it in time, so that the order never meets a later statement.
     CancelOwn,
     /// An action ended.
     Outcome(u64, Outcome),

@@ -33,7 +33,8 @@ pub enum PresentedCredential {
     Token {
         /// The token.
         token: Secret,
-        /// The end-entity certificate (DER) of the connection, where there is one: a token may be bound to it (RFC 8705, 3).
+        /// The end-entity certificate (DER) of the connection, where there is one: a token may be bound to it (RFC 8705, 3). The runtime
+        /// sets it; machines leave it `None`.
         certificate: Option<Bytes>,
     },
     /// A client certificate, whose key the TLS handshake proved: DER, the end-entity certificate first.

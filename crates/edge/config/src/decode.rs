@@ -11,8 +11,8 @@ use countersign_model::TargetName;
 use toml::de::DeTable;
 
 use crate::model::{
-    Api, Certificate, Config, Gateway, KeySource, ListenerSpec, LogFormat, Plaintext, PolicyFiles, Recording,
-    StoreSpec, Telemetry, UrlSource, Vault,
+    Api, Certificate, Config, Gateway, KeySource, ListenerLogin, ListenerSpec, LogFormat, Plaintext, PolicyFiles,
+    Recording, StoreSpec, Telemetry, UrlSource, Vault,
 };
 use crate::read::{At, Fault, Sink, Table};
 use crate::schema::{self, Section};
@@ -185,6 +185,15 @@ impl Decoder<'_, '_> {
         let protocol = t.protocol(self.sink, "protocol", &self.names());
         let address = t.address(self.sink, "address");
         let plaintext = t.text(self.sink, "plaintext");
+        let login = match t.text(self.sink, "login").as_ref().map(|l| l.value.as_str()) {
+            Some("oauthbearer") => ListenerLogin::OAuthBearer,
+            _ => ListenerLogin::Password,
+        };
+        let oauth_issuer = t.text(self.sink, "oauth_issuer");
+        if let Some(issuer) = &oauth_issuer {
+            self.plain_http(issuer, "tokens");
+        }
+        let oauth_scope = t.text(self.sink, "oauth_scope").map_or_else(|| "openid".to_owned(), |s| s.value);
         let tls = self.certificate(&mut t, "tls").unwrap_or(Certificate::Generated);
         let plain = match plaintext.as_ref().map(|p| p.value.as_str()) {
             Some("never") => Plaintext::Never,
@@ -203,7 +212,15 @@ impl Decoder<'_, '_> {
         t.finish(self.sink);
         let (protocol, address) = (protocol?, address?);
         self.places.listeners.push((address.clone(), protocol.value));
-        Some(ListenerSpec { protocol: protocol.value.to_owned(), address: address.value, plaintext: plain, tls })
+        Some(ListenerSpec {
+            protocol: protocol.value.to_owned(),
+            address: address.value,
+            plaintext: plain,
+            login,
+            oauth_issuer: oauth_issuer.map(|i| i.value),
+            oauth_scope,
+            tls,
+        })
     }
 
     fn api(&mut self, mut t: Table<'_>) -> Api {

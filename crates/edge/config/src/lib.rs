@@ -22,9 +22,9 @@ mod units;
 use std::path::Path;
 
 pub use model::{
-    Account, Api, Certificate, ClaimValue, Config, Endpoint, Gateway, Issuer, KeySource, ListenerSpec, LocalClient,
-    LocalIssuer, LogFormat, Mapping, Match, Plaintext, PolicyFiles, Recording, SecretSource, StoreSpec, TargetSpec,
-    Telemetry, TlsMode, UpstreamTls, UrlSource, Vault,
+    Account, Api, Certificate, ClaimValue, Config, Endpoint, Gateway, Issuer, KeySource, ListenerLogin, ListenerSpec,
+    LocalClient, LocalIssuer, LogFormat, Mapping, Match, Plaintext, PolicyFiles, Recording, SecretSource, StoreSpec,
+    TargetSpec, Telemetry, TlsMode, UpstreamTls, UrlSource, Vault,
 };
 pub use problem::{PROBLEMS_MAX, Problem, Problems, Severity};
 pub use reference::reference;

@@ -65,8 +65,23 @@ pub struct ListenerSpec {
     pub address: SocketAddr,
     /// Who may come without TLS.
     pub plaintext: Plaintext,
+    /// How clients give their token.
+    pub login: ListenerLogin,
+    /// The issuer that clients without a token are sent to; `None` for the local one.
+    pub oauth_issuer: Option<String>,
+    /// The scope that they are told to ask it for.
+    pub oauth_scope: String,
     /// The certificate shown to clients.
     pub tls: Certificate,
+}
+
+/// How clients of a listener give their token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerLogin {
+    /// As the password.
+    Password,
+    /// By SASL OAUTHBEARER.
+    OAuthBearer,
 }
 
 /// Who may come without TLS. A token on an open wire is a token given away.

@@ -64,6 +64,8 @@ fn the_least_configuration_has_these_defaults() {
     assert_eq!(c.gateway.drain_timeout, Duration::from_secs(30));
     assert_eq!((c.gateway.workers, c.gateway.connections_max), (None, 10_000));
     assert_eq!(c.listeners[0].plaintext, Plaintext::Loopback);
+    assert_eq!((c.listeners[0].login, c.listeners[0].oauth_issuer.as_deref()), (ListenerLogin::Password, None));
+    assert_eq!(c.listeners[0].oauth_scope, "openid");
     assert_eq!(c.listeners[0].tls, Certificate::Generated);
     assert_eq!(c.api.address, "127.0.0.1:7070".parse::<SocketAddr>().unwrap());
     let path = PathBuf::from("/var/lib/countersign/countersign.db");
@@ -97,6 +99,9 @@ fn everything_can_be_said() {
     assert_eq!(c.gateway.drain_timeout, Duration::from_secs(120));
     let files = Certificate::Files { certificate: "dir/tls/gw.pem".into(), key: "/etc/tls/gw.key".into() };
     assert_eq!(c.listeners[1].tls, files);
+    assert_eq!(c.listeners[1].login, ListenerLogin::OAuthBearer);
+    let sent_to = (c.listeners[1].oauth_issuer.as_deref(), c.listeners[1].oauth_scope.as_str());
+    assert_eq!(sent_to, (Some("https://id.example.com"), "openid groups"));
     assert_eq!(
         c.store,
         StoreSpec::Postgres { url: UrlSource::Env("STORE_URL".into()), timeout: Duration::from_secs(3) }

@@ -5,6 +5,7 @@
 //!
 //! Source: PostgreSQL documentation, chapter "Frontend/Backend Protocol".
 
+mod bearer;
 mod knowledge;
 mod login;
 mod machine;
@@ -23,16 +24,60 @@ pub use machine::PostgresMachine;
 
 use knowledge::Knowledge;
 
+/// How clients say who they are when no certificate of theirs is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoginMethod {
+    /// A token in the place of the password.
+    #[default]
+    Password,
+    /// A token by SASL OAUTHBEARER (RFC 7628), as PostgreSQL 18's method `oauth` has it.
+    OAuthBearer,
+}
+
+impl LoginMethod {
+    /// By the word used in the configuration and in the start-up option `countersign.login`.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "password" => Some(Self::Password),
+            "oauthbearer" => Some(Self::OAuthBearer),
+            _ => None,
+        }
+    }
+}
+
+/// What is said at the way in, the same for all clients of a listener.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) method: LoginMethod,
+    /// What a client is told that comes by OAUTHBEARER without a token.
+    pub(crate) discovery: Bytes,
+}
+
+impl Default for Door {
+    fn default() -> Self {
+        Self { method: LoginMethod::default(), discovery: bearer::challenge("", "") }
+    }
+}
+
 /// The protocol; clones share what they know of the databases.
 #[derive(Clone, Default)]
 pub struct Postgres {
     knowledge: Arc<Knowledge>,
+    door: Arc<Door>,
 }
 
 impl Postgres {
     /// The protocol, knowing nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, with the way that clients log in by unless they ask for another, and what a client is told by OAUTHBEARER that has no
+    /// token: the URL of an issuer, under which its discovery document is, and the scope to ask it for; each may be empty.
+    #[must_use]
+    pub fn login_by(self, method: LoginMethod, oauth_issuer: &str, oauth_scope: &str) -> Self {
+        let discovery = bearer::challenge(oauth_issuer, oauth_scope);
+        Self { door: Arc::new(Door { method, discovery }), ..self }
     }
 }
 
@@ -48,7 +93,7 @@ impl Protocol for Postgres {
     }
 
     fn accept(&self, arrival: Arrival) -> PostgresMachine {
-        PostgresMachine::accept(self.knowledge.clone(), arrival)
+        PostgresMachine::accept(self.knowledge.clone(), self.door.clone(), arrival)
     }
 
     fn canceller(&self, order: Bytes, tls_required: bool) -> PostgresMachine {

@@ -97,7 +97,7 @@ impl Login {
             return Err(target_fault("TLS came up at the wrong time"));
         }
         self.encrypted = true;
-        self.binding = tls.peer_certificate.as_deref().and_then(server_end_point);
+        self.binding = tls.peer_certificates.first().map(|c| &**c).and_then(server_end_point);
         self.state = State::Authenticating;
         Ok(Step::Send(self.start_up()))
     }

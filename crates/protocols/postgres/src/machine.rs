@@ -1,29 +1,29 @@
 //! The life of one client connection: start-up, identity, login at the target, session.
 
+mod entry;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use countersign_enforce::{
-    Arrival, CloseReason, ConnectRequest, Connected, Machine, Output, Plan, Presented, PresentedCredential, ProposalId,
-    TlsFacts,
+    Arrival, CloseReason, ConnectRequest, Connected, Machine, Output, Plan, ProposalId, TlsFacts,
 };
 use countersign_model::{
-    Access, Attribute, Attributes, ClientText, Culprit, Denial, DenialCode, Fingerprint, Identity, Secret, Shape,
-    Timestamp, Use,
+    Access, Attribute, Attributes, ClientText, Culprit, Denial, DenialCode, Fingerprint, Identity, Shape, Timestamp,
+    Use,
 };
 
+use crate::Door;
 use crate::knowledge::Knowledge;
 use crate::login::{self, Canceller, LoggedIn, Login, Step};
 use crate::session::{Session, reason_of};
-use crate::startup::{self, PROTOCOL_3_0, PROTOCOL_3_2, Packet, Start};
-use crate::wire::{self, Fields, Gravity, protocol_fault, target_fault};
+use crate::startup::{PROTOCOL_3_2, Start};
+use crate::wire::{self, Gravity, protocol_fault, target_fault};
+use entry::Turn;
 
 /// The application protocol of direct TLS (registered with IANA for PostgreSQL).
 pub(crate) const ALPN: &[u8] = b"postgresql";
-
-/// The longest password message: it carries a token.
-const PASSWORD_BYTES_MAX: usize = 32 << 10;
 
 /// Bytes that a client may send ahead while it waits for the login to end.
 const EARLY_BYTES_MAX: usize = 64 << 10;
@@ -35,6 +35,8 @@ enum Phase {
     Encrypting { direct: bool },
     /// The password is asked for.
     Password(Start),
+    /// A token is asked for by OAUTHBEARER.
+    Bearer(Start, Turn),
     /// Somebody else is busy: identity, gate, dialling.
     Waiting(Start),
     /// Logging in at the target.
@@ -52,10 +54,13 @@ enum Phase {
 /// The machine of one connection.
 pub struct PostgresMachine {
     knowledge: Arc<Knowledge>,
+    door: Arc<Door>,
     phase: Phase,
     out: VecDeque<Output>,
     arrival: Option<Arrival>,
     encrypted: bool,
+    /// The client's certificates, when the authenticator recognises them: they are the login.
+    certificates: Vec<Bytes>,
     asked_for_tls: bool,
     asked_for_gss: bool,
     target: Arc<str>,
@@ -64,13 +69,15 @@ pub struct PostgresMachine {
 }
 
 impl PostgresMachine {
-    pub(crate) fn accept(knowledge: Arc<Knowledge>, arrival: Arrival) -> Self {
+    pub(crate) fn accept(knowledge: Arc<Knowledge>, door: Arc<Door>, arrival: Arrival) -> Self {
         Self {
             knowledge,
+            door,
             phase: Phase::Startup,
             out: VecDeque::new(),
             arrival: Some(arrival),
             encrypted: false,
+            certificates: Vec::new(),
             asked_for_tls: false,
             asked_for_gss: false,
             target: "".into(),
@@ -83,10 +90,12 @@ impl PostgresMachine {
         let (canceller, first) = Canceller::start(order, tls_required);
         Self {
             knowledge,
+            door: Arc::default(),
             phase: Phase::Cancelling(canceller),
             out: VecDeque::from([Output::Login(first)]),
             arrival: None,
             encrypted: false,
+            certificates: Vec::new(),
             asked_for_tls: false,
             asked_for_gss: false,
             target: "".into(),
@@ -97,123 +106,6 @@ impl PostgresMachine {
 
     fn client(&mut self, b: Bytes) {
         self.out.push_back(Output::Client(b));
-    }
-
-    fn on_startup(&mut self, b: &mut BytesMut) -> Result<(), Denial> {
-        while matches!(self.phase, Phase::Startup) {
-            let Some((packet, len)) = startup::read(b)? else { return Ok(()) };
-            let tls_offered = self.arrival.as_ref().is_some_and(|a| a.tls_offered);
-            match packet {
-                Packet::DirectTls if self.encrypted || self.asked_for_tls => {
-                    return Err(protocol_fault("TLS was asked for twice"));
-                }
-                Packet::DirectTls if !tls_offered => {
-                    return Err(Denial::new(
-                        Culprit::Client,
-                        DenialCode::Plaintext,
-                        ClientText::new("this gateway has no TLS on this address"),
-                    ));
-                }
-                Packet::DirectTls => {
-                    self.phase = Phase::Encrypting { direct: true };
-                    self.out.push_back(Output::StartClientTls);
-                }
-                Packet::SslRequest | Packet::GssRequest if b.len() > len => {
-                    return Err(protocol_fault("bytes came ahead of the encryption"));
-                }
-                Packet::SslRequest if self.encrypted || self.asked_for_tls => {
-                    return Err(protocol_fault("TLS was asked for twice"));
-                }
-                Packet::SslRequest => {
-                    b.advance(len);
-                    self.asked_for_tls = true;
-                    if tls_offered {
-                        self.client(Bytes::from_static(b"S"));
-                        self.phase = Phase::Encrypting { direct: false };
-                        self.out.push_back(Output::StartClientTls);
-                    } else {
-                        self.client(Bytes::from_static(b"N"));
-                    }
-                }
-                Packet::GssRequest if self.encrypted || self.asked_for_gss => {
-                    return Err(protocol_fault("GSSAPI was asked for twice, or within TLS"));
-                }
-                Packet::GssRequest => {
-                    b.advance(len);
-                    self.asked_for_gss = true;
-                    self.client(Bytes::from_static(b"N"));
-                }
-                Packet::Cancel(key) => {
-                    b.advance(len);
-                    self.out.push_back(Output::Cancel(key));
-                    self.out.push_back(Output::Close(CloseReason::Client, None));
-                    self.phase = Phase::Over;
-                }
-                Packet::Start(start) => {
-                    b.advance(len);
-                    self.on_start(start)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn on_start(&mut self, start: Start) -> Result<(), Denial> {
-        if !self.encrypted && !self.arrival.as_ref().is_some_and(|a| a.plaintext_allowed) {
-            return Err(Denial::new(
-                Culprit::Client,
-                DenialCode::Plaintext,
-                ClientText::new("this gateway takes only encrypted connections"),
-            )
-            .hint(ClientText::new("Connect with sslmode=verify-full and the gateway's CA certificate.")));
-        }
-        if start.version != PROTOCOL_3_0 && start.version != PROTOCOL_3_2 || !start.unknown_options.is_empty() {
-            let newest = if start.version >= PROTOCOL_3_2 { PROTOCOL_3_2 } else { PROTOCOL_3_0 };
-            let mut out = BytesMut::new();
-            wire::frame(&mut out, b'v', |b| {
-                b.put_i32(newest);
-                b.put_i32(i32::try_from(start.unknown_options.len()).unwrap_or(0));
-                for option in &start.unknown_options {
-                    wire::put_cstr(b, option);
-                }
-            });
-            self.client(out.freeze());
-        }
-        const CLEARTEXT_PASSWORD: i32 = 3;
-        self.client(wire::authentication(CLEARTEXT_PASSWORD));
-        self.phase = Phase::Password(start);
-        Ok(())
-    }
-
-    fn on_password(&mut self, b: &mut BytesMut) -> Result<(), Denial> {
-        let Some(head) = wire::head(b)? else { return Ok(()) };
-        if head.tag != b'p' {
-            return Err(protocol_fault("expected a password message"));
-        }
-        if head.frame_bytes > PASSWORD_BYTES_MAX {
-            return Err(protocol_fault("the password message is too long"));
-        }
-        if b.len() < head.frame_bytes {
-            return Ok(());
-        }
-        let mut frame = b.split_to(head.frame_bytes);
-        let token = Fields::of(&frame).cstr().map(<[u8]>::to_vec);
-        // The buffer may live on for other messages: the token must not.
-        frame.fill(0);
-        let Some(token) = token else { return Err(protocol_fault("the password message is malformed")) };
-        let (Phase::Password(start), Some(arrival)) = (std::mem::replace(&mut self.phase, Phase::Over), &self.arrival)
-        else {
-            return Err(protocol_fault("a password at the wrong time"));
-        };
-        self.out.push_back(Output::Authenticate(Presented {
-            user: start.user.clone(),
-            credential: PresentedCredential::token(Secret::new(token)),
-            target: start.target.clone(),
-            source: arrival.source,
-            encrypted: self.encrypted,
-        }));
-        self.phase = Phase::Waiting(start);
-        Ok(())
     }
 
     fn on_step(&mut self, step: Step) {
@@ -289,8 +181,10 @@ impl Machine for PostgresMachine {
             Phase::Open(session) => return session.on_client(b),
             _ => {}
         }
-        if matches!(self.phase, Phase::Password(_)) {
-            self.on_password(b)?;
+        match self.phase {
+            Phase::Password(_) => self.on_password(b)?,
+            Phase::Bearer(..) => self.on_bearer(b)?,
+            _ => {}
         }
         match self.phase {
             Phase::Over => b.clear(),
@@ -344,6 +238,7 @@ impl Machine for PostgresMachine {
             _ => return Err(protocol_fault("direct TLS must agree on the application protocol \"postgresql\"")),
         }
         self.encrypted = true;
+        self.certificates = tls.peer_certificates;
         self.phase = Phase::Startup;
         Ok(())
     }
@@ -453,7 +348,7 @@ impl Machine for PostgresMachine {
     fn wants_client(&self) -> bool {
         match &self.phase {
             Phase::Open(session) => session.wants_client(),
-            Phase::Startup | Phase::Password(_) => true,
+            Phase::Startup | Phase::Password(_) | Phase::Bearer(..) => true,
             _ => false,
         }
     }

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use countersign_model::{ClientText, Culprit, Denial, DenialCode};
 
+use crate::LoginMethod;
 use crate::wire::{Fields, protocol_fault};
 
 /// The longest start-up packet that PostgreSQL itself accepts (`MAX_STARTUP_PACKET_LENGTH`).
@@ -52,6 +53,8 @@ pub(crate) struct Start {
     pub(crate) database: String,
     /// `application_name`.
     pub(crate) application: String,
+    /// How the client wants to say who it is; `None` for the listener's way.
+    pub(crate) login: Option<LoginMethod>,
     /// Settings for the target.
     pub(crate) settings: Vec<(String, String)>,
 }
@@ -185,6 +188,11 @@ fn setting(start: &mut Start, name: &str, value: &str) -> Result<(), Denial> {
     let lower = name.to_ascii_lowercase();
     match lower.as_str() {
         "application_name" => value.clone_into(&mut start.application),
+        // For the gateway alone.
+        "countersign.login" => match LoginMethod::parse(&value.to_ascii_lowercase()) {
+            Some(method) => start.login = Some(method),
+            None => return Err(refused("countersign.login must be password or oauthbearer")),
+        },
         "client_encoding" => {
             let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
             if !matches!(plain.to_ascii_lowercase().as_str(), "utf8" | "unicode") {
@@ -306,6 +314,12 @@ mod tests {
             ("options", "--Search-Path=private", false),
             ("search_path", "private", true),
             ("options", "--statement-timeout=5s", true),
+            ("options", "-c countersign.login=oauthbearer", true),
+            ("options", "-c countersign.login=OAuthBearer", true),
+            ("countersign.login", "password", true),
+            ("options", "-c countersign.login=trust", false),
+            ("options", "-c countersign.login=", false),
+            ("options", "-c countersign.user=dora", false),
             ("options", "-csession_replication_role=replica", false),
             ("options", "-c role=postgres", false),
             ("options", "-c\\ role=postgres", false),
@@ -326,6 +340,13 @@ mod tests {
             let got = started(&[("user", "ana"), ("database", "shop"), (name, value)]);
             assert_eq!(got.is_ok(), ok, "{name}={value}: {got:?}");
         }
+    }
+
+    #[test]
+    fn the_way_to_log_in_is_for_the_gateway_alone() {
+        let s = started(&[("user", "ana"), ("options", "-c countersign.login=oauthbearer -c geqo=on")]).unwrap();
+        assert_eq!(s.login, Some(LoginMethod::OAuthBearer));
+        assert_eq!(s.settings, [("geqo".to_owned(), "on".to_owned())]);
     }
 
     #[test]

@@ -113,8 +113,16 @@ pub(crate) fn put_cstr(out: &mut BytesMut, s: &str) {
 
 /// An authentication request without a payload, such as 0 (ok) or 3 (clear-text password).
 pub(crate) fn authentication(code: i32) -> Bytes {
-    let mut out = BytesMut::with_capacity(9);
-    frame(&mut out, b'R', |b| b.put_i32(code));
+    authentication_with(code, b"")
+}
+
+/// An authentication request with a payload, such as 10 (SASL) with the mechanisms, or 11 with a challenge.
+pub(crate) fn authentication_with(code: i32, payload: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(9 + payload.len());
+    frame(&mut out, b'R', |b| {
+        b.put_i32(code);
+        b.put_slice(payload);
+    });
     out.freeze()
 }
 

@@ -164,6 +164,13 @@ impl<P: Protocol> Driver<P> {
                 self.fail(Denial::new(Culprit::Client, DenialCode::Timeout, text));
             }
             Purpose::Tick => self.tick(),
+            Purpose::Left => {
+                let seconds = self.shared.config.idle_write_timeout.as_secs();
+                let text = ClientText::new("the client left, and what it had asked for took longer than ")
+                    .number(seconds)
+                    .and(" seconds");
+                self.fail_as(CloseReason::ClientLost, Denial::new(Culprit::Client, DenialCode::Timeout, text));
+            }
             // A cancel order has a limit of its own and may still run.
             Purpose::End => {
                 self.client = Socket::gone();

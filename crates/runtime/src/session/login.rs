@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_enforce::{
-    CloseReason, ConnectRequest, Connected, Dialling, Gate, GateParts, Machine, Opened, Passage, Presented, Protocol,
-    TargetCredential,
+    CloseReason, ConnectRequest, Connected, Dialling, Gate, GateParts, Machine, Opened, Passage, Presented,
+    PresentedCredential, Protocol, TargetCredential,
 };
 use countersign_model::{
     ClientText, Culprit, Denial, DenialCode, Identity, SessionContext, SessionId, Shape, Timestamp,
@@ -30,6 +30,8 @@ pub(super) struct Login {
     pub(super) target: String,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) encrypted: bool,
+    /// The client's end-entity certificate, where it showed one: a token may be bound to it.
+    certificate: Option<Bytes>,
     /// The session's id once it was told to the client.
     pub(super) id: Option<SessionId>,
     /// The refusal stands in the session's recording already.
@@ -46,6 +48,7 @@ impl Login {
             target: String::new(),
             identity: None,
             encrypted: false,
+            certificate: None,
             id: None,
             refusal_recorded: false,
             rejection: None,
@@ -69,11 +72,14 @@ pub(super) struct Dialled {
 }
 
 impl<P: Protocol> Driver<P> {
-    pub(super) fn authenticate(&mut self, presented: Presented) {
+    pub(super) fn authenticate(&mut self, mut presented: Presented) {
         let now = self.now();
         if let Some(login) = &mut self.login {
             login.user.clone_from(&presented.user);
             login.target.clone_from(&presented.target);
+            if let PresentedCredential::Token { certificate, .. } = &mut presented.credential {
+                *certificate = login.certificate.take();
+            }
         }
         let authenticator = self.shared.core.services.authenticator.clone();
         self.step = Some(Box::pin(async move { Step::Identified(authenticator.authenticate(&presented, now).await) }));
@@ -208,10 +214,15 @@ impl<P: Protocol> Driver<P> {
             }
             Step::Identified(Err(denial)) | Step::Dialled(Err(denial)) => self.fail(denial),
             Step::ClientTls(Ok(socket)) => {
-                let facts = socket.tls_facts();
+                let mut facts = socket.tls_facts();
                 self.client = socket;
                 if let Some(login) = &mut self.login {
                     login.encrypted = true;
+                    login.certificate = facts.peer_certificates.first().cloned();
+                }
+                // Clients show whatever certificate they were set up with: only one of a kind that is known here is a login.
+                if !self.shared.core.services.authenticator.recognises(&facts.peer_certificates) {
+                    facts.peer_certificates = Vec::new();
                 }
                 if let Err(denial) = self.machine.on_client_tls(facts) {
                     self.fail(denial);

@@ -88,8 +88,10 @@ pub(crate) struct Driver<P: Protocol> {
     tls_due: Option<Side>,
     /// What the login waits for; outputs wait.
     step: Option<BoxFuture<'static, Step>>,
-    /// A cancel order for this session under way; nothing waits for it but the end.
+    /// A cancel order for this session under way.
     aside: Option<BoxFuture<'static, ()>>,
+    /// The machine gave that order: nothing goes on until the target has it, because it would hit whatever runs by then.
+    stopped: bool,
     login: Option<Box<Login>>,
     ending: Option<Box<Ending>>,
     cancel: Option<CancelKept>,
@@ -136,6 +138,7 @@ impl<P: Protocol> Driver<P> {
             tls_due: None,
             step: None,
             aside: None,
+            stopped: false,
             login: Some(Box::new(Login::new(wall_clock()))),
             ending: None,
             cancel: None,
@@ -192,7 +195,17 @@ impl<P: Protocol> Driver<P> {
     /// Moves what is waited for; true when something came of it.
     fn await_all(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
-        if let Some(waiting) = &mut self.waiting
+        if let Some(aside) = &mut self.aside
+            && aside.as_mut().poll(cx).is_ready()
+        {
+            self.aside = None;
+            if std::mem::take(&mut self.stopped) {
+                self.perform_held();
+            }
+            moved = true;
+        }
+        if !self.stopped
+            && let Some(waiting) = &mut self.waiting
             && let Poll::Ready(result) = Pin::new(&mut waiting.1).poll(cx)
         {
             let id = waiting.0;
@@ -212,18 +225,12 @@ impl<P: Protocol> Driver<P> {
             self.step_done(done);
             moved = true;
         }
-        if let Some(aside) = &mut self.aside
-            && aside.as_mut().poll(cx).is_ready()
-        {
-            self.aside = None;
-            moved = true;
-        }
         moved
     }
 
     /// Carries out what the machine wants, until it wants nothing or something must be waited for.
     fn carry_out(&mut self) {
-        while self.step.is_none() && self.tls_due.is_none() && self.ending.is_none() {
+        while self.step.is_none() && self.tls_due.is_none() && self.ending.is_none() && !self.stopped {
             let Some(output) = self.machine.poll_output() else { return };
             self.perform(output);
         }

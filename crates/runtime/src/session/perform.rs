@@ -23,10 +23,7 @@ pub(super) fn defect(what: &'static str) -> Denial {
 impl<P: Protocol> Driver<P> {
     pub(super) fn perform(&mut self, output: Output) {
         let behind = self.waiting.is_some()
-            && matches!(
-                output,
-                Output::Propose(..) | Output::Follow(..) | Output::Control(_) | Output::CancelOwn | Output::Close(..)
-            );
+            && matches!(output, Output::Propose(..) | Output::Follow(..) | Output::Control(_) | Output::Close(..));
         if !behind {
             self.perform_now(output);
         } else if self.held.len() < HELD_MAX {
@@ -44,6 +41,7 @@ impl<P: Protocol> Driver<P> {
     pub(super) fn perform_held(&mut self) {
         while self.waiting.is_none()
             && self.ending.is_none()
+            && !self.stopped
             && let Some(output) = self.held.pop_front()
         {
             self.perform_now(output);
@@ -81,7 +79,10 @@ impl<P: Protocol> Driver<P> {
             Output::Established { account, target_session } => self.established(&account, &target_session),
             Output::CancelKey { client_key, order } => self.keep_cancel_key(&client_key, &order),
             Output::Cancel(key) => self.cancel_other(&key),
-            Output::CancelOwn => self.cancel_own(),
+            Output::CancelOwn => {
+                self.cancel_own();
+                self.stopped = self.aside.is_some();
+            }
             Output::Outcome(seq, outcome) => {
                 self.spans.ended(seq, &outcome);
                 self.record(|gate, now| gate.outcome(seq, &outcome, now));

@@ -17,6 +17,8 @@ pub(super) enum Purpose {
     Login,
     /// A look around.
     Tick,
+    /// The client left, and what it had asked for is not done.
+    Left,
     /// The end has taken long enough.
     End,
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use countersign_enforce::{CloseReason, Machine, Protocol};
 use countersign_model::{ClientText, Culprit, Denial, DenialCode};
 
+use super::timer::Purpose;
 use super::{Driver, Link, Moved};
 use crate::buffers::Filled;
 use crate::socket::{Queue, Socket};
@@ -35,6 +36,7 @@ impl<P: Protocol> Driver<P> {
             && self.waiting.is_none()
             && self.step.is_none()
             && self.tls_due.is_none()
+            && !self.stopped
             && !self.client.is_gone()
             && self.target_queue_len() < QUEUE_BYTES_MAX
             && self.machine.wants_client()
@@ -44,6 +46,7 @@ impl<P: Protocol> Driver<P> {
         self.ending.is_none()
             && self.step.is_none()
             && self.tls_due.is_none()
+            && !self.stopped
             && self.client_out.len() < QUEUE_BYTES_MAX
     }
 
@@ -119,6 +122,9 @@ impl<P: Protocol> Driver<P> {
             }
             Poll::Ready(Ok(Filled::End)) => {
                 self.client_ended = true;
+                if self.login.is_none() {
+                    self.timer.arm(Purpose::Left, self.shared.config.idle_write_timeout);
+                }
                 true
             }
             Poll::Ready(Err(_)) => {

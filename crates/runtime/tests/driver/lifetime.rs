@@ -130,6 +130,42 @@ async fn a_machine_may_cancel_its_own_work() {
 }
 
 #[tokio::test]
+async fn a_cancel_order_of_the_machine_never_meets_a_later_statement() {
+    let w = world().await;
+    let mut c = w.login("db").await;
+    let mut sibling = w.login("db").await;
+    let slow = w.seen.slow_orders.lock().await;
+    c.say("over at once\n").await;
+    eventually("the order", || w.seen.has("CANCEL order-0")).await;
+    c.say("read after\n").await;
+    for i in 0..50 {
+        assert_eq!(sibling.ask(&format!("read {i}")).await, [format!("did read {i}")], "another session waits, too");
+    }
+    sleep(Duration::from_millis(100)).await;
+    assert!(!w.seen.has("read after"), "a statement went on while the order was on its way");
+    let told = tokio::time::timeout(Duration::from_millis(100), c.reply()).await;
+    assert!(told.is_err(), "the client was told of the end while the order was on its way: {told:?}");
+    drop(slow);
+    eventually("the next statement", || w.seen.has("read after")).await;
+    assert!(w.seen.has("met nothing") || w.seen.has("met over at once"), "{:?}", w.seen.lines.lock().unwrap());
+}
+
+#[tokio::test]
+async fn a_target_that_takes_no_cancel_order_holds_a_session_up_for_a_time_only() {
+    let connect_timeout = Some(Duration::from_secs(1));
+    let w = Setup { connect_timeout, ..Setup::default() }.start().await;
+    let mut c = w.login("db").await;
+    let _slow = w.seen.slow_orders.lock().await;
+    let start = Instant::now();
+    c.say("over at once\nread after\n").await;
+    assert_eq!(c.reply().await, ["one row"]);
+    assert_eq!(c.reply().await, ["did read after"]);
+    // The time to connect, and that to be understood.
+    assert!(start.elapsed() >= Duration::from_secs(6), "{:?}", start.elapsed());
+    assert!(w.seen.has("CANCEL order-0"));
+}
+
+#[tokio::test]
 async fn work_of_a_client_that_vanished_is_cancelled_at_the_target() {
     let w = world().await;
     let mut c = w.login("db").await;
@@ -159,6 +195,21 @@ async fn work_of_a_client_that_vanished_is_cancelled_at_the_target() {
     w.empty().await;
     eventually("the last statement", || w.seen.has("write last")).await;
     assert_eq!(w.memory.count("close client None"), 1);
+}
+
+#[tokio::test]
+async fn work_of_a_client_that_said_goodbye_has_a_time_limit() {
+    let mut listener = local();
+    listener.idle_write_timeout = Duration::from_secs(1);
+    let w = Setup { listener: Some(listener), ..Setup::default() }.start().await;
+    let mut c = w.login("db").await;
+    c.say(&("read hang\n".repeat(IN_PIPELINE_MAX) + "bye\n")).await;
+    let start = Instant::now();
+    c.io.shutdown().await.unwrap();
+    w.empty().await;
+    assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
+    assert!(w.memory.has("close client_lost Some(Timeout)"));
+    eventually("the cancel order", || w.seen.has("CANCEL order-0")).await;
 }
 
 #[tokio::test]

@@ -17,8 +17,17 @@ pub struct Seen {
     /// Bytes of bulk that a socket took.
     pub bulk_bytes: AtomicU64,
     pub sessions: AtomicUsize,
-    cancels: Mutex<HashMap<String, Arc<Notify>>>,
+    cancels: Mutex<HashMap<String, Arc<Running>>>,
     pub cancel_orders: AtomicUsize,
+    /// While this is held, orders to cancel are slow.
+    pub slow_orders: tokio::sync::Mutex<()>,
+}
+
+/// What a session of the target runs.
+#[derive(Default)]
+struct Running {
+    statement: Mutex<String>,
+    cancelled: Notify,
 }
 
 impl Seen {
@@ -78,7 +87,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     seen: Arc<Seen>,
 ) -> std::io::Result<()> {
     let mut line = String::new();
-    let cancelled = Arc::new(Notify::new());
+    let running = Arc::new(Running::default());
     loop {
         line.clear();
         if s.read_line(&mut line).await? == 0 {
@@ -87,18 +96,23 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         }
         let said = line.trim_end().to_owned();
         seen.lines.lock().unwrap().push(format!("{session} {said}"));
+        running.statement.lock().unwrap().clone_from(&said);
         let words: Vec<&str> = said.split(' ').collect();
         match words.as_slice() {
             ["CANCEL", key] => {
                 seen.cancel_orders.fetch_add(1, Ordering::SeqCst);
-                if let Some(n) = seen.cancels.lock().unwrap().get(*key) {
-                    n.notify_one();
+                drop(seen.slow_orders.lock().await);
+                let met = seen.cancels.lock().unwrap().get(*key).cloned();
+                if let Some(met) = met {
+                    let statement = met.statement.lock().unwrap().clone();
+                    seen.lines.lock().unwrap().push(format!("{session} met {statement}"));
+                    met.cancelled.notify_one();
                 }
                 s.write_all(b"done\n").await?;
             }
             ["hello", ..] => {
                 let key = format!("order-{session}");
-                seen.cancels.lock().unwrap().insert(key.clone(), cancelled.clone());
+                seen.cancels.lock().unwrap().insert(key.clone(), running.clone());
                 s.write_all(format!("welcome {key}\n").as_bytes()).await?;
             }
             ["sync"] | ["begin"] | ["bye"] => {}
@@ -112,13 +126,15 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
                 s.write_all(b".\n").await?;
             }
             ["read", "hang"] => {
-                cancelled.notified().await;
+                running.cancelled.notified().await;
                 s.write_all(b"cancelled\n.\n").await?;
             }
+            // It is through before anybody could stop it.
+            ["over", "at", "once"] => s.write_all(b"one row\n.\n").await?,
             ["over", ..] => {
                 s.write_all(b"one row\n").await?;
                 s.flush().await?;
-                cancelled.notified().await;
+                running.cancelled.notified().await;
                 s.write_all(b"cancelled\n.\n").await?;
             }
             ["read", "die"] => {
@@ -128,5 +144,6 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
             other => s.write_all(format!("did {}\n.\n", other.join(" ")).as_bytes()).await?,
         }
         s.flush().await?;
+        "nothing".clone_into(&mut running.statement.lock().unwrap());
     }
 }

@@ -17,7 +17,7 @@ pub struct Made {
     pub config: Arc<rustls::ServerConfig>,
     pub pem: String,
     pub key_pem: String,
-    der: rustls_pki_types::CertificateDer<'static>,
+    pub der: rustls_pki_types::CertificateDer<'static>,
 }
 
 pub fn make(alpn: &[&[u8]]) -> Made {
@@ -28,7 +28,7 @@ pub fn make(alpn: &[&[u8]]) -> Made {
     Made { config, pem, key_pem, der: made.cert.der().clone() }
 }
 
-async fn encrypted(mode: TlsMode, right_root: bool) -> (World, Made) {
+pub async fn encrypted(mode: TlsMode, right_root: bool) -> (World, Made) {
     let (gateway, target) = (make(&[b"toy"]), make(&[]));
     let other = make(&[]);
     let root = if right_root { &target.pem } else { &other.pem };

@@ -55,6 +55,7 @@ pub struct ToyMachine {
     phase: Phase,
     arrival: Option<Arrival>,
     encrypted: bool,
+    certificates: Vec<Bytes>,
     client_key: String,
     order: Option<Bytes>,
     tls_required: bool,
@@ -66,6 +67,8 @@ pub struct ToyMachine {
     in_transaction: Vec<u64>,
     now: Timestamp,
     draining: bool,
+    /// A farewell waits for what was asked before it.
+    leaving: bool,
 }
 
 fn line(b: &mut BytesMut) -> Option<Bytes> {
@@ -102,6 +105,7 @@ impl ToyMachine {
             phase,
             arrival,
             encrypted: false,
+            certificates: Vec::new(),
             client_key,
             order,
             tls_required,
@@ -113,6 +117,7 @@ impl ToyMachine {
             in_transaction: Vec::new(),
             now: Timestamp::from_unix_us(0),
             draining: false,
+            leaving: false,
         }
     }
 
@@ -149,9 +154,13 @@ impl ToyMachine {
                 ));
             }
             "LOGIN" if words.len() == 4 => {
+                let credential = match words[2].as_str() {
+                    "certificate" => PresentedCredential::Certificate(self.certificates.clone()),
+                    token => PresentedCredential::token(Secret::from(token.to_owned())),
+                };
                 self.out.push_back(Output::Authenticate(Presented {
                     user: words[1].clone(),
-                    credential: PresentedCredential::token(Secret::from(words[2].clone())),
+                    credential,
                     target: words[3].clone(),
                     source: arrival.source,
                     encrypted: self.encrypted,
@@ -212,6 +221,10 @@ impl Machine for ToyMachine {
         while self.wants_client() {
             if b.len() > 1 << 20 {
                 return Err(Denial::new(Culprit::Client, DenialCode::Oversize, ClientText::new("a long line")));
+            }
+            if self.phase == Phase::Ready && b.starts_with(b"bye\n") && !self.replies.is_empty() {
+                self.leaving = true;
+                return Ok(());
             }
             let Some(frame) = line(b) else { return Ok(()) };
             if self.phase == Phase::Ready {
@@ -293,12 +306,13 @@ impl Machine for ToyMachine {
             return Err(protocol_error("not the toy protocol"));
         }
         self.encrypted = true;
+        self.certificates = tls.peer_certificates;
         self.phase = Phase::Start;
         Ok(())
     }
 
     fn on_upstream_tls(&mut self, tls: TlsFacts) -> Result<(), Denial> {
-        assert!(tls.peer_certificate.is_some());
+        assert_eq!(tls.peer_certificates.len(), 1);
         self.tls_required = false;
         self.phase = Phase::Hello;
         self.say_hello();
@@ -366,7 +380,8 @@ impl Machine for ToyMachine {
     }
 
     fn wants_client(&self) -> bool {
-        matches!(self.phase, Phase::Start) || self.phase == Phase::Ready && self.replies.len() < IN_PIPELINE_MAX
+        matches!(self.phase, Phase::Start)
+            || self.phase == Phase::Ready && self.replies.len() < if self.leaving { 1 } else { IN_PIPELINE_MAX }
     }
 
     fn is_busy(&self) -> bool {

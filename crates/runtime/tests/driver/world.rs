@@ -95,22 +95,31 @@ impl SessionRecorder for One {
     }
 }
 
-struct Stub;
+/// Lets in whoever does not say "bad", and knows certificates that say "known".
+struct Door(Arc<Memory>);
 
-impl Authenticator for Stub {
+impl Authenticator for Door {
     fn authenticate<'a>(
         &'a self,
         presented: &'a Presented,
         _now: Timestamp,
     ) -> BoxFuture<'a, Result<Arc<Identity>, Denial>> {
         Box::pin(async move {
-            let PresentedCredential::Token { token, .. } = &presented.credential else { panic!("not a token") };
-            if token.expose() == b"slow" {
-                tokio::time::sleep(PATIENCE * 2).await;
-            }
-            if token.expose() == b"bad" {
-                let text = ClientText::new("who are you?");
-                return Err(Denial::new(Culprit::Client, DenialCode::Unauthenticated, text));
+            match &presented.credential {
+                PresentedCredential::Token { token, .. } if token.expose() == b"slow" => {
+                    tokio::time::sleep(PATIENCE * 2).await;
+                }
+                PresentedCredential::Token { token, .. } if token.expose() == b"bad" => {
+                    let text = ClientText::new("who are you?");
+                    return Err(Denial::new(Culprit::Client, DenialCode::Unauthenticated, text));
+                }
+                PresentedCredential::Token { certificate: None, .. } => {}
+                PresentedCredential::Token { certificate: Some(leaf), .. } => {
+                    self.0.add(format!("token with {:?}", names(leaf)))?;
+                }
+                PresentedCredential::Certificate(chain) => {
+                    self.0.add(format!("certificates {:?}", chain.iter().map(names).collect::<Vec<_>>()))?;
+                }
             }
             #[expect(clippy::disallowed_methods, reason = "a test's authenticator vouches for its own")]
             Ok(Arc::new(Identity::mint(IdentityParts {
@@ -131,14 +140,22 @@ impl Authenticator for Stub {
         })
     }
 
-    fn recognises(&self, _chain: &[Bytes]) -> bool {
-        false
+    fn recognises(&self, chain: &[Bytes]) -> bool {
+        chain.first().is_some_and(|leaf| names(leaf) == "known")
     }
 
     fn standing<'a>(&'a self, _identity: &'a Identity, _now: Timestamp) -> BoxFuture<'a, Standing> {
         Box::pin(std::future::ready(Standing::Stands))
     }
 }
+
+/// Which of the tests' names a certificate carries.
+fn names(leaf: &Bytes) -> &'static str {
+    let has = |name: &str| leaf.windows(name.len()).any(|w| w == name.as_bytes());
+    ["known", "foreign", "issuer"].into_iter().find(|n| has(n)).unwrap_or("none")
+}
+
+struct Stub;
 
 impl Credentials for Stub {
     fn fetch<'a>(
@@ -188,6 +205,7 @@ pub struct Setup {
     pub target_tls: Option<Arc<rustls::ServerConfig>>,
     pub upstream_tls: Option<UpstreamTls>,
     pub workers: Option<usize>,
+    pub connect_timeout: Option<Duration>,
     /// A target that runs elsewhere, instead of one of our own.
     pub target: Option<SocketAddr>,
 }
@@ -213,7 +231,9 @@ impl Setup {
                 durable,
             };
             let endpoint = Endpoint::Tcp { host: "localhost".to_owned(), port };
-            Route::new(Arc::new(target), endpoint, tls.clone(), "main")
+            let mut route = Route::new(Arc::new(target), endpoint, tls.clone(), "main");
+            route.connect_timeout = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT_DEFAULT);
+            route
         };
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let routes = RouteTable::new([
@@ -225,7 +245,7 @@ impl Setup {
             route("other", "another", at.port(), RecordLevel::Statements, false),
         ]);
         let services = Services {
-            authenticator: Arc::new(Stub),
+            authenticator: Arc::new(Door(memory.clone())),
             credentials: Arc::new(Stub),
             policy: Arc::new(Stub),
             recorder: Arc::new(Handle(memory.clone())),

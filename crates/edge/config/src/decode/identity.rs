@@ -71,7 +71,7 @@ impl Decoder<'_, '_> {
         let tables = t.tables(self.sink, "mapping", &schema::MAPPING);
         let mappings = tables.into_iter().map(|m| self.mapping(m)).collect();
         for u in [&url, &jwks_uri].into_iter().flatten() {
-            self.plain_http(u);
+            self.plain_http(u, "the issuer's keys");
         }
         let label = url.as_ref().and_then(|u| self.label(label, u, &t));
         t.finish(self.sink);
@@ -118,15 +118,11 @@ impl Decoder<'_, '_> {
     }
 
     /// Keys that come over plain HTTP are anybody's keys.
-    fn plain_http(&mut self, url: &At<String>) {
+    pub(super) fn plain_http(&mut self, url: &At<String>, what: &str) {
         let Some(host) = url_host(&url.value, &["http"]) else { return };
         let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         if !local {
-            let fault = Fault::new(
-                url.span.clone(),
-                url.key.clone(),
-                "the issuer's keys would come over plain HTTP".to_owned(),
-            );
+            let fault = Fault::new(url.span.clone(), url.key.clone(), format!("{what} would come over plain HTTP"));
             self.sink.error(
                 fault
                     .found(format!("the host {}", crate::read::cut(host)))

@@ -110,6 +110,20 @@ pub(crate) static LISTENER: Section = Section {
             "Who may come without TLS: clients on this machine, nobody, or everybody. A token on an open wire is a token given away.",
         ),
         key(
+            "login",
+            Form::Word(&["password", "oauthbearer"]),
+            Default("\"password\""),
+            "How clients give their token: as the password, or by SASL OAUTHBEARER. A PostgreSQL client may ask for the other way with \
+             the start-up option `-c countersign.login=…`; a client certificate that is known needs neither.",
+        ),
+        key(
+            "oauth_issuer",
+            Form::Url(&["https", "http"]),
+            Optional,
+            "The issuer that OAUTHBEARER clients without a token are sent to; the local issuer's `url` when left out.",
+        ),
+        key("oauth_scope", Form::Text(256), Default("\"openid\""), "The scope that they are told to ask it for."),
+        key(
             "tls",
             Form::WordOr(&["generated"], &CERTIFICATE),
             Default("\"generated\""),

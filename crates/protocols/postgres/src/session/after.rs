@@ -197,7 +197,7 @@ impl Session {
                     let portal = Portal {
                         id: self.portal_id(),
                         statement,
-                        parameters: Bytes::new(),
+                        parameters: None,
                         rows: 0,
                         bytes: 0,
                         cursor: true,

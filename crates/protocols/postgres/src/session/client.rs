@@ -9,7 +9,7 @@ use countersign_sql::{Analysis, join};
 
 use super::expect::Expect;
 use super::judge::Judged;
-use super::names::{Closing, Portal, Prepared};
+use super::names::{Closing, PARAMETERS_BYTES_MAX, Portal, Prepared};
 use super::ruling::Op;
 use super::{Session, frames};
 use crate::probe::RESERVED_PREFIX;
@@ -81,11 +81,12 @@ impl Session {
 
     /// True when the target must answer before a message of this kind is looked at.
     fn must_wait(&mut self, tag: u8) -> bool {
-        if self.expects.is_empty() || self.copy_in.is_some() || matches!(tag, b'X' | b'c' | b'f') {
+        if self.expects.is_empty() || self.copy_in.is_some() || matches!(tag, b'c' | b'f') {
             return false;
         }
+        // A farewell waits for what was asked before it, as it does at the target itself.
         let passes = self.unsynced && matches!(tag, b'S' | b'H');
-        if self.expects.len() >= PIPELINE_MAX || (self.hold_but_sync && !passes) {
+        if tag == b'X' || self.expects.len() >= PIPELINE_MAX || (self.hold_but_sync && !passes) {
             self.hold_until_answered();
         }
         self.hold
@@ -232,6 +233,18 @@ impl Session {
             }
         }
         let parameters_at = HEADER_BYTES + portal.len() + statement.len() + 2;
+        if !self.names.has_room_for(portal, head.frame_bytes.saturating_sub(parameters_at)) {
+            // What waits for its answer may make room: a portal that is closed, or ends with its transaction.
+            if !self.expects.is_empty() {
+                self.hold_until_answered();
+                return Ok(false);
+            }
+            let denial = too_much_bound();
+            b.advance(head.frame_bytes);
+            self.out.push_back(Output::Rejected(denial.clone()));
+            self.refuse_extended(&denial, Native::default());
+            return Ok(true);
+        }
         let name = Bytes::copy_from_slice(portal);
         let frame = b.split_to(head.frame_bytes).freeze();
         let permit = prepared.permit.clone();
@@ -239,7 +252,7 @@ impl Session {
         let bound = Portal {
             id,
             statement: prepared,
-            parameters: parameters_of(&frame, parameters_at),
+            parameters: self.names.keep(parameters_of(&frame, parameters_at)),
             rows: 0,
             bytes: 0,
             cursor: false,
@@ -372,7 +385,8 @@ impl Session {
         let Prepared { permit, shape, analysis, .. } = prepared;
         let access = shape.access();
         let frame = b.split_to(head.frame_bytes).freeze();
-        let proposal = Proposal::under(&permit, frame, shape, portal.parameters);
+        let parameters = portal.parameters.as_ref().map(|p| p.bytes().clone()).unwrap_or_default();
+        let proposal = Proposal::under(&permit, frame, shape, parameters);
         self.ask_gate(proposal, Op::Execute { portal: name, analysis, access });
         Ok(true)
     }
@@ -488,9 +502,10 @@ fn text_of(frame: &Bytes, at: usize, len: usize) -> Bytes {
     frame.slice(at.min(frame.len())..(at + len).min(frame.len()))
 }
 
-/// The parameters of a Bind. A short run is copied, so that a portal does not keep a large buffer alive.
+/// The parameters of a Bind. A run that is short against what is read at once is copied, so that a portal does not keep a large buffer
+/// alive.
 fn parameters_of(frame: &Bytes, at: usize) -> Bytes {
-    const COPIED_BYTES_MAX: usize = 256;
+    const COPIED_BYTES_MAX: usize = 64 << 10;
     let parameters = frame.slice(at.min(frame.len())..);
     if parameters.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(&parameters) } else { parameters }
 }
@@ -505,6 +520,17 @@ fn unknown_name(what: &'static str, name: &[u8]) -> Denial {
         DenialCode::Undefined,
         ClientText::new(what).and(" \"").name(&String::from_utf8_lossy(name)).and("\" does not exist"),
     )
+}
+
+fn too_much_bound() -> Denial {
+    Denial::new(
+        Culprit::Client,
+        DenialCode::Oversize,
+        ClientText::new("too much is bound to open portals: all of a session keep at most ")
+            .number(PARAMETERS_BYTES_MAX as u64)
+            .and(" bytes"),
+    )
+    .hint(ClientText::new("Close portals that are no longer needed, or end the transaction."))
 }
 
 fn no_room() -> Denial {

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use countersign_enforce::Permit;
@@ -15,6 +16,9 @@ use countersign_sql::Analysis;
 
 /// The most names of each kind in one session; PostgreSQL would run out of memory sooner.
 pub(crate) const NAMES_MAX: usize = 10_000;
+
+/// The most that all portals of a session keep of what was bound to them; one message may bind nearly as much.
+pub(crate) const PARAMETERS_BYTES_MAX: usize = 64 << 20;
 
 /// A prepared statement.
 #[derive(Clone)]
@@ -43,7 +47,7 @@ pub(crate) struct Portal {
     /// What it runs, judged under the names that held when it was bound.
     pub(crate) statement: Prepared,
     /// The bound parameters, for the record.
-    pub(crate) parameters: Bytes,
+    pub(crate) parameters: Option<Arc<Parameters>>,
     /// Rows that it gave so far: a limit counts over all fetches.
     pub(crate) rows: u64,
     /// Bytes of those rows.
@@ -56,6 +60,24 @@ pub(crate) struct Portal {
     pub(crate) run: u64,
     /// True once the target confirmed it.
     pub(crate) confirmed: bool,
+}
+
+/// What was bound to a portal. Wherever the portal is kept, and by whatever it ends, this is counted once, and as long as it lives.
+pub(crate) struct Parameters {
+    bytes: Bytes,
+    held: Arc<AtomicUsize>,
+}
+
+impl Parameters {
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl Drop for Parameters {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
 }
 
 /// What a Close under way takes away.
@@ -71,6 +93,8 @@ pub(crate) enum Closing {
 pub(crate) struct Names {
     pub(crate) statements: HashMap<Bytes, Prepared>,
     pub(crate) portals: HashMap<Bytes, Portal>,
+    /// Bytes of all [`Parameters`] that live.
+    held: Arc<AtomicUsize>,
 }
 
 impl Names {
@@ -89,6 +113,22 @@ impl Names {
     /// True when one more name of either kind may be given.
     pub(crate) fn has_room(&self) -> bool {
         self.statements.len() < NAMES_MAX && self.portals.len() < NAMES_MAX
+    }
+
+    /// True when so many more bytes may be bound. The unnamed portal makes room when it is bound again.
+    pub(crate) fn has_room_for(&self, portal: &[u8], bytes: usize) -> bool {
+        let replaced = self.portals.get(portal).filter(|_| portal.is_empty()).and_then(|p| p.parameters.as_ref());
+        let freed = replaced.map_or(0, |p| p.bytes.len());
+        self.held.load(Ordering::Relaxed).saturating_sub(freed).saturating_add(bytes) <= PARAMETERS_BYTES_MAX
+    }
+
+    /// Keeps what is bound to a portal.
+    pub(crate) fn keep(&self, bytes: Bytes) -> Option<Arc<Parameters>> {
+        if bytes.is_empty() {
+            return None;
+        }
+        self.held.fetch_add(bytes.len(), Ordering::Relaxed);
+        Some(Arc::new(Parameters { bytes, held: self.held.clone() }))
     }
 
     /// A simple query does away with the unnamed statement, and with the unnamed portal if it has a statement to run in its place.

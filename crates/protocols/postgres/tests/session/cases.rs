@@ -88,6 +88,12 @@ impl Pair {
         ours
     }
 
+    /// What a query gives in the database that no machine is in front of.
+    pub(crate) fn peek_direct(&self, sql: &str) -> Vec<String> {
+        let words = self.open_direct().run(sql);
+        words.into_iter().filter_map(|w| w.strip_prefix("D:").map(str::to_owned)).collect()
+    }
+
     /// What a query gives in the database behind the machine, asked past it.
     pub(crate) fn peek(&self, sql: &str) -> Vec<String> {
         let words = Direct::connect(&self.ours).run(sql);

@@ -9,10 +9,13 @@ mod bench;
 mod cluster;
 
 mod attacks;
+mod bearer;
+mod bounds;
 mod cases;
 mod copying;
 mod extended;
 mod faults;
+mod leaving;
 mod limits;
 mod meaning;
 mod names;

@@ -1,20 +1,21 @@
 //! The first packets: encryption, cancel keys, versions, the password, the greeting.
 
-use countersign_enforce::{Machine as _, Output, Protocol as _};
+use bytes::Bytes;
+use countersign_enforce::{Machine as _, Output, PresentedCredential, Protocol as _, TlsFacts};
 
 use crate::bench::fake::Fake;
 use crate::bench::through::{Through, Wire as _, arrival, protocol};
 use crate::bench::wire::{self, V3_0, frame, q, startup};
 use crate::bench::world::Rules;
 
-const SSL: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+pub(crate) const SSL: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 const GSS: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30];
 
-fn fresh(tls: bool, plaintext: bool) -> Through<Fake> {
+pub(crate) fn fresh(tls: bool, plaintext: bool) -> Through<Fake> {
     Through::new(&protocol(), Fake::default(), "shop", &Rules::default(), arrival(tls, plaintext))
 }
 
-fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     startup(V3_0, &[("user", "ana"), ("database", "shop")])
 }
 
@@ -99,7 +100,7 @@ fn tls_and_what_it_agreed_on() {
 }
 
 fn continue_direct(t: &mut Through<Fake>, alpn: Option<&[u8]>, ok: bool) {
-    let facts = countersign_enforce::TlsFacts { alpn: alpn.map(<[u8]>::to_vec), peer_certificate: None };
+    let facts = TlsFacts { alpn: alpn.map(<[u8]>::to_vec), peer_certificates: Vec::new() };
     assert_eq!(t.machine.on_client_tls(facts).is_ok(), ok, "direct, {alpn:?}");
 }
 
@@ -150,6 +151,30 @@ fn the_login_in_order() {
         assert!(t.closed.is_some(), "{name}");
         assert!(t.presented.is_none(), "{name}");
     }
+}
+
+#[test]
+fn a_recognised_certificate_is_the_login() {
+    let mut t = fresh(true, false);
+    t.send(&SSL);
+    t.take();
+    t.told.clear();
+    let chain = vec![Bytes::from_static(b"leaf"), Bytes::from_static(b"issuer")];
+    t.tls_with(TlsFacts { alpn: None, peer_certificates: chain.clone() });
+    t.send(&hello());
+    let presented = t.presented.take().unwrap();
+    let PresentedCredential::Certificate(shown) = presented.credential else { panic!("not a certificate") };
+    assert_eq!(
+        (presented.user.as_str(), presented.target.as_str(), presented.encrypted, shown),
+        ("ana", "shop", true, chain)
+    );
+    t.wait(b'Z', 1);
+    // No password is asked for.
+    assert_eq!(t.take().iter().map(|m| m.tag).collect::<Vec<_>>(), b"RSSKZ");
+    t.send(&q("SELECT 1"));
+    t.wait(b'Z', 1);
+    assert!(t.closed.is_none());
+    t.goodbye();
 }
 
 #[test]
