@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::cancel::CancelRegistry;
 use crate::listener::{ListenerConfig, Shared, bind, run};
 use crate::registry::{SessionRegistry, call};
+use crate::standing::watch_standing;
 use crate::telemetry::Telemetry;
 use crate::tls::install_crypto;
 use crate::worker::{Worker, build_runtime};
@@ -87,8 +88,10 @@ impl Gateway {
             telemetry: Telemetry::new(),
             draining: AtomicBool::new(false),
         };
+        let core = Arc::new(core);
+        acceptor.spawn(watch_standing(core.registry.clone(), core.services.authenticator.clone()));
         Ok(Self {
-            core: Arc::new(core),
+            core,
             workers: workers.into(),
             acceptor,
             acceptor_end: Some(acceptor_end),

@@ -16,6 +16,7 @@ mod route;
 mod services;
 mod session;
 mod socket;
+mod standing;
 mod telemetry;
 mod tls;
 mod upstream_tls;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 
-use countersign_model::{Identity, SessionId, Target, Timestamp};
+use countersign_model::{Denial, Identity, SessionId, Target, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -22,6 +22,8 @@ pub(crate) mod call {
     pub(crate) const END: u8 = 2;
     /// A cancel order for this session was carried out.
     pub(crate) const CANCELLED: u8 = 4;
+    /// Its identity no longer stands: see [`super::Seat::ended`].
+    pub(crate) const ENDED: u8 = 8;
 }
 
 /// A session as operators see it.
@@ -46,6 +48,7 @@ pub(crate) struct Seat {
     calls: AtomicU8,
     waker: OnceLock<Waker>,
     info: OnceLock<SessionInfo>,
+    ended: OnceLock<Denial>,
 }
 
 impl Seat {
@@ -55,6 +58,18 @@ impl Seat {
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
+    }
+
+    /// Ends its session, with these words.
+    pub(crate) fn end(&self, denial: Denial) {
+        // Of two reasons the first is as good.
+        let _ = self.ended.set(denial);
+        self.call(call::ENDED);
+    }
+
+    /// Why its session must end, once that was said.
+    pub(crate) fn ended(&self) -> Option<&Denial> {
+        self.ended.get()
     }
 
     /// What it was told since the last time.
@@ -103,6 +118,17 @@ impl SessionRegistry {
         all
     }
 
+    /// Every seat of a session, with its identity.
+    pub(crate) fn identities(&self) -> Vec<(Arc<Seat>, Arc<Identity>)> {
+        let all = |s: &Mutex<HashMap<u64, Arc<Seat>>>| {
+            s.lock()
+                .values()
+                .filter_map(|seat| Some((seat.clone(), seat.info.get()?.identity.clone())))
+                .collect::<Vec<_>>()
+        };
+        self.shards.iter().flat_map(all).collect()
+    }
+
     fn shard(&self, number: u64) -> Option<&Mutex<HashMap<u64, Arc<Seat>>>> {
         self.shards.get(usize::try_from(number).unwrap_or(usize::MAX) % SHARDS)
     }
@@ -110,7 +136,13 @@ impl SessionRegistry {
     /// A seat for a new connection, until the guard is dropped.
     pub(crate) fn sit(self: &Arc<Self>) -> Seated {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let seat = Arc::new(Seat { number, calls: AtomicU8::new(0), waker: OnceLock::new(), info: OnceLock::new() });
+        let seat = Arc::new(Seat {
+            number,
+            calls: AtomicU8::new(0),
+            waker: OnceLock::new(),
+            info: OnceLock::new(),
+            ended: OnceLock::new(),
+        });
         self.connections.fetch_add(1, Ordering::AcqRel);
         if let Some(shard) = self.shard(number) {
             shard.lock().insert(number, seat.clone());

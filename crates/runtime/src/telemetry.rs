@@ -28,11 +28,15 @@ pub enum Metric {
     AcceptErrors,
     /// Seconds from accept to logged in.
     LoginSeconds,
+    /// Answers to whether an identity of live sessions still stands, by answer.
+    Standings,
+    /// Sessions ended because their identity no longer stood, or because that could not be told.
+    SessionsCut,
 }
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Connections,
         Self::ConnectionsOpen,
         Self::SessionsOpened,
@@ -43,6 +47,8 @@ impl Metric {
         Self::Cancels,
         Self::AcceptErrors,
         Self::LoginSeconds,
+        Self::Standings,
+        Self::SessionsCut,
     ];
 
     /// Its name in the exposition.
@@ -58,6 +64,8 @@ impl Metric {
             Self::Cancels => "countersign_cancels_total",
             Self::AcceptErrors => "countersign_accept_errors_total",
             Self::LoginSeconds => "countersign_login_seconds",
+            Self::Standings => "countersign_standings_total",
+            Self::SessionsCut => "countersign_sessions_cut_total",
         }
     }
 
@@ -74,6 +82,8 @@ impl Metric {
             Self::Cancels => "Cancel requests, by result.",
             Self::AcceptErrors => "Failures to accept a connection.",
             Self::LoginSeconds => "Seconds from accept until the target let the session in.",
+            Self::Standings => "Answers to whether an identity of live sessions still stands, by answer.",
+            Self::SessionsCut => "Sessions ended because their identity no longer stood, or nobody could tell, by why.",
         }
     }
 

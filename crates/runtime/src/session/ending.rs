@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use countersign_enforce::{Alert, CloseReason, Machine, Protocol, Refused};
-use countersign_model::{ClientText, Culprit, Denial, DenialCode, SessionId};
+use countersign_model::{ClientText, Culprit, Denial, DenialCode, SessionId, Timestamp};
 
 use super::timer::{Purpose, TICK};
 use super::{Driver, Link};
@@ -68,6 +68,10 @@ impl<P: Protocol> Driver<P> {
                     detail = denial.as_ref().and_then(|d| d.detail.as_deref()), seconds, "closed"
                 );
                 self.shared.core.telemetry.closed(reason);
+                if let (Some(gate), Some(denial)) = (&self.gate, &denial) {
+                    let (identity, target) = (&gate.identity().name, gate.target().name.as_str());
+                    self.alarm(denial, gate.context().id, identity, target, now);
+                }
             }
             None => self.refuse(denial),
         }
@@ -79,8 +83,9 @@ impl<P: Protocol> Driver<P> {
     /// Records the refusal of a connection that never became a session.
     fn refuse(&mut self, denial: Option<Denial>) {
         let now = self.now();
-        let Some(login) = &mut self.login else { return };
-        let Some(denial) = denial.or_else(|| login.rejection.take()) else { return };
+        let rejection = self.login.as_mut().and_then(|login| login.rejection.take());
+        let Some(login) = &self.login else { return };
+        let Some(denial) = denial.or(rejection) else { return };
         self.shared.core.telemetry.refused(denial.code);
         let refused = Refused {
             id: login.id.unwrap_or_else(|| SessionId::new(now, rand::random())),
@@ -95,22 +100,26 @@ impl<P: Protocol> Driver<P> {
             id = %refused.id, source = %self.source, user = login.user, target = login.target,
             code = denial.code.as_str(), denial = %denial, detail = denial.detail, "refused"
         );
-        if let Some(severity) = denial.alarm {
-            self.shared.core.services.alerts.raise(Alert {
-                at: now,
-                severity,
-                session: Some(refused.id),
-                identity: login.user.clone(),
-                target: login.target.clone(),
-                rules: denial.rules.clone(),
-                what: denial.detail.clone().unwrap_or_else(|| denial.to_string()),
-            });
-        }
-        if !login.refusal_recorded
-            && let Err(e) = self.shared.core.services.recorder.refused(&refused)
-        {
+        let unrecorded =
+            if login.refusal_recorded { None } else { self.shared.core.services.recorder.refused(&refused).err() };
+        self.alarm(&denial, refused.id, refused.user, refused.target, now);
+        if let Some(e) = unrecorded {
             self.log_unrecorded(&e);
         }
+    }
+
+    /// Tells people of a refusal or an end that they should see.
+    fn alarm(&self, denial: &Denial, session: SessionId, identity: &str, target: &str, now: Timestamp) {
+        let Some(severity) = denial.alarm else { return };
+        self.shared.core.services.alerts.raise(Alert {
+            at: now,
+            severity,
+            session: Some(session),
+            identity: identity.to_owned(),
+            target: target.to_owned(),
+            rules: denial.rules.clone(),
+            what: denial.detail.clone().unwrap_or_else(|| denial.to_string()),
+        });
     }
 
     /// Works on the end; ready when both sides may be closed.

@@ -213,6 +213,28 @@ async fn work_of_a_client_that_said_goodbye_has_a_time_limit() {
 }
 
 #[tokio::test]
+async fn a_login_that_has_ended_takes_its_sessions_along_and_no_others() {
+    let w = world().await;
+    let (mut idle, mut busy) = (w.login("db").await, w.login("db").await);
+    let (mut bob, mut starting) = (w.dial().await, w.dial().await);
+    bob.login_as("bob", "db").await;
+    starting.say("LOGIN bob").await;
+    busy.say("read hang\n").await;
+    eventually("the statement", || w.seen.has("read hang")).await;
+    w.memory.ended.lock().unwrap().push("ana".to_owned());
+    assert_eq!(idle.line().await, "error this login has ended");
+    assert_eq!(idle.line().await, "");
+    assert_eq!(busy.line().await, "error this login has ended");
+    eventually("the cancel order", || w.seen.has("CANCEL order-1")).await;
+    eventually("both are gone", || w.gateway.sessions().sessions().len() == 1).await;
+    assert_eq!(w.memory.count("close denied Some(Unauthenticated)"), 2);
+    assert_eq!(w.memory.count("alert High ana on db: this login has ended"), 2);
+    assert_eq!(bob.ask("read on").await, ["did read on"]);
+    starting.say(" good db\n").await;
+    assert!(starting.line().await.starts_with("welcome"), "a login under way was hit");
+}
+
+#[tokio::test]
 async fn a_target_that_dies_in_the_middle_of_a_result_ends_the_session_cleanly() {
     let w = world().await;
     let mut c = w.login("db").await;

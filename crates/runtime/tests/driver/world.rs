@@ -25,6 +25,8 @@ pub struct Memory {
     pub broken: AtomicBool,
     /// True once what was appended is on the disk.
     pub durable: watch::Sender<bool>,
+    /// Names whose logins have ended.
+    pub ended: Mutex<Vec<String>>,
 }
 
 impl Memory {
@@ -144,8 +146,11 @@ impl Authenticator for Door {
         chain.first().is_some_and(|leaf| names(leaf) == "known")
     }
 
-    fn standing<'a>(&'a self, _identity: &'a Identity, _now: Timestamp) -> BoxFuture<'a, Standing> {
-        Box::pin(std::future::ready(Standing::Stands))
+    fn standing<'a>(&'a self, identity: &'a Identity, _now: Timestamp) -> BoxFuture<'a, Standing> {
+        let ended = self.0.ended.lock().unwrap().contains(&identity.name);
+        let text = ClientText::new("this login has ended");
+        let denial = Denial::new(Culprit::Client, DenialCode::Unauthenticated, text).alarming(Severity::High);
+        Box::pin(std::future::ready(if ended { Standing::Ended(denial) } else { Standing::Stands }))
     }
 }
 
@@ -187,8 +192,10 @@ impl Policy for Stub {
     }
 }
 
-impl AlertSink for Stub {
-    fn raise(&self, _alert: Alert) {}
+impl AlertSink for Door {
+    fn raise(&self, a: Alert) {
+        self.0.add(format!("alert {:?} {} on {}: {}", a.severity, a.identity, a.target, a.what)).unwrap();
+    }
 }
 
 pub struct World {
@@ -220,6 +227,7 @@ impl Setup {
             entries: Mutex::default(),
             broken: AtomicBool::new(false),
             durable: watch::channel(true).0,
+            ended: Mutex::default(),
         });
         let tls = self.upstream_tls.unwrap_or(UpstreamTls::disabled());
         let route = |name: &str, protocol: &str, port: u16, record, durable| {
@@ -249,7 +257,7 @@ impl Setup {
             credentials: Arc::new(Stub),
             policy: Arc::new(Stub),
             recorder: Arc::new(Handle(memory.clone())),
-            alerts: Arc::new(Stub),
+            alerts: Arc::new(Door(memory.clone())),
             targets: Arc::new(routes),
             ask: None,
         };
@@ -308,7 +316,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     pub async fn login(&mut self, target: &str) {
-        self.say(&format!("LOGIN ana good {target}\n")).await;
+        self.login_as("ana", target).await;
+    }
+
+    pub async fn login_as(&mut self, name: &str, target: &str) {
+        self.say(&format!("LOGIN {name} good {target}\n")).await;
         let said = self.line().await;
         self.key = said.strip_prefix("welcome ").unwrap_or_else(|| panic!("{said}")).to_owned();
     }

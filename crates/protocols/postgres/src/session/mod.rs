@@ -29,7 +29,7 @@ use countersign_enforce::{CloseReason, Output, Permit, ProposalId};
 use countersign_model::{Culprit, Denial, DenialCode, Timestamp};
 
 use crate::knowledge::Database;
-use crate::wire::{self, Gravity};
+use crate::wire::{self, Gravity, Native};
 use expect::Expect;
 use judge::Facts;
 use names::Names;
@@ -215,7 +215,12 @@ impl Session {
         }
         // In the middle of a row no error can be told: the client sees the connection break.
         if !self.fatal_told && (self.server_rest == 0 || !self.server_rest_passes) {
-            self.client(wire::error_response(denial, Gravity::Fatal));
+            // Within a session nobody logs in: a login that has ended is told as an administrator's order, so that pools connect anew.
+            let native = match denial.code {
+                DenialCode::Unauthenticated => Native::state("57P01"),
+                _ => Native::default(),
+            };
+            self.client(wire::error_response_with(denial, Gravity::Fatal, &native));
         }
         self.close(reason_of(denial), Some(denial.clone()));
     }

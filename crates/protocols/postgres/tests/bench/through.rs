@@ -128,7 +128,8 @@ impl<F: Far> Through<F> {
         self.pump();
     }
 
-    fn fatal(&mut self, denial: &Denial) {
+    /// The session must end.
+    pub(crate) fn fatal(&mut self, denial: &Denial) {
         while let Some(output) = self.machine.poll_output() {
             self.perform(output);
         }

@@ -1,10 +1,11 @@
 //! A farewell right behind what was asked: the target does the work first, as it would without a gateway.
 
-use countersign_model::Limits;
+use countersign_enforce::Machine as _;
+use countersign_model::{ClientText, Culprit, Denial, DenialCode, Limits};
 
 use crate::bench::fake::{Fake, complete, ready};
 use crate::bench::through::{Through, Wire as _, protocol};
-use crate::bench::wire::{b, data, e, h, p, pbe, q, s, x};
+use crate::bench::wire::{self, b, data, e, h, p, pbe, q, s, x};
 use crate::bench::world::Rules;
 use crate::cases::Pair;
 
@@ -76,4 +77,29 @@ fn a_farewell_waits_for_every_answer() {
     assert!(t.pull());
     assert!(matches!(t.closed, Some(None)));
     assert_eq!(t.forwarded(), ["Q SELECT id FROM t", "X"]);
+}
+
+#[test]
+fn a_login_that_has_ended_is_told_as_an_administrators_order() {
+    let text = ClientText::new("this login has ended");
+    let denial = Denial::new(Culprit::Client, DenialCode::Unauthenticated, text);
+    let told = |t: &mut Through<Fake>| t.take().iter().map(wire::words).collect::<Vec<_>>();
+    for (name, before) in [("idle", None), ("while a statement runs", Some(q("SELECT id FROM t")))] {
+        let mut t = Through::logged_in(&protocol(), Fake::default(), "shop", &Rules::default());
+        t.take();
+        if let Some(before) = &before {
+            t.send(before);
+        }
+        assert_eq!(t.machine.is_busy(), before.is_some(), "{name}");
+        t.fatal(&denial);
+        assert_eq!(told(&mut t), ["E:FATAL:57P01"], "{name}");
+        assert!(matches!(&t.closed, Some(Some(d)) if d.code == DenialCode::Unauthenticated), "{name}: {:?}", t.closed);
+        t.goodbye();
+    }
+    // At the way in it is a login that was refused.
+    let mut t = crate::startup::fresh(false, true);
+    t.send(&crate::startup::hello());
+    t.take();
+    t.fatal(&denial);
+    assert_eq!(told(&mut t), ["E:FATAL:28000"]);
 }
