@@ -142,11 +142,30 @@ async fn start_api(
         let store = store.clone();
         Box::pin(async move { store.check().await.map_err(|e| e.to_string()) })
     });
+    let (recorder, checking) = (house.recorder.clone(), Arc::new(AtomicBool::new(false)));
+    let check_recorder = Check::new("recorder", move || {
+        let (recorder, checking) = (recorder.clone(), checking.clone());
+        Box::pin(async move {
+            // One thread at a time may hang on a disk that does not answer.
+            if checking.swap(true, Ordering::AcqRel) {
+                return Err("the check before this one still waits for the disk".to_owned());
+            }
+            let check = tokio::task::spawn_blocking(move || {
+                let checked = recorder.check();
+                checking.store(false, Ordering::Release);
+                checked
+            });
+            match check.await {
+                Ok(checked) => checked.map_err(|e| e.to_string()),
+                Err(e) => Err(format!("the check failed: {e}")),
+            }
+        })
+    });
     let check_draining = Check::known("accepting", move || {
         if draining.load(Ordering::Relaxed) { Err("the gateway is draining".to_owned()) } else { Ok(()) }
     });
     let api = Api {
-        checks: vec![check_store, check_draining],
+        checks: vec![check_store, check_recorder, check_draining],
         metrics: Some(metrics),
         issuer: house
             .cellar

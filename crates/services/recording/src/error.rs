@@ -49,6 +49,9 @@ pub enum RecordingError {
         /// The folder.
         path: PathBuf,
     },
+    /// The recorder was shut down.
+    #[error("the recorder has stopped, because the gateway is stopping; start the gateway again")]
+    Stopped,
     /// A setting is outside its limits.
     #[error("recording: {setting} is {given}, but must be {must}")]
     Setting {

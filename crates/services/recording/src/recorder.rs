@@ -22,6 +22,7 @@ use crate::error::{oversize, unavailable};
 use crate::journal::{self, Journal, REFUSED, REMOVED};
 use crate::keeper::{self, Keeper};
 use crate::record::{RefusedRecord, RemovedRecord};
+use crate::segment::{STEP_BYTES_MIN, allocate};
 use crate::session::SessionWriter;
 use crate::shard::Draft;
 use crate::syncer::Syncer;
@@ -29,6 +30,8 @@ use crate::{RecordingError, recovery, retention};
 
 /// The file whose lock says that a gateway writes the folder.
 pub(crate) const LOCK: &str = ".lock";
+/// The file that shows whether there is space.
+const CHECK: &str = ".check";
 /// A reader holds the lock for an instant to see whether a gateway runs; the start tries again for as long as this.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(25);
@@ -119,6 +122,28 @@ impl FileRecorder {
     /// When the folder cannot be read or a file cannot be removed.
     pub fn apply_retention(&self, now: Timestamp) -> Result<usize, RecordingError> {
         self.house.retain(now)
+    }
+
+    /// Whether a session could be recorded now: the recorder runs, and the folder gives the space that a new segment begins with, which
+    /// is given back at once. Waits for the file system, so it is not for a thread that serves others.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<(), RecordingError> {
+        if self.threads.lock().is_empty() {
+            return Err(RecordingError::Stopped);
+        }
+        let path = self.house.root.join(CHECK);
+        let taken = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|file| allocate(&file, 0, STEP_BYTES_MIN));
+        // Where it could not be made there is nothing to remove.
+        let removed = std::fs::remove_file(&path);
+        taken.and(removed).map_err(RecordingError::io("take space in", &path))
     }
 
     /// The first shard of a target's journal.

@@ -134,7 +134,8 @@ pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     }
 }
 
-fn allocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
+/// Takes space in a file.
+pub(crate) fn allocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
     loop {
         return match rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len) {
             Ok(()) => Ok(()),

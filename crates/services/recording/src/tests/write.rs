@@ -312,6 +312,24 @@ fn a_folder_has_one_writer_and_only_its_owner_can_read_it() {
 }
 
 #[test]
+fn a_check_says_whether_it_could_be_written_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("recordings");
+    let recorder = start(&root);
+    let files = || std::fs::read_dir(&root).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
+    let before = files();
+    recorder.check().unwrap();
+    recorder.check().unwrap();
+    assert_eq!(files(), before);
+    std::fs::rename(&root, dir.path().join("elsewhere")).unwrap();
+    assert!(recorder.check().unwrap_err().to_string().contains("recordings/.check"));
+    std::fs::rename(dir.path().join("elsewhere"), &root).unwrap();
+    recorder.check().unwrap();
+    recorder.shutdown();
+    assert!(matches!(recorder.check(), Err(RecordingError::Stopped)));
+}
+
+#[test]
 fn sessions_on_an_idle_target_share_a_file_and_unused_space_is_given_back() {
     let dir = tempfile::tempdir().unwrap();
     let recorder = FileRecorder::start(RecordingConfig::new(dir.path())).unwrap();
@@ -403,6 +421,7 @@ fn full_disk_child() {
     assert_eq!((denial.code, denial.culprit), (DenialCode::RecorderUnavailable, Culprit::Us));
     assert!(!denial.message.as_str().contains("space"), "the client learns no more than that");
     assert!(denial.detail.unwrap().contains("No space left"));
+    assert!(recorder.check().unwrap_err().to_string().contains("No space left"));
     // The end of what went on before still fits, into the space that is kept back for it.
     w.outcome(last, OutcomeStatus::Done).unwrap();
     w.close().unwrap();
@@ -415,6 +434,7 @@ fn full_disk_child() {
         opened.is_some()
     });
     Writer::of(opened.unwrap(), 3).close().unwrap();
+    eventually("readiness", || recorder.check().is_ok());
     drop(w);
     drop(recorder);
     let summary = Reader::new(dir).session(id(1)).unwrap();
