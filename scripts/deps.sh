@@ -217,6 +217,17 @@ need_node() {
   need_packages "Node.js" nodejs npm
 }
 
+# chromium_program: prints the browser's program; fails when there is none.
+chromium_program() {
+  command -v chromium || command -v chromium-browser || command -v google-chrome
+}
+
+# need_chromium: a browser that tests can drive.
+need_chromium() {
+  chromium_program >/dev/null && return 0
+  need_packages "Chromium" chromium
+}
+
 # need_java: a JDK and Maven.
 need_java() {
   command -v javac >/dev/null && command -v mvn >/dev/null && return 0

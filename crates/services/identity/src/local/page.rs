@@ -137,7 +137,12 @@ impl SignInForm<'_> {
         }
         main.push_str(&trouble(self.trouble.as_deref()));
         let described = if self.trouble.is_some() { " aria-describedby=\"trouble\"" } else { "" };
-        let (first, second) = if self.name.is_empty() { (" autofocus", "") } else { ("", " autofocus") };
+        let (first, second) = match (&self.device, self.name.is_empty()) {
+            // What is told of the device comes first: the keyboard must not scroll it away.
+            (Some(_), true) => ("", ""),
+            (None, true) => (" autofocus", ""),
+            (_, false) => ("", " autofocus"),
+        };
         let device = self.device.as_ref().map_or_else(String::new, |d| hidden("user_code", &d.code));
         let _ = write!(
             main,

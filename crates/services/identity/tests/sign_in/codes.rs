@@ -1,27 +1,19 @@
-//! How people sign in at the local issuer: codes, devices, refresh tokens, revocation; each thing that is good once, used twice.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-#[path = "support/sign_in.rs"]
-mod sign_in;
+//! Codes, pages, refresh tokens, revocation.
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use countersign_identity::local::{
-    AccountStore as _, CLI_CLIENT_ID, CODE_LIFETIME_S, DEVICE_LIFETIME_S, FORM_BYTES_MAX, PageRequest,
-};
+use countersign_identity::local::{AccountStore as _, CLI_CLIENT_ID, CODE_LIFETIME_S, FORM_BYTES_MAX, PageRequest};
 use countersign_model::{IdentityKind, Secret};
-use proptest::prelude::*;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use sign_in::*;
 
-const ALL: &str = "openid profile offline_access";
+use crate::world::{self, *};
+
 const CODE_TWICE: &str = "an authorization code was used a second time";
 const CODE_STOLEN: &str = "an authorization code was presented by somebody who did not ask for it";
 const REFRESH_TWICE: &str = "a refresh token was used a second time";
-const DEVICE_TWICE: &str = "a device code was used a second time";
 
 fn claims(token: &Value) -> (Value, Value) {
     let part = |n| {
@@ -29,10 +21,6 @@ fn claims(token: &Value) -> (Value, Value) {
         serde_json::from_slice(&bytes).unwrap()
     };
     (part(0), part(1))
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value}")).to_owned()
 }
 
 #[tokio::test]
@@ -176,6 +164,46 @@ async fn wrong_names_passwords_and_kinds_are_told_the_same_and_slowed_down() {
 }
 
 #[tokio::test]
+async fn adv_086_look_alike_names_and_doubled_fields_sign_nobody_in() {
+    let house = house().await;
+    let query = query_of("openid");
+    for name in ["ana ", "Ana", "ana\u{200b}", "\u{430}na", "\u{ff41}na", "ana\0", "a\u{301}na"] {
+        let reply = Browser::default().sign_in(&house, &query, name, PASSWORD, 0).await;
+        assert_eq!((reply.status, header(&reply, "location")), (403, ""), "{name:?}");
+    }
+    let mut browser = Browser::default();
+    let page = house.issuer.authorize(browser.request(false, &query, ""), at(0)).await;
+    browser.keep(&page);
+    let right =
+        encode(&[("form", &input(&page.body, "form")), ("name", "ana"), ("password", PASSWORD), ("answer", "allow")]);
+    for more in ["name=bo", "name=ana", "password=x", "form=x", "answer=refuse"] {
+        let sent = format!("{right}&{more}");
+        assert_eq!(house.issuer.authorize(browser.request(true, &query, &sent), at(0)).await.status, 403, "{more}");
+    }
+    for more in
+        ["client_id=console", "redirect_uri=https%3A%2F%2Fevil.example%2F", "code_challenge_method=plain", "state=x"]
+    {
+        let query = format!("{query}&{more}");
+        let told = house.issuer.authorize(browser.request(true, &query, &right), at(0)).await;
+        assert_eq!((told.status, header(&told, "location")), (400, ""), "{more}");
+    }
+    assert_eq!(house.issuer.authorize(browser.request(true, &query, &right), at(0)).await.status, 303);
+    for more in ["grant_type=client_credentials", "code=x", "code_verifier=x", "client_id=console"] {
+        let code = code(&house, "openid", 0).await;
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("client_id", CLI_CLIENT_ID),
+            ("code", &code),
+            ("redirect_uri", CALLBACK),
+            ("code_verifier", VERIFIER),
+        ];
+        let body = format!("{}&{more}", encode(&fields));
+        assert_eq!(json(&house.issuer.token(post(None, &body), at(0)).await)["error"], "invalid_request", "{more}");
+        assert_eq!(redeem(&house, &code, 0).await.status, 200, "{more}: it was not even looked at");
+    }
+}
+
+#[tokio::test]
 async fn adv_079_a_form_that_another_site_sends_signs_nobody_in() {
     let house = house().await;
     let query = query_of("openid");
@@ -231,7 +259,7 @@ async fn adv_084_a_code_is_good_once_for_its_client_and_a_minute() {
         ("no redirect URI", "redirect_uri", None),
         ("another client", "client_id", None),
     ] {
-        let code = sign_in::code(&house, ALL, 10).await;
+        let code = world::code(&house, ALL, 10).await;
         let mut fields: Vec<(&str, &str)> = good.into_iter().filter(|(name, _)| *name != change).collect();
         fields.push(("code", &code));
         fields.extend(value.as_deref().map(|v| (change, v)));
@@ -248,7 +276,7 @@ async fn adv_084_a_code_is_good_once_for_its_client_and_a_minute() {
     }
     let lifetime_s = i64::try_from(CODE_LIFETIME_S).unwrap();
     for (after_s, status) in [(lifetime_s - 1, 200), (lifetime_s, 400)] {
-        let code = sign_in::code(&house, "openid", 100).await;
+        let code = world::code(&house, "openid", 100).await;
         assert_eq!(redeem(&house, &code, 100 + after_s).await.status, status, "{after_s}");
     }
     assert_eq!(redeem(&house, "never-was-a-code", 0).await.status, 400);
@@ -284,11 +312,11 @@ async fn adv_084_a_stolen_refresh_token_ends_the_family() {
         ("client_secret", CLIENT_SECRET),
         ("refresh_token", &token),
     ];
-    assert_eq!(sign_in::token(&house, &console, 31).await.status, 400);
+    assert_eq!(world::token(&house, &console, 31).await.status, 400);
     assert_eq!(house.alarms.heard(), ["a refresh token was presented by another client"]);
     let wider =
         [("grant_type", "refresh_token"), ("client_id", CLI_CLIENT_ID), ("refresh_token", &token), ("scope", "openid")];
-    let narrow = json(&sign_in::token(&house, &wider, 32).await);
+    let narrow = json(&world::token(&house, &wider, 32).await);
     assert_eq!(narrow["scope"], "openid");
 }
 
@@ -378,206 +406,4 @@ async fn clients_prove_themselves() {
     }
     let slowed = house.issuer.token(post(Some(&basic("console:a+long+enough+secret")), &encode(&fields)), at(0)).await;
     assert_eq!(slowed.status, 429);
-}
-
-async fn ask(house: &House, s: i64) -> Value {
-    let body = encode(&[("client_id", CLI_CLIENT_ID), ("scope", ALL)]);
-    json(&house.issuer.device_authorization(post(None, &body), at(s)).await)
-}
-
-async fn poll(house: &House, device_code: &str, s: i64) -> Value {
-    let fields = [
-        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
-        ("client_id", CLI_CLIENT_ID),
-        ("device_code", device_code),
-    ];
-    json(&token(house, &fields, s).await)
-}
-
-#[tokio::test]
-async fn adv_084_a_device_is_signed_in_once() {
-    let (house, other) = two_houses().await;
-    let asked = ask(&house, 0).await;
-    assert_eq!(asked["verification_uri"], format!("{ISSUER}/device"));
-    assert_eq!(asked["verification_uri_complete"], format!("{ISSUER}/device?user_code={}", text(&asked["user_code"])));
-    let (device, user) = (text(&asked["device_code"]), text(&asked["user_code"]));
-    assert_eq!(poll(&house, &device, 1).await["error"], "authorization_pending");
-    assert_eq!(poll(&other, &device, 5).await["error"], "slow_down", "four seconds later");
-    assert_eq!(poll(&house, &device, 14).await["error"], "slow_down", "the wait has grown to ten");
-    assert_eq!(poll(&house, &device, 29).await["error"], "authorization_pending");
-
-    let mut browser = Browser::default();
-    let page = browser.type_code(&house, &user.to_lowercase().replace('-', " "), 130).await;
-    for told in [
-        CLI_CLIENT_ID,
-        "192.0.2.7 (the same as yours)",
-        "2 minutes ago",
-        &user,
-        "Go on only if you started this yourself",
-    ] {
-        assert!(page.body.contains(told), "{told}: {}", page.body);
-    }
-    let wrong = browser.answer(&house, &page, "ana", "wrong password", "allow", 130).await;
-    assert_eq!(wrong.status, 403);
-    assert_eq!(poll(&house, &device, 130).await["error"], "authorization_pending");
-    // The page comes from one gateway, its answer goes to another.
-    let done = browser.answer(&other, &page, "ana", PASSWORD, "allow", 131).await;
-    assert!(done.status == 200 && done.body.contains("is signed in"), "{}", done.body);
-    assert_eq!(browser.type_code(&house, &user, 132).await.status, 403, "the code is used");
-    assert_eq!(browser.answer(&house, &page, "bo", PASSWORD, "allow", 132).await.status, 403);
-
-    let given = poll(&house, &device, 133).await;
-    let access = text(&given["access_token"]);
-    assert_eq!(house.auth.verify(&access, at(133)).await.unwrap().name, "ana");
-    assert_eq!(poll(&other, &device, 140).await["error"], "invalid_grant");
-    assert_eq!(house.alarms.heard(), [DEVICE_TWICE]);
-    assert_eq!(accepted(&house, &access, 140).await, "account_ended");
-}
-
-#[tokio::test]
-async fn a_device_may_be_refused_forgotten_or_guessed_at() {
-    let house = house().await;
-    let asked = ask(&house, 0).await;
-    let (device, user) = (text(&asked["device_code"]), text(&asked["user_code"]));
-    let mut browser = Browser::default();
-    let page = browser.type_code(&house, &user, 1).await;
-    assert!(browser.answer(&house, &page, "", "", "refuse", 1).await.body.contains("was refused"));
-    assert_eq!(poll(&house, &device, 2).await["error"], "access_denied");
-    assert_eq!(browser.answer(&house, &page, "ana", PASSWORD, "allow", 3).await.status, 403);
-    assert_eq!(poll(&house, &device, 20).await["error"], "access_denied");
-
-    let asked = ask(&house, 0).await;
-    let lifetime_s = i64::try_from(DEVICE_LIFETIME_S).unwrap();
-    assert_eq!(browser.type_code(&house, &text(&asked["user_code"]), lifetime_s - 1).await.status, 200);
-    assert_eq!(browser.type_code(&house, &text(&asked["user_code"]), lifetime_s).await.status, 403);
-    assert_eq!(poll(&house, &text(&asked["device_code"]), lifetime_s).await["error"], "expired_token");
-    assert_eq!(poll(&house, "never-was-one", lifetime_s).await["error"], "invalid_grant");
-
-    let asked = ask(&house, 1000).await;
-    let fields = [
-        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
-        ("client_id", "console"),
-        ("client_secret", CLIENT_SECRET),
-        ("device_code", asked["device_code"].as_str().unwrap()),
-    ];
-    assert_eq!(json(&token(&house, &fields, 1000).await)["error"], "invalid_grant", "another client's");
-    for _ in 0..10 {
-        assert_eq!(browser.type_code(&house, "BBBB-BBBB", 1000).await.status, 403);
-    }
-    let slowed = browser.type_code(&house, &text(&asked["user_code"]), 1000).await;
-    assert_eq!((slowed.status, header(&slowed, "retry-after")), (429, "30"));
-    assert_eq!(browser.type_code(&house, &text(&asked["user_code"]), 1030).await.status, 200);
-    let mut answers = Vec::new();
-    for _ in 0..21 {
-        answers.push(ask(&house, 2000).await);
-    }
-    assert!(answers[19]["user_code"].is_string() && answers[20]["error"] == "slow_down", "{:?}", &answers[19..]);
-    assert_eq!(house.alarms.heard(), [""; 0]);
-}
-
-/// Something that somebody may do in any order.
-#[derive(Clone, Debug)]
-enum Act {
-    Redeem(usize),
-    RedeemWrongly(usize),
-    RedeemTwiceAtOnce(usize),
-    Poll(usize),
-    PollTwiceAtOnce(usize),
-    Type(usize),
-    Allow(usize),
-    Refuse(usize),
-    Wait(i64),
-}
-
-fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let which = 0..2_usize;
-    let one = prop_oneof![
-        which.clone().prop_map(Act::Redeem),
-        which.clone().prop_map(Act::RedeemWrongly),
-        which.clone().prop_map(Act::RedeemTwiceAtOnce),
-        which.clone().prop_map(Act::Poll),
-        which.clone().prop_map(Act::PollTwiceAtOnce),
-        which.clone().prop_map(Act::Type),
-        which.clone().prop_map(Act::Allow),
-        which.prop_map(Act::Refuse),
-        (0..40_i64).prop_map(Act::Wait),
-    ];
-    proptest::collection::vec(one, 1..24)
-}
-
-fn count(replies: &[Value], given: &mut Vec<String>) {
-    given.extend(replies.iter().filter_map(|r| r["access_token"].as_str()).map(str::to_owned));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
-
-    /// No order of requests, at two gateways, gives two answers with tokens for one code or for one device; and after a second use
-    /// nothing that was given is good.
-    #[test]
-    fn adv_084_no_order_of_requests_gives_tokens_twice(acts in acts()) {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(play(acts));
-    }
-}
-
-async fn play(acts: Vec<Act>) {
-    let (a, b) = two_houses().await;
-    let (mut codes, mut devices) = (Vec::new(), Vec::new());
-    for _ in 0..2 {
-        codes.push(code(&a, ALL, 0).await);
-        let asked = ask(&a, 0).await;
-        devices.push((text(&asked["device_code"]), text(&asked["user_code"])));
-    }
-    let (mut of_codes, mut of_devices) = (vec![Vec::new(), Vec::new()], vec![Vec::new(), Vec::new()]);
-    let (mut pages, mut browser, mut s) = ([None, None], Browser::default(), 1);
-    for act in acts {
-        match act {
-            Act::Redeem(n) => count(&[json(&redeem(&a, &codes[n], s).await)], &mut of_codes[n]),
-            Act::RedeemWrongly(n) => {
-                let fields = [
-                    ("grant_type", "authorization_code"),
-                    ("client_id", CLI_CLIENT_ID),
-                    ("code", codes[n].as_str()),
-                    ("redirect_uri", CALLBACK),
-                    ("code_verifier", "not-the-verifier-not-the-verifier-not-the-verifier"),
-                ];
-                count(&[json(&token(&b, &fields, s).await)], &mut of_codes[n]);
-            }
-            Act::RedeemTwiceAtOnce(n) => {
-                let (x, y) = tokio::join!(redeem(&a, &codes[n], s), redeem(&b, &codes[n], s));
-                count(&[json(&x), json(&y)], &mut of_codes[n]);
-            }
-            Act::Poll(n) => count(&[poll(&b, &devices[n].0, s).await], &mut of_devices[n]),
-            Act::PollTwiceAtOnce(n) => {
-                let (x, y) = tokio::join!(poll(&a, &devices[n].0, s), poll(&b, &devices[n].0, s));
-                count(&[x, y], &mut of_devices[n]);
-            }
-            Act::Type(n) => pages[n] = Some(browser.type_code(&a, &devices[n].1, s).await),
-            Act::Allow(n) => {
-                if let Some(page) = &pages[n] {
-                    browser.answer(&b, page, "ana", PASSWORD, "allow", s).await;
-                }
-            }
-            Act::Refuse(n) => {
-                if let Some(page) = &pages[n] {
-                    browser.answer(&a, page, "", "", "refuse", s).await;
-                }
-            }
-            Act::Wait(more) => s += more,
-        }
-    }
-    for n in 0..2 {
-        assert!(of_codes[n].len() <= 1, "code {n}");
-        assert!(of_devices[n].len() <= 1, "device {n}");
-        // One more use of each: it gives nothing, and ends what was given.
-        assert!(json(&redeem(&b, &codes[n], s).await)["access_token"].is_null() || of_codes[n].is_empty());
-        redeem(&a, &codes[n], s).await;
-        for token in &of_codes[n] {
-            assert_ne!(accepted(&a, token, s).await, "ok");
-        }
-        if let Some(token) = of_devices[n].first() {
-            assert!(poll(&a, &devices[n].0, s).await["access_token"].is_null());
-            assert_ne!(accepted(&b, token, s).await, "ok");
-        }
-    }
 }

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+pub(crate) const ALL: &str = "openid profile offline_access";
 pub(crate) const ISSUER: &str = "https://gw.example/idp";
 pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) const CLIENT_SECRET: &str = "a long enough secret";
@@ -301,4 +302,25 @@ pub(crate) async fn refresh(house: &House, token_: &str, s: i64) -> Reply {
 /// The word for what the gateway says to an access token.
 pub(crate) async fn accepted(house: &House, access: &str, s: i64) -> &'static str {
     house.auth.verify(access, at(s)).await.as_ref().map_or_else(countersign_identity::Rejection::as_str, |_| "ok")
+}
+
+/// A text of an answer.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value}")).to_owned()
+}
+
+/// A device asks.
+pub(crate) async fn ask(house: &House, s: i64) -> Value {
+    let body = encode(&[("client_id", CLI_CLIENT_ID), ("scope", ALL)]);
+    json(&house.issuer.device_authorization(post(None, &body), at(s)).await)
+}
+
+/// A device asks whether the person has answered.
+pub(crate) async fn poll(house: &House, device_code: &str, s: i64) -> Value {
+    let fields = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+        ("client_id", CLI_CLIENT_ID),
+        ("device_code", device_code),
+    ];
+    json(&token(house, &fields, s).await)
 }
