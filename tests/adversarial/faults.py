@@ -12,6 +12,7 @@ import harness
 import wire
 from harness import HarnessError, Skipped
 from protocol import errors
+from scene import POLICY
 from wire import bind, execute, extended, frame, parse, query
 
 # A connection storm, and how long it may take.
@@ -279,6 +280,57 @@ def fault_client_vanishes(scene):
         scene.idle_since(word, what=f"after a client vanished ({how})")
         how_long.append(time.monotonic() - started)
     return "cancelled within " + ", ".join(f"{t:.1f} s" for t in how_long)
+
+
+class SlowCancels:
+    """A way to the server on which orders to cancel take their time."""
+
+    CANCEL_REQUEST = (80877102).to_bytes(4, "big")
+
+    def __init__(self, port, seconds):
+        self.to, self.seconds, self.orders = port, seconds, 0
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self.carry, args=(self.socket.accept()[0],), daemon=True).start()
+
+    def carry(self, client):
+        with contextlib.suppress(OSError), client, socket.create_connection(("127.0.0.1", self.to)) as server:
+            first = client.recv(1 << 16)
+            if first[4:8] == self.CANCEL_REQUEST:
+                self.orders += 1
+                time.sleep(self.seconds)
+            server.sendall(first)
+            back = threading.Thread(target=self.pump, args=(server, client), daemon=True)
+            back.start()
+            self.pump(client, server)
+            back.join()
+
+    @staticmethod
+    def pump(source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+def fault_cancel_order_is_slow(scene):
+    """The order that a passed limit gives never meets the session's next statement, however late it comes."""
+    server = SlowCancels(scene.server.port, 0.3)
+    with own_gateway(scene, "slowcancel", server=server, policy=POLICY) as gateway:
+        c = wire.Connection(gateway.endpoint("ana"))
+        for round in range(1, 4):
+            messages = c.query("select id from staff")
+            assert errors(messages) == ["53400"], errors(messages)
+            assert server.orders == round, f"{server.orders} orders after {round} passed limits"
+            # Much longer than the order takes.
+            messages = c.query("select count(*) from generate_series(1, 6000000)")
+            assert not errors(messages), f"the next statement was hit: {errors(messages)}"
+        c.close()
 
 
 def fault_storm_of_connections(scene):

@@ -3,10 +3,12 @@
 //! | file | what it does |
 //! |---|---|
 //! | `client` | splits the client's messages, decides what is proposed and what follows |
+//! | `extended` | those of the extended protocol: named statements and portals |
 //! | `copying` | rows that the client sends in |
 //! | `judge` | from text to shape, with facts that are fresh enough |
 //! | `ruling` | carries out the gate's answer, or refuses in the protocol's words |
 //! | `server` | passes the target's messages, counts, swallows and replaces |
+//! | `replies` | what the target says to a statement, up to its end |
 //! | `after` | what a statement's success changes: names, settings, the catalog |
 //! | `expect`, `names` | the queue of replies, the named statements and portals |
 //!
@@ -16,8 +18,10 @@ mod after;
 mod client;
 mod copying;
 mod expect;
+mod extended;
 mod judge;
 mod names;
+mod replies;
 mod ruling;
 mod server;
 

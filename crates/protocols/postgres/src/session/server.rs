@@ -1,12 +1,13 @@
 //! The target's messages: runs of them pass as one slice; only what must be swallowed, replaced or counted is looked at.
 
 use bytes::{Buf, Bytes, BytesMut};
-use countersign_enforce::{Outcome, OutcomeStatus, Output};
+use countersign_enforce::{OutcomeStatus, Output};
 use countersign_model::{ClientText, Culprit, Denial, DenialCode};
 
-use super::expect::{Expect, Running, over_limit};
+use super::Session;
+use super::expect::Expect;
 use super::names::Closing;
-use super::{Session, frames};
+use super::replies::{limit_error, status_of};
 use crate::wire::{self, Fields, Gravity, HEADER_BYTES, Head, target_fault};
 
 /// The longest message of the target that is held whole: an error, a notice, a description. Rows are not held.
@@ -21,7 +22,7 @@ struct Run {
 }
 
 /// What becomes of a message.
-enum Fate {
+pub(super) enum Fate {
     /// It goes on.
     Pass,
     /// It goes on after these bytes.
@@ -338,222 +339,4 @@ impl Session {
             }
         }
     }
-
-    /// A simple query ended what extended messages without a Sync had begun.
-    fn synced_by_query(&mut self) {
-        self.unsynced = false;
-        self.flushed = false;
-    }
-
-    fn on_query_reply(&mut self, tag: u8, frame: &[u8]) -> Result<Fate, Denial> {
-        let Some(Expect::Query(r)) = self.expects.front_mut() else { return Ok(Fate::Pass) };
-        if tag == b'Z' {
-            return self.on_query_end(frame);
-        }
-        if tag == b'G' {
-            self.copy_in = Some(r.permit.clone());
-        }
-        if tag == b'E' {
-            r.failed = Some(wire::error_code(frame).unwrap_or("?").into());
-            self.copy_in = None;
-        }
-        let Some(Expect::Query(r)) = self.expects.front_mut() else { return Ok(Fate::Pass) };
-        if r.over.is_some() {
-            return Ok(Fate::Drop);
-        }
-        if tag == b'C' {
-            if count_command(r, frame) {
-                return Ok(Fate::Replace(limit_error(r)));
-            }
-            if r.wrapped {
-                // The last one may only be told once our transaction is through.
-                let before = r.held.replace(Bytes::copy_from_slice(frame));
-                return Ok(before.map_or(Fate::Drop, Fate::Replace));
-            }
-        }
-        Ok(r.held.take().map_or(Fate::Pass, Fate::PassAfter))
-    }
-
-    fn on_query_end(&mut self, frame: &[u8]) -> Result<Fate, Denial> {
-        let status = status_of(frame)?;
-        let Some(Expect::Query(r)) = self.expects.pop_front() else { return Ok(Fate::Pass) };
-        self.copy_in = None;
-        if r.wrapped && status != b'I' {
-            let undo = status == b'E' || r.over.is_some();
-            self.control(if undo { frames::ROLLBACK } else { frames::COMMIT });
-            self.expects.push_front(Expect::End(r));
-            return Ok(Fate::Drop);
-        }
-        let must_fail = r.over.is_some() && status == b'T';
-        self.finish(&r);
-        self.synced_by_query();
-        self.status_is(status);
-        if must_fail {
-            self.control(frames::FAIL_QUERY);
-            self.expects.push_front(Expect::Fail);
-            return Ok(Fate::Drop);
-        }
-        self.names.end_transaction_if(status == b'I', self.run);
-        Ok(r.held.map_or(Fate::Pass, Fate::PassAfter))
-    }
-
-    fn on_end(&mut self, frame: &[u8]) -> Result<Fate, Denial> {
-        let Some(Expect::End(mut r)) = self.expects.pop_front() else { return Ok(Fate::Pass) };
-        let held = r.held.take();
-        let status = status_of(frame)?;
-        self.finish(&r);
-        self.synced_by_query();
-        self.status_is(status);
-        self.names.end_transaction_if(status == b'I', self.run);
-        Ok(match held {
-            Some(held) if r.over.is_none() && r.failed.is_none() => Fate::PassAfter(held),
-            _ => Fate::Pass,
-        })
-    }
-
-    fn on_execute_reply(&mut self, tag: u8, frame: &[u8]) -> Result<Fate, Denial> {
-        let Some(Expect::Execute(r)) = self.expects.front_mut() else { return Ok(Fate::Pass) };
-        match tag {
-            b'G' => {
-                self.copy_in = Some(r.permit.clone());
-                // The target says that the copy is over only when it is asked to: the Sync must get through.
-                self.hold = false;
-                self.hold_but_sync = true;
-                return Ok(Fate::Pass);
-            }
-            b'H' | b'c' if r.over.is_some() => return Ok(Fate::Drop),
-            b'H' | b'c' => return Ok(Fate::Pass),
-            b'C' | b's' | b'I' => {}
-            _ => return Err(target_fault("an unexpected message while a statement runs")),
-        }
-        let told = r.over.is_some();
-        let error = if tag == b'C' && !told && count_command(r, frame) { Some(limit_error(r)) } else { None };
-        let Some(Expect::Execute(r)) = self.expects.pop_front() else { return Ok(Fate::Pass) };
-        self.copy_in = None;
-        self.finish(&r);
-        if r.over.is_none() {
-            return Ok(Fate::Pass);
-        }
-        // It ran through before it could be stopped. What it did must be undone, and what comes after it must not run.
-        if self.expects.is_empty() {
-            self.control(frames::FAIL_PARSE);
-            self.sent();
-            self.expects.push_back(Expect::Denied { error: Bytes::new(), prior: None });
-            self.skipping = true;
-        } else {
-            self.over_at_sync = true;
-        }
-        Ok(error.map_or(Fate::Drop, Fate::Replace))
-    }
-
-    fn on_sync(&mut self, run: u64, frame: &[u8]) -> Result<Fate, Denial> {
-        let status = status_of(frame)?;
-        self.names.end_transaction_if(status == b'I', run);
-        self.status_is(status);
-        if std::mem::take(&mut self.over_at_sync) && status == b'T' {
-            self.control(frames::FAIL_QUERY);
-            self.expects.push_front(Expect::Fail);
-            self.hold = true;
-            return Ok(Fate::Drop);
-        }
-        Ok(Fate::Pass)
-    }
-
-    /// An error ends the run: the target skips everything up to Sync, and so do we.
-    fn on_extended_error(&mut self, frame: &[u8]) -> Fate {
-        let code = wire::error_code(frame).unwrap_or("?");
-        let mut fate = Fate::Pass;
-        let mut first = true;
-        let mut run = self.run;
-        let mut kept = Vec::new();
-        self.copy_in = None;
-        while let Some(expect) = self.expects.front() {
-            if let Expect::Sync { run: r } = expect {
-                run = *r;
-                break;
-            }
-            let Some(expect) = self.expects.pop_front() else { break };
-            let status = if first { OutcomeStatus::Failed } else { OutcomeStatus::Skipped };
-            match expect {
-                Expect::Execute(mut r) => {
-                    r.failed = Some(code.into());
-                    if first && r.over.is_some() {
-                        fate = Fate::Drop;
-                    }
-                    if first {
-                        self.finish(&r);
-                    } else {
-                        self.outcome(r.permit.seq(), status, None, None);
-                    }
-                }
-                Expect::Parse { seq, name, prior, .. } => {
-                    self.outcome(seq, status, None, first.then(|| code.into()));
-                    kept.extend(prior.filter(|_| !first).map(|s| Closing::Statement(name, s)));
-                }
-                Expect::Close { closing, .. } => {
-                    self.closes_pending = self.closes_pending.saturating_sub(1);
-                    kept.push(closing);
-                }
-                Expect::Denied { error, .. } if first => {
-                    fate = if error.is_empty() { Fate::Drop } else { Fate::Replace(error) };
-                }
-                Expect::Denied { prior, .. } => {
-                    kept.extend(prior.map(|s| Closing::Statement(Bytes::new(), s)));
-                }
-                _ => {}
-            }
-            first = false;
-        }
-        if self.expects.is_empty() {
-            self.skipping = true;
-        }
-        self.names.drop_unconfirmed(run);
-        for closing in kept {
-            self.names.keep_after_all(closing);
-        }
-        fate
-    }
-
-    fn finish(&mut self, r: &Running) {
-        self.ended(r);
-        let status = match (&r.over, &r.failed) {
-            (Some(_), _) => OutcomeStatus::Limited,
-            (None, Some(_)) => OutcomeStatus::Failed,
-            (None, None) => OutcomeStatus::Done,
-        };
-        self.outcome(r.permit.seq(), status, Some((r.rows, r.bytes, r.affected)), r.failed.clone());
-    }
-
-    fn outcome(
-        &mut self,
-        seq: u64,
-        status: OutcomeStatus,
-        counts: Option<(u64, u64, Option<u64>)>,
-        code: Option<Box<str>>,
-    ) {
-        let (rows, bytes, affected) = counts.unwrap_or_default();
-        self.out.push_back(Output::Outcome(seq, Outcome { status, rows, bytes, affected, code }));
-    }
-}
-
-fn status_of(frame: &[u8]) -> Result<u8, Denial> {
-    match frame.get(HEADER_BYTES..) {
-        Some([s @ (b'I' | b'T' | b'E')]) => Ok(*s),
-        _ => Err(target_fault("an unknown transaction status")),
-    }
-}
-
-/// Counts what a command changed; true when it is too much.
-fn count_command(r: &mut Running, frame: &[u8]) -> bool {
-    let tag = Fields::of(frame).cstr().unwrap_or_default();
-    match wire::tag_count(tag) {
-        // A copy out has the same tag as a copy in.
-        (true, Some(_)) if tag.starts_with(b"COPY ") && r.rows > 0 => false,
-        (true, Some(n)) => r.count_affected(n),
-        _ => false,
-    }
-}
-
-fn limit_error(r: &Running) -> Bytes {
-    r.over.map_or_else(Bytes::new, |over| wire::error_response(&over_limit(over, &[]), Gravity::Error))
 }
