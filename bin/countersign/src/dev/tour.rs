@@ -10,9 +10,9 @@ pub(super) async fn print(place: &Place, cellar: &Cellar) -> Result<(), Failed> 
     let mut passwords = Vec::new();
     for name in ["ana", "dora"] {
         let password = identities::password(cellar, name).await?;
-        passwords.push(format!("{name}'s password is {}", password.expose_str().unwrap_or_default()));
+        passwords.push(format!("  {name}: {}", password.expose_str().unwrap_or_default()));
     }
-    let passwords = passwords.join(", ");
+    let passwords = passwords.join("\n");
     let program = std::env::current_exe()?;
     let program = program.display();
     let dir = place.dir.display();
@@ -36,7 +36,7 @@ pub(super) async fn print(place: &Place, cellar: &Cellar) -> Result<(), Failed> 
          update orders set status = 'shipped' where id = 1;   -- done\n   \
          update orders set status = 'cancelled' where id > 0;      -- undone: more than 100 rows\n\n\
          3. dora, a DBA: reads and changes, and an alert is raised each time\n\n{}\n\n\
-         Where a browser asks who you are: {passwords}\n\n\
+         Where a browser asks who you are, these are the passwords:\n\n{passwords}\n\n\
          What happened, with the rules behind it:\n\n  \
          {program} sessions list --config {dir}/countersign.toml\n\n\
          Policies are in {dir}/policy.cedar: change them, then `kill -HUP {pid}`. Ctrl-C stops everything.\n",

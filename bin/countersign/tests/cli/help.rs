@@ -5,12 +5,18 @@ use std::process::Stdio;
 
 use crate::support::{binary, demo, house, run_in};
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 29] = [
     "login",
     "logout",
     "whoami",
     "connect",
     "exec",
+    "accounts add",
+    "accounts list",
+    "accounts password",
+    "accounts disable",
+    "accounts enable",
+    "accounts remove",
     "config check",
     "config reference",
     "policy check",
