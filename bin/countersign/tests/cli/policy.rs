@@ -7,15 +7,18 @@ use crate::support::{demo, house, run_in};
 #[test]
 fn the_demos_policies_are_right_and_answer_as_their_tests_say() {
     let dir = demo();
-    run_in(&dir, &["policy", "check", "policy.cedar"]).exits(0).says(&["analysts-read", "no errors"]).fits_a_terminal();
+    run_in(&dir, &["policy", "check", "policy.cedar"])
+        .exits(0)
+        .says(&["analysts-read", "no errors, 0 warnings"])
+        .fits_a_terminal();
     let ran = run_in(&dir, &["policy", "test", "policy.test.toml", "--policy", "policy.cedar"]).exits(0);
-    ran.says(&["policy.test.toml: 27 passed, 0 failed"]);
+    ran.says(&["policy.test.toml: 28 passed, 0 failed"]);
     let json = run_in(&dir, &["policy", "test", "policy.test.toml", "--policy", "policy.cedar", "--output", "json"])
         .exits(0)
         .json();
-    assert_eq!((&json["failed"], json["suites"][0]["cases"].as_array().unwrap().len()), (&0.into(), 27));
+    assert_eq!((&json["failed"], json["suites"][0]["cases"].as_array().unwrap().len()), (&0.into(), 28));
     // Found beside the policies.
-    run_in(&dir, &["policy", "test", "--policy", "policy.cedar"]).exits(0).says(&["27 passed"]);
+    run_in(&dir, &["policy", "test", "--policy", "policy.cedar"]).exits(0).says(&["28 passed"]);
 }
 
 #[test]
@@ -25,7 +28,7 @@ fn a_test_that_does_not_hold_fails() {
     let turned = text.replacen("expect = \"allow\"", "expect = \"deny\"", 1);
     fs::write(house.path().join("turned.test.toml"), turned).unwrap();
     let ran = run_in(house.path(), &["policy", "test", "turned.test.toml"]).exits(1);
-    ran.says(&["FAIL  turned.test.toml: an analyst connects", "expected deny, got allow", "26 passed, 1 failed"])
+    ran.says(&["FAIL  turned.test.toml: an analyst connects", "expected deny, got allow", "27 passed, 1 failed"])
         .complains(&["1 policy test failed"]);
 }
 
@@ -97,6 +100,8 @@ fn an_access_is_explained_with_every_rule_that_mattered() {
         "machine",
         "--issuer",
         "https://ci.countersign.test",
+        "--claim",
+        "repository_id=482911734",
         "--claim",
         "job_workflow_ref=acme/shop/.github/workflows/deploy.yml@refs/heads/main",
         "--access",

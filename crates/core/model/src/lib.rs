@@ -5,6 +5,7 @@
 
 mod action;
 mod attribute;
+mod claims;
 mod denial;
 mod identity;
 mod ids;
@@ -16,6 +17,7 @@ mod verdict;
 
 pub use action::{Access, Action, Fingerprint, PARAMETERS_MAX, Shape, ShapeId, Use};
 pub use attribute::{Attribute, AttributeKind, AttributeSpec, Attributes, Vocabulary};
+pub use claims::lasting_claims;
 pub use denial::{ClientText, Culprit, Denial, DenialCode};
 pub use identity::{Actor, CredentialBinding, Identity, IdentityKind, IdentityParts};
 pub use ids::{RuleId, SessionId};

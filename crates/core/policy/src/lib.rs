@@ -7,6 +7,7 @@
 //! It must never allow on an error, answer from an entry that any fact read by the policies could have changed, read a clock, or
 //! know the name of a protocol.
 
+mod absence;
 mod annotation;
 mod cache;
 mod calendar;

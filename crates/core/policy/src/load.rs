@@ -11,6 +11,7 @@ use cedar_policy::{
 use countersign_model::{Limits, RuleId};
 use serde_json::Value;
 
+use crate::absence;
 use crate::annotation::{self, RuleEffect, RuleInfo};
 use crate::head::Head;
 use crate::language::Language;
@@ -68,7 +69,7 @@ pub(crate) fn load(
         return Err(loader.sorted());
     }
     loader.validate(&drafts, language);
-    let rules = loader.rules(drafts);
+    let rules = loader.rules(drafts, language);
     if loader.problems.is_empty() { Ok((rules, loader.warnings)) } else { Err(loader.sorted()) }
 }
 
@@ -184,7 +185,7 @@ impl Loader<'_> {
         }
     }
 
-    fn rules(&mut self, drafts: Vec<Draft>) -> Vec<Rule> {
+    fn rules(&mut self, drafts: Vec<Draft>, language: &Language) -> Vec<Rule> {
         let mut rules = Vec::with_capacity(drafts.len());
         let mut names: HashMap<RuleId, (usize, usize)> = HashMap::new();
         for draft in drafts {
@@ -243,6 +244,11 @@ impl Loader<'_> {
             };
             for (message, help) in literal::check_words(&tree) {
                 self.problem(file, offset, message, help);
+            }
+            for (message, help) in absence::warnings(language, info.effect, &tree) {
+                let (path, text) = self.file(file);
+                let warning = PolicyProblem::at(path, text, offset, message, Some(help));
+                self.warnings.push(warning);
             }
             let policy = policy.new_id(PolicyId::new(id.as_str()));
             rules.push(Rule { info, head: Head::new(&policy), policy, tree });

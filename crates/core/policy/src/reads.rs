@@ -247,7 +247,7 @@ pub(crate) fn path(expression: &Value) -> Option<(&str, Vec<&str>)> {
 }
 
 /// The entities of a literal or of a set of literals; `None` when anything else is among them.
-fn entities(expression: &Value) -> Option<Vec<(&str, &str)>> {
+pub(crate) fn entities(expression: &Value) -> Option<Vec<(&str, &str)>> {
     let map = expression.as_object().filter(|m| m.len() == 1)?;
     if let Some(items) = map.get("Set").and_then(Value::as_array) {
         return items.iter().map(|item| item.get("Value").and_then(entity)).collect();
@@ -255,7 +255,7 @@ fn entities(expression: &Value) -> Option<Vec<(&str, &str)>> {
     map.get("Value").and_then(entity).map(|e| vec![e])
 }
 
-fn entity(value: &Value) -> Option<(&str, &str)> {
+pub(crate) fn entity(value: &Value) -> Option<(&str, &str)> {
     let map = value.get("__entity").unwrap_or(value);
     Some((map.get("type")?.as_str()?, map.get("id")?.as_str()?))
 }

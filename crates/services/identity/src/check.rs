@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use countersign_model::lasting_claims;
+
 use crate::config::{
     IssuerConfig, KEYS_AGE_S_MAX, KEYS_REFRESH_S_MIN, LEEWAY_S_MAX, MappingRule, TOKEN_LIFETIME_S_MAX, Unmapped,
 };
@@ -32,21 +34,6 @@ pub struct Finding {
     /// What is wrong and what to do.
     pub message: String,
 }
-
-/// Claims that whoever owns the thing can change or free for others, and the claim that stays.
-const MUTABLE: [(&str, &[&str]); 11] = [
-    ("repository", &["repository_id"]),
-    ("repository_owner", &["repository_owner_id", "repository_id"]),
-    ("job_workflow_ref", &["repository_id", "repository_owner_id", "job_workflow_sha"]),
-    ("workflow_ref", &["repository_id", "repository_owner_id", "workflow_sha"]),
-    ("workflow", &["repository_id", "repository_owner_id"]),
-    ("actor", &["actor_id", "repository_id"]),
-    ("project_path", &["project_id"]),
-    ("namespace_path", &["namespace_id", "project_id"]),
-    ("user_login", &["user_id", "project_id"]),
-    ("email", &["sub"]),
-    ("preferred_username", &["sub"]),
-];
 
 /// Issuers that give tokens to anybody in the world who asks.
 const OPEN_TO_ALL: [&str; 4] = [
@@ -143,23 +130,16 @@ fn check_rule(n: usize, rule: &MappingRule, say: &mut dyn FnMut(FindingLevel, &s
     if rule.when.is_empty() {
         say(Error, &when, "names no claim, so that it would fit everybody".to_owned());
     }
-    for (claim, lasting) in MUTABLE {
-        if rule.when.contains_key(claim) && !lasting.iter().any(|l| rule.when.contains_key(*l)) {
+    for (claim, matched) in &rule.when {
+        let value = if let crate::ClaimMatch::Text(text) = matched { text.as_str() } else { "" };
+        let Some(lasting) = lasting_claims(claim, value) else { continue };
+        if !lasting.iter().any(|l| rule.when.contains_key(*l)) {
             let what = format!(
                 "\"{claim}\" can be renamed, freed and taken by somebody else: also match \"{}\", which stays",
                 lasting.first().copied().unwrap_or_default()
             );
             say(Warning, &when, what);
         }
-    }
-    // A subject such as GitHub's is built of names.
-    let sub_of_names = matches!(rule.when.get("sub"), Some(crate::ClaimMatch::Text(s)) if s.starts_with("repo:") || s.starts_with("project_path:"));
-    if sub_of_names
-        && !["repository_id", "repository_owner_id", "project_id"].iter().any(|l| rule.when.contains_key(*l))
-    {
-        let what =
-            "this \"sub\" is built of names that can be taken over: also match \"repository_id\" or \"project_id\"";
-        say(Warning, &when, what.to_owned());
     }
     let bad = |name: &str| names::check_name(name).err();
     if let Some(fault) = rule.name.as_deref().and_then(bad) {

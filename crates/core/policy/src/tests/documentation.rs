@@ -25,6 +25,7 @@ fn the_examples_are_true() {
         panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     });
     assert!(set.rules().count() >= 5);
+    assert_eq!(set.warnings(), [], "an example should be a good one");
     let suite = TestSuite::parse("docs/policy.md", &blocks("toml")).unwrap();
     let runner =
         SuiteRunner { policies: &set, classify: &|_, _, _| Err("no protocol here".to_owned()), targets: &|_| None };

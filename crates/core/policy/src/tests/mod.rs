@@ -1,5 +1,6 @@
 //! Tests of whole sets: fixtures here, one file for each promise. It must never be built into the product.
 
+mod absence;
 mod adversarial;
 mod delegation;
 mod documentation;
