@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use crate::support::{binary, demo, house, run_in};
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "login",
     "logout",
     "whoami",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 29] = [
     "policy check",
     "policy test",
     "policy explain",
+    "policy replay",
     "policy schema",
     "sessions list",
     "sessions show",

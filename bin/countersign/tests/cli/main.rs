@@ -8,5 +8,6 @@ mod help;
 mod live;
 mod policy;
 mod recorded;
+mod replay;
 mod sessions;
 mod support;

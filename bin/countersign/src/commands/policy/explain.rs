@@ -113,7 +113,7 @@ fn find(recordings: &Recordings, session: SessionId, seq: u64) -> Result<Found, 
     )))
 }
 
-fn verdict_words(verdict: &Verdict) -> String {
+pub(super) fn verdict_words(verdict: &Verdict) -> String {
     let decision = match verdict.decision {
         Decision::Allow => "allow",
         Decision::Deny => "deny",

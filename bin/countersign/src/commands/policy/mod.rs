@@ -6,6 +6,7 @@ mod catalog;
 mod check;
 mod explain;
 mod question;
+mod replay;
 mod test;
 
 use std::path::PathBuf;
@@ -45,6 +46,13 @@ pub(crate) enum Policy {
                             A statement given as text is read against the target's own catalog: the gateway's account for such an \
                             identity is used, and nothing but the catalog is asked for. The exit code is 0 whatever the answer is.")]
     Explain(Box<explain::Explain>),
+    /// Judges what was recorded by the policies on disk and says what would change; exits 1 when something would.
+    #[command(after_help = "Examples:\n  \
+                            countersign policy replay --config countersign.toml --since 7d\n  \
+                            countersign policy replay --policy new.cedar --session 01JGV2… --output json\n\n\
+                            Statements are judged as they were understood when they were recorded, for the identity as it was, at that \
+                            time. Logins that were refused, and what clients would have done after another answer, are not part of it.")]
+    Replay(Box<replay::Replay>),
     /// Prints the Cedar schema: everything that policies may talk about.
     #[command(after_help = "Example: countersign policy schema > countersign.cedarschema")]
     Schema,
@@ -127,6 +135,7 @@ pub(crate) async fn run(command: Policy) -> Result<(), Failed> {
         Policy::Check(args) => check::run(&args, &mut paper),
         Policy::Test(args) => test::run(&args, &mut paper).await,
         Policy::Explain(args) => explain::run(*args, &mut paper).await,
+        Policy::Replay(args) => replay::run(&args, &mut paper),
         Policy::Schema => paper.line(language()?.schema_text().trim_end()),
     };
     paper.done()?;

@@ -129,7 +129,12 @@ impl Asked {
         at: Timestamp,
         language: &Language,
     ) -> Result<Self, Failed> {
-        Ok(Self {
+        Ok(Self::of(header, shape_of(&intent.definition, language)?, at))
+    }
+
+    /// An action in a recorded session.
+    pub(super) fn of(header: &SessionHeader, shape: Arc<Shape>, at: Timestamp) -> Self {
+        Self {
             identity: header.identity.clone(),
             target: Target {
                 name: header.target.clone(),
@@ -146,9 +151,9 @@ impl Asked {
                 part: header.part.clone(),
                 started_at: header.started_at,
             },
-            shape: shape_of(&intent.definition, language)?,
+            shape,
             now: at,
-        })
+        }
     }
 }
 
@@ -308,7 +313,7 @@ impl What {
 }
 
 /// The shape of a recorded statement.
-fn shape_of(definition: &Definition, language: &Language) -> Result<Arc<Shape>, Failed> {
+pub(super) fn shape_of(definition: &Definition, language: &Language) -> Result<Arc<Shape>, Failed> {
     let fingerprint = Fingerprint(u128::from_str_radix(&definition.fingerprint, 16).unwrap_or(0));
     if let Some(why) = &definition.unreadable {
         return Ok(Shape::unreadable(why, fingerprint));

@@ -26,6 +26,8 @@ use super::config_alone;
 use super::paper::Paper;
 use super::text::{count, inert, parse_time};
 
+pub(crate) use words::effects;
+
 /// `countersign sessions`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Sessions {
@@ -82,7 +84,7 @@ impl Recordings {
 
 /// Which sessions or records.
 #[derive(Clone, Debug, Args)]
-struct Which {
+pub(crate) struct Which {
     /// Only of the identity with this name or subject.
     #[arg(long, value_name = "NAME")]
     identity: Option<String>,
@@ -113,7 +115,7 @@ impl Which {
         }
     }
 
-    fn records(&self, session: Option<SessionId>) -> RecordFilter {
+    pub(crate) fn records(&self, session: Option<SessionId>) -> RecordFilter {
         RecordFilter {
             session,
             identity: self.identity.clone(),
@@ -124,7 +126,7 @@ impl Which {
     }
 
     /// True for a record that is wanted, beyond what the reader filters.
-    fn wants(&self, record: &Record) -> bool {
+    pub(crate) fn wants(&self, record: &Record) -> bool {
         !self.denied
             || match &record.entry {
                 RecordEntry::Intent(i) => i.definition.verdict.decision == Decision::Deny,
@@ -180,15 +182,15 @@ pub(crate) fn recording_failed(e: RecordingError) -> Failed {
 
 /// Counts what could not be read, and says so.
 #[derive(Default)]
-struct Damaged(u64);
+pub(crate) struct Damaged(u64);
 
 impl Damaged {
-    fn say(&mut self, what: &impl std::fmt::Display) {
+    pub(crate) fn say(&mut self, what: &impl std::fmt::Display) {
         self.0 += 1;
         output::note(&format!("countersign: {}", inert(&what.to_string())));
     }
 
-    fn end(self) -> Result<(), Failed> {
+    pub(crate) fn end(self) -> Result<(), Failed> {
         if self.0 == 0 {
             return Ok(());
         }

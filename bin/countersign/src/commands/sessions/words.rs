@@ -34,7 +34,7 @@ pub(super) fn because(intent: &IntentRecord) -> String {
 }
 
 /// Limits and alert of a verdict; empty when there are none.
-pub(super) fn effects(verdict: &Verdict) -> String {
+pub(crate) fn effects(verdict: &Verdict) -> String {
     let Limits { rows, bytes, affected } = verdict.effects.limits;
     let limits = [("rows", rows), ("bytes", bytes), ("affected", affected)];
     let mut parts: Vec<String> = limits.iter().filter_map(|(name, n)| n.map(|n| format!("{name}<={n}"))).collect();
