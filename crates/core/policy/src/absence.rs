@@ -307,9 +307,8 @@ impl Walk<'_> {
                 let some = all.get("Set").and_then(Value::as_array).is_some_and(|items| !items.is_empty());
                 Some(if some { having(source) } else { only })
             }
-            (None, Some((source, _))) if self.mentions(set).is_empty() => {
-                Some(Leaning { gained: [source].into(), ..Leaning::default() })
-            }
+            // True of a set with less in it, and no longer of one that has a look-alike.
+            (None, Some((source, _))) if self.mentions(set).is_empty() => Some(Leaning::both([source].into())),
             _ => None,
         }
     }

@@ -171,7 +171,7 @@ fn by_itself(a: &Actor, of: &IdentityParts) -> IdentityParts {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn an_actor_never_allows_more(rules in rules(), world in worlds(), pick in 0..4_usize) {
