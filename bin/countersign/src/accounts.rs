@@ -87,6 +87,9 @@ pub(crate) async fn accounts(command: Accounts) -> Result<(), Failed> {
                 return Err(Failed::not_found(format!("there is no account \"{name}\"")));
             };
             cellar.store.remove_account(&account.id).await.map_err(Failed::new)?;
+            let issuer = cellar.issuer.ok_or_else(no_issuer)?.entry().config.issuer;
+            let ended = cellar.store.end_logins_of(&issuer, &account.id, clock::now(), "the account was removed").await;
+            ended.map_err(Failed::new)?;
             output::say(&format!("account \"{name}\" removed"))
         }
     }

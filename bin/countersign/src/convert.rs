@@ -7,7 +7,9 @@ use std::sync::Arc;
 use countersign_config::{self as config, Config};
 use countersign_credentials::{Account, AccountMatch, KeySource, SecretSource, Vault};
 use countersign_identity::local::ClientConfig;
-use countersign_identity::{Algorithm, ClaimMatch, IssuerConfig, MappingRule, Unmapped};
+use countersign_identity::{
+    Algorithm, ClaimMatch, Clones, IdentityConfig, IssuerConfig, MappingRule, SessionLife, Unmapped,
+};
 use countersign_model::{Secret, Target, TargetName};
 use countersign_recording::{RecordingConfig, Retention};
 use countersign_runtime::{ClientCertificate, Endpoint, Roots, Route, TlsMode, UpstreamTls};
@@ -141,6 +143,24 @@ pub(crate) fn recording(config: &Config) -> RecordingConfig {
     out
 }
 
+/// How identities live; `api_url` is where clients reach the API.
+pub(crate) fn identity(config: &Config, api_url: &str) -> IdentityConfig {
+    let i = &config.identity;
+    IdentityConfig {
+        certificate_lifetime_s: i.certificate_lifetime.as_secs(),
+        login_lifetime_s: i.login_lifetime.as_secs(),
+        session_life: match i.session_life {
+            config::SessionLife::Identity => SessionLife::Identity,
+            config::SessionLife::Token => SessionLife::Token,
+        },
+        clones: match i.clones {
+            config::Clones::Alert => Clones::Alert,
+            config::Clones::Refuse => Clones::Refuse,
+        },
+        urls: vec![api_url.to_owned()],
+    }
+}
+
 /// The issuers whose tokens are accepted.
 pub(crate) fn issuers(config: &Config) -> Result<Vec<IssuerConfig>, Failed> {
     config.issuers.iter().map(issuer).collect()
@@ -163,6 +183,8 @@ fn issuer(i: &config::Issuer) -> Result<IssuerConfig, Failed> {
     out.types.clone_from(&i.types);
     out.accept_id_tokens = i.accept_id_tokens;
     out.authorized_parties.clone_from(&i.authorized_parties);
+    out.single_use = i.single_use;
+    out.require_bound = i.require_bound;
     out.leeway_s = i.leeway.as_secs();
     out.max_token_lifetime_s = i.token_lifetime_max.as_secs();
     out.keys_refresh_s = i.keys_refresh.as_secs();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use countersign_config::{Config, Loaded, ProtocolFacts};
 use countersign_credentials::{AccountBook, Vault};
 use countersign_identity::local::{LocalIssuer, LocalIssuerConfig, SignInConfig};
-use countersign_identity::{IssuerEntry, TokenAuthenticator};
+use countersign_identity::{IdentityAuthority, IdentityService, IssuerEntry, TokenAuthenticator};
 use countersign_policy::{Language, PolicyFile, PolicyProblem, PolicySet, PolicyStore};
 use countersign_recording::FileRecorder;
 use countersign_runtime::{RouteTable, Services};
@@ -14,6 +14,7 @@ use countersign_store::Store;
 
 use crate::adapters::{LoggedAlerts, SealedKeys, StoredAccounts, StoredShortLived};
 use crate::failed::Failed;
+use crate::logins::{StoredLogins, StoredUses, api_url};
 use crate::{clock, convert};
 
 /// The protocols that this binary speaks. A new one is a line here and a line in `serve`.
@@ -112,6 +113,14 @@ impl Cellar {
         Ok(Self { store, vault, issuer })
     }
 
+    /// The authority for client certificates. Its key is kept sealed, so that without a vault there is none.
+    async fn authority(&self) -> Result<Option<Arc<IdentityAuthority>>, Failed> {
+        let Some(vault) = &self.vault else { return Ok(None) };
+        let keys = SealedKeys { store: self.store.clone(), vault: vault.clone() };
+        let authority = IdentityAuthority::open(Arc::new(keys), clock::now()).await.map_err(Failed::new)?;
+        Ok(Some(Arc::new(authority)))
+    }
+
     /// The issuers whose tokens are accepted.
     fn issuers(&self, config: &Config) -> Result<Vec<IssuerEntry>, Failed> {
         let mut all: Vec<IssuerEntry> = convert::issuers(config)?.into_iter().map(IssuerEntry::from).collect();
@@ -129,7 +138,8 @@ pub(crate) struct House {
     language: Arc<Language>,
     routes: Arc<RouteTable>,
     accounts: Arc<AccountBook>,
-    authenticator: Arc<TokenAuthenticator>,
+    tokens: Arc<TokenAuthenticator>,
+    pub(crate) identity: Arc<IdentityService>,
 }
 
 impl House {
@@ -143,12 +153,22 @@ impl House {
         let routes = Arc::new(RouteTable::new(convert::routes(&config)?));
         let cellar = Cellar::open(&config).await?;
         let accounts = Arc::new(AccountBook::new(convert::accounts(&config), cellar.vault.clone()));
-        let authenticator = TokenAuthenticator::new(cellar.issuers(&config)?).map_err(|f| findings(&f))?;
+        let uses = Arc::new(StoredUses(cellar.store.clone()));
+        let tokens = TokenAuthenticator::with_ledger(cellar.issuers(&config)?, uses).map_err(|f| findings(&f))?;
+        let tokens = Arc::new(tokens);
+        let identity = IdentityService::new(
+            convert::identity(&config, &api_url(&config)),
+            tokens.clone(),
+            Arc::new(StoredLogins(cellar.store.clone())),
+            cellar.authority().await?,
+            Arc::new(LoggedAlerts),
+        );
         let recorder = FileRecorder::start(convert::recording(&config)).map_err(Failed::new)?;
         Ok(Self {
             policy: Arc::new(PolicyStore::new(set)),
             recorder: Arc::new(recorder),
-            authenticator: Arc::new(authenticator),
+            tokens,
+            identity: Arc::new(identity),
             language,
             routes,
             accounts,
@@ -160,7 +180,7 @@ impl House {
     /// The ports, for the runtime.
     pub(crate) fn services(&self) -> Services {
         Services {
-            authenticator: self.authenticator.clone(),
+            authenticator: self.identity.clone(),
             credentials: self.accounts.clone(),
             policy: self.policy.clone(),
             recorder: self.recorder.clone(),
@@ -178,7 +198,8 @@ impl House {
         // Looked at first, so that a mistake anywhere leaves everything as it was.
         PolicySet::load(&policy_files(config)?, &self.language, 0).map_err(|p| policy_problems(&p))?;
         convert::recording(config).check().map_err(Failed::invalid)?;
-        self.authenticator.replace(issuers).map_err(|f| findings(&f))?;
+        self.tokens.replace(issuers).map_err(|f| findings(&f))?;
+        self.identity.configure(convert::identity(config, &api_url(config)));
         self.policy.reload(&policy_files(config)?, &self.language).map_err(|p| policy_problems(&p))?;
         let recording = convert::recording(config);
         self.recorder.set_retention(recording.retention, recording.targets).map_err(Failed::new)?;

@@ -12,6 +12,7 @@ mod dev;
 mod failed;
 mod house;
 mod logging;
+mod logins;
 mod output;
 mod serve;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use countersign_api::{Api, Check, IssuerDoor, Metrics, ServeOptions};
+use countersign_api::{Api, Check, IdentityDoor, IssuerDoor, Metrics, ServeOptions};
 use countersign_config::{self as config, Certificate, Config};
 use countersign_enforce::Protocol;
 use countersign_postgres::{LoginMethod, Postgres};
@@ -23,8 +23,9 @@ use crate::certificates::Authority;
 use crate::clock;
 use crate::failed::Failed;
 use crate::house::{House, load_config, local_issuer_url};
+use crate::logins::{ServiceDoors, login_facts};
 
-/// How often the local issuer looks after its keys.
+/// How often the local issuer and the identity service look after their keys, and after what is over.
 const ISSUER_UPKEEP: Duration = Duration::from_secs(300);
 
 /// A running gateway.
@@ -62,6 +63,13 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
     }
     let draining = Arc::new(AtomicBool::new(false));
     let (api_stop, api) = start_api(&house, metrics, draining.clone()).await?;
+    let identity = house.identity.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(ISSUER_UPKEEP).await;
+            identity.maintain(clock::now()).await;
+        }
+    });
     if let Some(issuer) = house.cellar.issuer.clone() {
         tokio::spawn(async move {
             loop {
@@ -172,7 +180,10 @@ async fn start_api(
             .issuer
             .clone()
             .map(|issuer| IssuerDoor { path: issuer_path(config), issuer: Arc::new(IssuerDoors(issuer)) }),
-        identity: None,
+        identity: Some(IdentityDoor(Arc::new(ServiceDoors {
+            service: house.identity.clone(),
+            login_facts: login_facts(config, &config.gateway.data_dir.join("gateway-ca.pem")),
+        }))),
     };
     let tls = match &config.api.tls {
         None => None,

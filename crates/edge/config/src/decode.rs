@@ -78,6 +78,8 @@ pub(crate) fn config(
     let t = root.tables(d.sink, "issuer", &schema::ISSUER);
     let issuers = t.into_iter().filter_map(|t| d.issuer(t)).collect();
     let local_issuer = root.table(d.sink, "local_issuer", &schema::LOCAL_ISSUER).map(|t| d.local_issuer(t));
+    let t = root.table_or_default(d.sink, "identity", &schema::IDENTITY);
+    let identity = d.identity(t);
     let t = root.table_or_default(d.sink, "policy", &schema::POLICY);
     let policy = d.policy(t);
     let t = root.table_or_default(d.sink, "recording", &schema::RECORDING);
@@ -86,8 +88,20 @@ pub(crate) fn config(
     let telemetry = d.telemetry(t);
     let vault = root.table(d.sink, "vault", &schema::VAULT).and_then(|t| d.vault(t));
     root.finish(d.sink);
-    let config =
-        Config { gateway, listeners, api, store, targets, issuers, local_issuer, policy, recording, telemetry, vault };
+    let config = Config {
+        gateway,
+        listeners,
+        api,
+        store,
+        targets,
+        issuers,
+        local_issuer,
+        identity,
+        policy,
+        recording,
+        telemetry,
+        vault,
+    };
     Decoded { config, places: d.places }
 }
 

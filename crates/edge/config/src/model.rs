@@ -29,6 +29,8 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// `[local_issuer]`, when there is one.
     pub local_issuer: Option<LocalIssuer>,
+    /// `[identity]`.
+    pub identity: Identity,
     /// `[policy]`.
     pub policy: PolicyFiles,
     /// `[recording]`.
@@ -292,6 +294,16 @@ pub struct Issuer {
     pub kind_claim: Option<String>,
     /// Whether a token that no mapping fits is accepted; `None` accepts where there is no mapping at all.
     pub accept_unmapped: Option<bool>,
+    /// Whether each of its tokens is good for one key only, or for one connection without a key.
+    pub single_use: bool,
+    /// Whether its tokens are taken only with a key.
+    pub require_bound: bool,
+    /// The client that `countersign login` is at this issuer; `None` where nobody logs in through it.
+    pub client_id: Option<String>,
+    /// The scopes that `countersign login` asks for.
+    pub scopes: Vec<String>,
+    /// Which token of a login is exchanged.
+    pub login_token: LoginToken,
     /// How far clocks may differ.
     pub leeway: Duration,
     /// Tokens that live longer are refused.
@@ -302,6 +314,48 @@ pub struct Issuer {
     pub keys_age_max: Duration,
     /// Mappings, in order: all that fit add their groups, the first that has a name or kind gives it.
     pub mappings: Vec<Mapping>,
+}
+
+/// A token that an issuer gives to `countersign login`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginToken {
+    /// The one made for other services.
+    Access,
+    /// The one made for the application that logs a person in.
+    Id,
+}
+
+/// How identities live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Where clients reach the API; `None` derives it from the API's address.
+    pub url: Option<String>,
+    /// How long a client certificate lives.
+    pub certificate_lifetime: Duration,
+    /// How long a login lives.
+    pub login_lifetime: Duration,
+    /// How long a session may live.
+    pub session_life: SessionLife,
+    /// What becomes of a credential that is live from two networks at once.
+    pub clones: Clones,
+}
+
+/// How long a session may live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionLife {
+    /// As long as its identity stands.
+    Identity,
+    /// No longer than the token or certificate that it began with.
+    Token,
+}
+
+/// What becomes of a credential that is live from two networks at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clones {
+    /// People are told.
+    Alert,
+    /// People are told, and both are refused.
+    Refuse,
 }
 
 /// What tokens with certain claims become.

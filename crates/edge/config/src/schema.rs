@@ -1,10 +1,12 @@
 //! Every section and key of the configuration, declared once: the reader, the suggestions and the reference all look here.
 
+mod identities;
 mod keys;
 
+pub(crate) use identities::{IDENTITY, ISSUER, LOCAL_CLIENT, LOCAL_ISSUER, MAPPING};
 pub(crate) use keys::{
-    ACCOUNT, API, CERTIFICATE, GATEWAY, ISSUER, KEY_SOURCE, LISTENER, LOCAL_CLIENT, LOCAL_ISSUER, MAPPING, POLICY,
-    RECORDING, ROOT, SECRET, SECTIONS, STORE, STORE_URL, TARGET, TELEMETRY, UPSTREAM_TLS, VAULT,
+    ACCOUNT, API, CERTIFICATE, GATEWAY, KEY_SOURCE, LISTENER, POLICY, RECORDING, ROOT, SECRET, SECTIONS, STORE,
+    STORE_URL, TARGET, TELEMETRY, UPSTREAM_TLS, VAULT,
 };
 
 use crate::units;

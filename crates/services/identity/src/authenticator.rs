@@ -1,6 +1,6 @@
-//! Who is asking: the port that protocols call with a token, answered from the configured issuers.
+//! Tokens of the configured issuers: verified, remembered for a moment, and checked against the key they come with.
 //!
-//! The order is fixed: shape, issuer, type, algorithm, key, signature, claims, mapping, user name. Nothing that a token says is used
+//! The order is fixed: shape, issuer, type, algorithm, key, signature, claims, mapping, account, binding, earlier uses. Nothing that a token says is used
 //! before its signature holds, but to choose among what is configured. Must never log or keep a token.
 
 use std::collections::HashMap;
@@ -8,20 +8,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use countersign_enforce::{Authenticator, BoxFuture, Presented, PresentedCredential, Standing};
-use countersign_model::{Denial, Identity, Timestamp};
+use countersign_model::{Actor, Identity, IdentityParts, Timestamp};
 
 use crate::check::{Finding, FindingLevel, check};
 use crate::claims;
 use crate::config::IssuerConfig;
+use crate::confirmation::{Door, Proof, confirm};
+use crate::dpop::Proved;
 use crate::key_source::{KeySource, SharedKeys};
 use crate::keys::Algorithm;
+use crate::login::{MemoryUses, UseLedger, Uses, digest_of};
 use crate::mapping;
-use crate::replay::Used;
 use crate::token::{TOKEN_BYTES_MAX, parse_unverified, shown};
 use crate::verified::{self, Verified};
-use crate::{AccountCheck, Rejection};
+use crate::{AccountCheck, AccountStanding, Rejection};
 
 /// How far the clock may go back before tokens are refused, in seconds.
 const CLOCK_BACK_S_MAX: u64 = 60;
@@ -60,22 +60,30 @@ struct Registry {
 pub struct TokenAuthenticator {
     registry: ArcSwap<Registry>,
     verified: Verified,
-    used: Used,
+    uses: Uses,
     next_number: AtomicU64,
     latest_us: AtomicI64,
     verifications: AtomicU64,
 }
 
 impl TokenAuthenticator {
-    /// Takes the issuers in. No key is fetched yet.
+    /// Takes the issuers in. No key is fetched yet. What was used before is known as long as the process lives.
     ///
     /// # Errors
     /// The findings of level error, all at once.
     pub fn new(issuers: Vec<IssuerEntry>) -> Result<Self, Vec<Finding>> {
+        Self::with_ledger(issuers, Arc::new(MemoryUses::default()))
+    }
+
+    /// The same, with a ledger of what was used before.
+    ///
+    /// # Errors
+    /// The findings of level error, all at once.
+    pub fn with_ledger(issuers: Vec<IssuerEntry>, ledger: Arc<dyn UseLedger>) -> Result<Self, Vec<Finding>> {
         let authenticator = Self {
             registry: ArcSwap::default(),
             verified: Verified::default(),
-            used: Used::default(),
+            uses: Uses::new(ledger),
             next_number: AtomicU64::new(1),
             latest_us: AtomicI64::new(0),
             verifications: AtomicU64::new(0),
@@ -121,11 +129,21 @@ impl TokenAuthenticator {
         Ok(())
     }
 
-    /// Verifies a token and says who it is.
+    /// Verifies a token that comes without any proof of a key, and says who it is.
     ///
     /// # Errors
     /// Why not.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Identity>, Rejection> {
+        self.verify_with(token, &Proof::NONE, now).await
+    }
+
+    /// Verifies a token with what was proved beside it.
+    pub(crate) async fn verify_with(
+        &self,
+        token: &str,
+        proof: &Proof<'_>,
+        now: Timestamp,
+    ) -> Result<Arc<Identity>, Rejection> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(Rejection::TooLarge { limit_bytes: TOKEN_BYTES_MAX });
         }
@@ -136,23 +154,88 @@ impl TokenAuthenticator {
         let (identity, issuer) = match self.verified.find(&digest, now, epoch_of) {
             Some(identity) => {
                 let issuer = registry.by_url.get(&identity.issuer).cloned();
+                let issuer = issuer.ok_or_else(|| Rejection::UnknownIssuer(identity.issuer.clone()))?;
                 (identity, issuer)
             }
             None => {
                 let (identity, issuer, epoch) = self.verify_anew(&registry, token, now).await?;
                 self.verified.insert(digest, Arc::clone(&identity), issuer.number, epoch, now);
-                (identity, Some(issuer))
+                (identity, issuer)
             }
         };
-        if let Some(accounts) = issuer.as_ref().and_then(|i| i.accounts.as_ref())
-            && !accounts.stands(&identity).await
-        {
-            return Err(Rejection::AccountEnded);
+        if let Some(accounts) = &issuer.accounts {
+            account_stands(accounts.standing(&identity.subject, &identity.claims).await)?;
         }
-        if issuer.is_none_or(|i| i.config.single_use) {
-            self.used.once(&identity, now)?;
+        let bound = confirm(&issuer.config, &identity.claims, proof)?;
+        self.check_uses(token, &issuer.config, &identity, bound.as_deref(), proof, now).await?;
+        match bound {
+            Some(key) => Ok(Arc::new(mapping::bound(&identity, key))),
+            None if proof.door == Door::Session && issuer.config.require_bound => {
+                Err(Rejection::BearerRefused(issuer.config.label.clone()))
+            }
+            None => Ok(identity),
         }
-        Ok(identity)
+    }
+
+    /// Whether an earlier use of the token forbids this one; notes this one where it binds the token.
+    async fn check_uses(
+        &self,
+        token: &str,
+        config: &IssuerConfig,
+        identity: &Identity,
+        bound: Option<&str>,
+        proof: &Proof<'_>,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        let key = bound.or(proof.request_key).map(|key| format!("key:{key}"));
+        if config.single_use {
+            let jti = identity
+                .token_id
+                .as_deref()
+                .ok_or_else(|| Rejection::claim("jti", "is missing, and tokens of this issuer are good once"))?;
+            let id = digest_of(&["jti", &identity.issuer, jti]);
+            // Without a key every use is one of its own.
+            let binding = key.unwrap_or_else(|| format!("once:{}", ulid::Ulid::from_bytes(rand::random())));
+            return self.uses.bind(&id, &binding, identity.expires_at, now).await;
+        }
+        match (bound, key) {
+            // What names its key needs no further binding.
+            (Some(_), _) => Ok(()),
+            (None, Some(key)) => self.uses.bind(&use_id(token), &key, identity.expires_at, now).await,
+            (None, None) => self.uses.check_unbound(&use_id(token)).await,
+        }
+    }
+
+    /// Notes the use of a proof; refuses a second one.
+    pub(crate) async fn use_proof(&self, proved: &Proved, now: Timestamp) -> Result<(), Rejection> {
+        let once = format!("once:{}", ulid::Ulid::from_bytes(rand::random()));
+        self.uses.bind(&proved.id, &once, proved.ends, now).await
+    }
+
+    /// Binds a token to a word that nothing can present: it is good no more.
+    pub(crate) async fn spoil(&self, id: &str, ends: Timestamp, now: Timestamp) -> Result<(), Rejection> {
+        self.uses.bind(id, "spoilt", ends, now).await
+    }
+
+    /// Forgets uses that are over.
+    pub(crate) async fn sweep(&self, now: Timestamp) -> Result<(), Rejection> {
+        self.uses.sweep(now).await
+    }
+
+    /// Whether the issuers and accounts of an identity, and of those who act for it, still stand.
+    pub(crate) async fn accounts_stand(&self, identity: &IdentityParts) -> Result<(), Rejection> {
+        let registry = self.registry.load_full();
+        let issuer =
+            registry.by_url.get(&identity.issuer).ok_or_else(|| Rejection::UnknownIssuer(identity.issuer.clone()))?;
+        if let Some(accounts) = &issuer.accounts {
+            account_stands(accounts.standing(&identity.subject, &identity.claims).await)?;
+        }
+        for Actor { subject, issuer, claims, .. } in &identity.delegation {
+            if let Some(accounts) = registry.by_url.get(issuer).and_then(|i| i.accounts.as_ref()) {
+                account_stands(accounts.standing(subject, claims).await)?;
+            }
+        }
+        Ok(())
     }
 
     async fn verify_anew(
@@ -178,7 +261,7 @@ impl TokenAuthenticator {
     }
 
     /// The time to judge by: it never goes back, so that an ended token cannot come alive again.
-    fn steady(&self, now: Timestamp) -> Result<Timestamp, Rejection> {
+    pub(crate) fn steady(&self, now: Timestamp) -> Result<Timestamp, Rejection> {
         let latest = Timestamp::from_unix_us(self.latest_us.fetch_max(now.unix_us(), Ordering::AcqRel)).max(now);
         let back_s = latest.since_us(now) / 1_000_000;
         if back_s > CLOCK_BACK_S_MAX {
@@ -191,55 +274,18 @@ impl TokenAuthenticator {
     pub fn verifications(&self) -> u64 {
         self.verifications.load(Ordering::Relaxed)
     }
-
-    async fn authenticate_presented(&self, presented: &Presented, now: Timestamp) -> Result<Arc<Identity>, Rejection> {
-        let PresentedCredential::Token { token, .. } = &presented.credential else {
-            return Err(Rejection::Unproven);
-        };
-        let token = token.expose_str().ok_or_else(|| Rejection::Malformed("not UTF-8".to_owned()))?;
-        let identity = self.verify(token, now).await?;
-        if presented.user != identity.name && presented.user != identity.subject {
-            return Err(Rejection::OtherUser { name: identity.name.clone(), given: shown(&presented.user) });
-        }
-        Ok(identity)
-    }
 }
 
-impl Authenticator for TokenAuthenticator {
-    fn authenticate<'a>(
-        &'a self,
-        presented: &'a Presented,
-        now: Timestamp,
-    ) -> BoxFuture<'a, Result<Arc<Identity>, Denial>> {
-        Box::pin(async move {
-            self.authenticate_presented(presented, now).await.map_err(|rejection| {
-                tracing::info!(
-                    reason = rejection.as_str(),
-                    detail = %rejection,
-                    source = %presented.source,
-                    "a token was refused"
-                );
-                rejection.to_denial()
-            })
-        })
-    }
+/// What identifies a token in the ledger: what its issuer signed. The signature itself can be written in several ways.
+pub(crate) fn use_id(token: &str) -> String {
+    digest_of(&["token", token.rsplit_once('.').map_or(token, |(signed, _)| signed)])
+}
 
-    fn recognises(&self, _chain: &[Bytes]) -> bool {
-        false
-    }
-
-    fn standing<'a>(&'a self, identity: &'a Identity, _now: Timestamp) -> BoxFuture<'a, Standing> {
-        Box::pin(async move {
-            let registry = self.registry.load_full();
-            let Some(issuer) = registry.by_url.get(&identity.issuer) else {
-                return Standing::Ended(Rejection::UnknownIssuer(identity.issuer.clone()).to_denial());
-            };
-            match &issuer.accounts {
-                Some(accounts) if !accounts.stands(identity).await => {
-                    Standing::Ended(Rejection::AccountEnded.to_denial())
-                }
-                _ => Standing::Stands,
-            }
-        })
+fn account_stands(standing: AccountStanding) -> Result<(), Rejection> {
+    match standing {
+        AccountStanding::Stands => Ok(()),
+        AccountStanding::Changed => Err(Rejection::AccountChanged),
+        AccountStanding::Ended => Err(Rejection::AccountEnded),
+        AccountStanding::Unknown => Err(Rejection::AccountUnknown),
     }
 }

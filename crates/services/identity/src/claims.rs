@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::Rejection;
 use crate::config::IssuerConfig;
+use crate::confirmation;
 use crate::names;
 use crate::token::{Unverified, shown};
 
@@ -72,14 +73,13 @@ fn check_kind_of_token(c: &IssuerConfig, claims: &Map<String, Value>) -> Result<
     {
         return Err(Rejection::IdToken(mark));
     }
-    if claims.contains_key("cnf") {
-        return Err(Rejection::Unproven);
-    }
     Ok(())
 }
 
 fn check_audience(c: &IssuerConfig, claims: &Map<String, Value>) -> Result<(), Rejection> {
-    let meant = |aud: &str| c.audiences.iter().any(|ours| ours == aud);
+    // What binds a token to a key is looked at with the key, in `confirmation`.
+    let meant =
+        |aud: &str| c.audiences.iter().any(|ours| ours == aud) || confirmation::bound_audience(c, aud).is_some();
     match claims.get("aud") {
         None => Err(Rejection::claim("aud", "is missing")),
         Some(Value::String(aud)) => meant(aud).then_some(()).ok_or(Rejection::Audience),
@@ -269,7 +269,9 @@ mod tests {
             (&plain, json!({"aud": "gw", "events": {}}), "type"),
             (&lenient, json!({"aud": "gw", "nonce": "n", "typ": "ID"}), "ok"),
             (&lenient, json!({"aud": "gw", "typ": "Refresh"}), "type"),
-            (&plain, json!({"aud": "gw", "cnf": {"jkt": "x"}}), "unproven"),
+            (&plain, json!({"aud": format!("gw#{}", "A".repeat(43))}), "ok"),
+            (&plain, json!({"aud": format!("gw#{}", "A".repeat(42))}), "audience"),
+            (&plain, json!({"aud": format!("other#{}", "A".repeat(43))}), "audience"),
             (&plain, json!({"aud": "gw", "Aud": "x"}), "claim"),
             (&plain, json!({"aud": "gw", "ａud": "x"}), "claim"),
         ] {

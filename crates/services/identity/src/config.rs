@@ -53,9 +53,12 @@ pub struct IssuerConfig {
     /// Which clients (`azp`, else `client_id`) its tokens may have been issued to; empty for any.
     #[serde(default)]
     pub authorized_parties: Vec<String>,
-    /// True when each of its tokens is good for one connection only; needs `jti`.
+    /// True when each of its tokens is good for one key only, or for one connection without a key; needs `jti`.
     #[serde(default)]
     pub single_use: bool,
+    /// True when its tokens are taken only with a key: exchanged for a certificate, or bound to one.
+    #[serde(default)]
+    pub require_bound: bool,
     /// How much clock difference to forgive, in seconds; at most [`LEEWAY_S_MAX`].
     #[serde(default = "default_leeway_s")]
     pub leeway_s: u64,
@@ -183,6 +186,7 @@ impl IssuerConfig {
             accept_id_tokens: false,
             authorized_parties: Vec::new(),
             single_use: false,
+            require_bound: false,
             leeway_s: default_leeway_s(),
             max_token_lifetime_s: default_token_lifetime_s(),
             keys_refresh_s: default_keys_refresh_s(),

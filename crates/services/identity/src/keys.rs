@@ -83,6 +83,11 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// A key that a client brings to prove that it has it; `None` when it is of no use here. It vouches for nobody.
+    pub(crate) fn of_client(jwk: &Map<String, Value>, algorithm: Algorithm) -> Option<Self> {
+        read_key(jwk).filter(|key| key.algorithms.contains(&algorithm))
+    }
+
     /// Checks a signature (base64url) over `signed`.
     pub(crate) fn verify(&self, algorithm: Algorithm, signed: &str, signature: &str) -> Result<(), Rejection> {
         match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.key, algorithm.to_library()) {

@@ -1,42 +1,69 @@
 //! Who is really asking: tokens of configured issuers become verified identities, and a small team gets an issuer of its own.
 //!
+//! Tokens and certificates become identities in `service`; a token becomes a certificate that is bound to a key in `doors`.
+//!
 //! This crate is the only one that vouches for an identity (`Identity::mint`), and it does so in one place, `mapping`. It must never
 //! accept a symmetric algorithm, take a key from a token, log a token or a key, or go on when it cannot check.
 
+mod alarms;
 mod authenticator;
+mod certificate;
 mod check;
 mod claims;
+mod clones;
 mod config;
+mod confirmation;
+mod doors;
+mod dpop;
 mod fetch;
 mod key_source;
 mod keys;
 pub mod local;
+pub mod login;
 mod mapping;
 mod names;
 mod rejection;
-mod replay;
+mod service;
 mod strict_json;
+mod thumbprint;
 mod token;
 mod verified;
 
+use std::collections::BTreeMap;
+
 use countersign_enforce::BoxFuture;
-use countersign_model::Identity;
+use serde_json::Value;
 
 pub use authenticator::{IssuerEntry, TokenAuthenticator};
+pub use certificate::{AuthorityFault, CERTIFICATE_LIFETIME_S_MAX, IdentityAuthority};
 pub use check::{Finding, FindingLevel, check};
 pub use config::{
     ClaimMatch, IssuerConfig, KEYS_AGE_S_MAX, KEYS_REFRESH_S_MIN, LEEWAY_S_MAX, MappingRule, TOKEN_LIFETIME_S_MAX,
     Unmapped,
 };
+pub use doors::{DoorRequest, EXCHANGE_FORM_BYTES_MAX, LOGIN_LIFETIME_S_MAX, TOKEN_TYPE_X509};
 pub use key_source::SharedKeys;
 pub use keys::{Algorithm, KeySet};
 pub use rejection::Rejection;
+pub use service::{Clones, IdentityConfig, IdentityService, SessionLife};
 pub use token::{TOKEN_BYTES_MAX, Unverified, parse_unverified};
 
-/// Says whether the account and the sign-in behind a token still stand. Asked at every connection, also for remembered tokens, and
+/// Whether an account, and the sign-in that a token is of, still stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountStanding {
+    /// They do, and are what the token says of them.
+    Stands,
+    /// The account has another name or kind, or other groups now.
+    Changed,
+    /// The account is disabled or gone, or the sign-in has ended.
+    Ended,
+    /// That cannot be told now.
+    Unknown,
+}
+
+/// Says whether the account behind a token still stands. Asked at every connection, also for remembered tokens, and every few seconds
 /// for live sessions.
 pub trait AccountCheck: Send + Sync {
-    /// False when the account of this subject is disabled or gone, when the sign-in that the token is of has ended, or when that
-    /// cannot be told.
-    fn stands<'a>(&'a self, identity: &'a Identity) -> BoxFuture<'a, bool>;
+    /// Whether the account with this subject stands, as a token with these claims says that it is.
+    fn standing<'a>(&'a self, subject: &'a str, claims: &'a BTreeMap<String, Value>) -> BoxFuture<'a, AccountStanding>;
 }

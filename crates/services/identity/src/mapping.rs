@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_model::{Actor, CredentialBinding, Identity, IdentityKind, IdentityParts};
+use countersign_model::{Actor, CredentialBinding, Identity, IdentityKind, IdentityParts, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::Rejection;
 use crate::claims::Times;
 use crate::config::{ClaimMatch, IssuerConfig, MappingRule, Unmapped};
+use crate::login::Login;
 use crate::names::{self, SUBJECT_BYTES_MAX};
 
 /// The most groups that a token may claim; with more, it is in none of them.
@@ -52,6 +53,28 @@ pub(crate) fn identify(c: &IssuerConfig, claims: Map<String, Value>, times: Time
         expires_at: times.expires_at,
     };
     Ok(vouch(parts))
+}
+
+/// The same identity, by a token that is bound to a key, which was proved.
+pub(crate) fn bound(identity: &Identity, key: String) -> Identity {
+    vouch(IdentityParts { credential: CredentialBinding::Bound, key: Some(key), ..parts_of(identity) })
+}
+
+/// An identity that a certificate of one of its logins stands for. The caller has verified the certificate, its key and the login.
+pub(crate) fn of_login(login: &Login, serial: String, expires_at: Timestamp) -> Identity {
+    vouch(IdentityParts {
+        credential: CredentialBinding::Bound,
+        key: Some(login.key.clone()),
+        login: Some(login.id.clone()),
+        token_id: Some(serial),
+        expires_at,
+        ..login.identity.clone()
+    })
+}
+
+/// The facts of an identity.
+pub(crate) fn parts_of(identity: &Identity) -> IdentityParts {
+    IdentityParts::clone(identity)
 }
 
 #[expect(

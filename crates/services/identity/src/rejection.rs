@@ -1,8 +1,8 @@
-//! Why a token was not accepted: one word for metrics, a sentence for operators, and the little that its bearer may know.
+//! Why a credential was not accepted: one word for metrics, a sentence for operators, and the little that its bearer may know.
 //!
 //! Must never hold the token, a key, or a claim that the bearer could not read in its own token.
 
-use countersign_model::{ClientText, Culprit, Denial, DenialCode};
+use countersign_model::{ClientText, Culprit, Denial, DenialCode, Severity};
 
 /// Why a credential was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,12 +91,48 @@ pub enum Rejection {
     /// No mapping of the issuer fits the claims.
     #[error("no mapping of issuer \"{0}\" fits the token's claims")]
     Unmapped(String),
-    /// It is good once, and it was used before.
-    #[error("the token is good once and was used before")]
+    /// It is good once and was used before, or it was used with a key before and comes with another, or with none.
+    #[error("it was used before: with another key, or it is good once")]
     Replayed,
-    /// It is good once, and there is no room to remember that it was used.
-    #[error("too many single-use tokens are in use: this one cannot be told from a replay")]
-    ReplayUnknown,
+    /// Whether it was used before cannot be told.
+    #[error("whether the token was used before cannot be told: {0}")]
+    ReplayUnknown(String),
+    /// The issuer's tokens are to be exchanged, not presented as they are.
+    #[error("tokens of issuer \"{0}\" are taken only with a key")]
+    BearerRefused(String),
+    /// A proof of possession (DPoP) that does not hold.
+    #[error("the proof of possession (DPoP): {0}")]
+    Proof(&'static str),
+    /// A client certificate that does not hold.
+    #[error("the client certificate: {0}")]
+    Certificate(&'static str),
+    /// A client certificate that has ended.
+    #[error("the client certificate expired {ago_s} s ago")]
+    CertificateExpired {
+        /// How long ago.
+        ago_s: u64,
+    },
+    /// The login was ended before its time.
+    #[error("the login was ended: {0}")]
+    LoginEnded(String),
+    /// The login's time is over.
+    #[error("the login is over")]
+    LoginOver,
+    /// There is no such login.
+    #[error("there is no such login")]
+    LoginGone,
+    /// Whether the login stands cannot be told.
+    #[error("whether the login stands cannot be told: {0}")]
+    LoginUnknown(String),
+    /// It was used from two networks at once.
+    #[error("it is in use from two networks at once")]
+    Cloned,
+    /// A certificate request that cannot be granted.
+    #[error("the certificate request: {0}")]
+    Request(&'static str),
+    /// The actor's token does not fit the subject's.
+    #[error("the actor: {0}")]
+    Actor(&'static str),
     /// The user name that was given is not the token's.
     #[error("the token is for \"{name}\", the user name given is \"{given}\"")]
     OtherUser {
@@ -112,8 +148,14 @@ pub enum Rejection {
         by_s: u64,
     },
     /// The account behind a local token is gone or disabled.
-    #[error("the account is disabled or gone")]
+    #[error("the account is disabled or gone, or its sign-in has ended")]
     AccountEnded,
+    /// The account's name, kind or groups are not what the token says any more.
+    #[error("the account was changed since")]
+    AccountChanged,
+    /// Whether the account stands cannot be told.
+    #[error("whether the account stands cannot be told")]
+    AccountUnknown,
 }
 
 impl Rejection {
@@ -145,19 +187,68 @@ impl Rejection {
             Self::Claim { .. } => "claim",
             Self::Unmapped(_) => "unmapped",
             Self::Replayed => "replayed",
-            Self::ReplayUnknown => "replay_unknown",
+            Self::ReplayUnknown(_) => "replay_unknown",
+            Self::BearerRefused(_) => "bearer_refused",
+            Self::Proof(_) => "proof",
+            Self::Certificate(_) => "certificate",
+            Self::CertificateExpired { .. } => "certificate_expired",
+            Self::LoginEnded(_) => "login_ended",
+            Self::LoginOver => "login_over",
+            Self::LoginGone => "login_gone",
+            Self::LoginUnknown(_) => "login_unknown",
+            Self::Cloned => "cloned",
+            Self::Request(_) => "request",
+            Self::Actor(_) => "actor",
             Self::OtherUser { .. } => "other_user",
             Self::ClockWentBack { .. } => "clock_went_back",
             Self::AccountEnded => "account_ended",
+            Self::AccountChanged => "account_changed",
+            Self::AccountUnknown => "account_unknown",
         }
+    }
+
+    /// How loudly people should be told: what a thief would cause, and an honest client hardly ever.
+    pub const fn severity(&self) -> Option<Severity> {
+        match self {
+            Self::Replayed
+            | Self::Unproven
+            | Self::Cloned
+            | Self::LoginEnded(_)
+            | Self::LoginGone
+            | Self::Certificate(_)
+            | Self::Signature
+            | Self::Header(_) => Some(Severity::High),
+            Self::Algorithm(_)
+            | Self::Encrypted
+            | Self::UnknownKey(_)
+            | Self::UnknownIssuer(_)
+            | Self::Audience
+            | Self::AuthorizedParty
+            | Self::Type(_)
+            | Self::IdToken(_)
+            | Self::Proof(_)
+            | Self::Actor(_)
+            | Self::AccountEnded => Some(Severity::Medium),
+            Self::Expired { .. } | Self::BearerRefused(_) => Some(Severity::Low),
+            _ => None,
+        }
+    }
+
+    /// True when it is our own fault: trying again may help.
+    pub const fn is_ours(&self) -> bool {
+        matches!(
+            self,
+            Self::KeysUnavailable { .. }
+                | Self::ClockWentBack { .. }
+                | Self::ReplayUnknown(_)
+                | Self::LoginUnknown(_)
+                | Self::AccountUnknown
+        )
     }
 
     /// The refusal: the reasons that help an honest bearer are told, the others are for operators.
     pub fn to_denial(&self) -> Denial {
-        let culprit = match self {
-            Self::KeysUnavailable { .. } | Self::ClockWentBack { .. } | Self::ReplayUnknown => Culprit::Us,
-            _ => Culprit::Client,
-        };
+        let culprit = if self.is_ours() { Culprit::Us } else { Culprit::Client };
         let says = |why: &'static str| ClientText::new("the token was not accepted: ").and(why);
         let (message, hint) = match self {
             Self::Expired { ago_s } => (
@@ -197,6 +288,35 @@ impl Rejection {
                 Some(ClientText::new("Try again in a minute; if it goes on, tell the gateway's operator.")),
             ),
             Self::ClockWentBack { .. } => (says("the gateway's clock is wrong"), None),
+            Self::ReplayUnknown(_) | Self::LoginUnknown(_) | Self::AccountUnknown => (
+                ClientText::new("the gateway cannot check logins now"),
+                Some(ClientText::new("Try again in a minute; if it goes on, tell the gateway's operator.")),
+            ),
+            Self::Unproven => (
+                says("it is bound to a key that was not proved"),
+                Some(ClientText::new("Log in with `countersign login`, on the machine that the token was made for.")),
+            ),
+            Self::BearerRefused(_) => (
+                says("tokens of its issuer are taken only with a key"),
+                Some(ClientText::new("Log in with `countersign login`, and connect with `countersign connect`.")),
+            ),
+            Self::CertificateExpired { ago_s } => (
+                ClientText::new("the client certificate expired ").number(*ago_s).and(" s ago"),
+                Some(ClientText::new("Log in again with `countersign login`.")),
+            ),
+            Self::LoginOver | Self::LoginEnded(_) | Self::LoginGone => (
+                ClientText::new("the login has ended"),
+                Some(ClientText::new("Log in again with `countersign login`.")),
+            ),
+            Self::AccountChanged => {
+                (ClientText::new("the account was changed since the login"), Some(ClientText::new("Log in again.")))
+            }
+            Self::Certificate(_) => (ClientText::new("the client certificate was not accepted"), None),
+            Self::Proof(why) => {
+                (ClientText::new("the proof of possession (DPoP) was not accepted: it ").and(why), None)
+            }
+            Self::Request(why) => (ClientText::new("the certificate request was not accepted: ").and(why), None),
+            Self::Actor(why) => (ClientText::new("the actor was not accepted: ").and(why), None),
             _ => (ClientText::new("the token was not accepted"), None),
         };
         let denial =

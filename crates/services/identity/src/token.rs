@@ -57,6 +57,27 @@ pub fn parse_unverified(token: &str) -> Result<Unverified<'_>, Rejection> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(Rejection::TooLarge { limit_bytes: TOKEN_BYTES_MAX });
     }
+    let Compact { header, claims, signed, signature } = compact(token, false)?;
+    let (algorithm, key_id, token_type) = read_header(&header)?;
+    let issuer = match claims.get("iss") {
+        Some(Value::String(iss)) => iss.clone(),
+        Some(_) => return Err(Rejection::claim("iss", "is not a string")),
+        None => return Err(Rejection::claim("iss", "is missing")),
+    };
+    Ok(Unverified { algorithm, key_id, token_type, issuer, claims, signed, signature })
+}
+
+/// A compact JWS taken apart (RFC 7515, 3.1), unverified.
+pub(crate) struct Compact<'t> {
+    pub(crate) header: Map<String, Value>,
+    pub(crate) claims: Map<String, Value>,
+    pub(crate) signed: &'t str,
+    pub(crate) signature: &'t str,
+}
+
+/// Three parts of strict base64url with strict JSON inside, and a header that is not refused: it may bring a key (`jwk`) where
+/// `own_key` says so.
+pub(crate) fn compact(token: &str, own_key: bool) -> Result<Compact<'_>, Rejection> {
     let malformed = |why: &str| Rejection::Malformed(why.to_owned());
     let (signed, signature) = token.rsplit_once('.').ok_or_else(|| malformed("no dots"))?;
     let (header, payload) = signed.split_once('.').ok_or_else(|| malformed("one dot, not two"))?;
@@ -72,34 +93,32 @@ pub fn parse_unverified(token: &str) -> Result<Unverified<'_>, Rejection> {
         strict_json::object(bytes).map_err(|why| Rejection::Malformed(format!("the {which}: {why}")))
     };
     let header = object(&decode(header, "header")?, "header")?;
-    let (algorithm, key_id, token_type) = read_header(&header)?;
+    check_header(&header, own_key)?;
     let claims = object(&decode(payload, "payload")?, "payload")?;
     decode(signature, "signature")?;
-    let issuer = match claims.get("iss") {
-        Some(Value::String(iss)) => iss.clone(),
-        Some(_) => return Err(Rejection::claim("iss", "is not a string")),
-        None => return Err(Rejection::claim("iss", "is missing")),
-    };
-    Ok(Unverified { algorithm, key_id, token_type, issuer, claims, signed, signature })
+    Ok(Compact { header, claims, signed, signature })
 }
 
-fn read_header(header: &Map<String, Value>) -> Result<(String, Option<String>, Option<String>), Rejection> {
+/// Refuses a header that would bring a key in a way that is not asked for, or change how the rest is to be read.
+fn check_header(header: &Map<String, Value>, own_key: bool) -> Result<(), Rejection> {
     // Parameters are looked for whatever their case: a lenient reader elsewhere may have looked for them so.
-    let has = |name: &str| header.keys().any(|k| k.eq_ignore_ascii_case(name));
+    let asked_for = |k: &str| own_key && k == "jwk";
+    let has = |name: &str| header.keys().any(|k| k.eq_ignore_ascii_case(name) && !asked_for(k));
     if let Some(name) = KEY_BRINGERS.into_iter().chain(FORM_CHANGERS).find(|n| has(n)) {
         return Err(Rejection::Header(name));
     }
-    if has("enc") {
+    if has("enc") || has("cty") {
         return Err(Rejection::Encrypted);
     }
+    Ok(())
+}
+
+fn read_header(header: &Map<String, Value>) -> Result<(String, Option<String>, Option<String>), Rejection> {
     let text = |name: &'static str| match header.get(name) {
         None => Ok(None),
         Some(Value::String(s)) => Ok(Some(s.clone())),
         Some(_) => Err(Rejection::Malformed(format!("the header's {name} is not a string"))),
     };
-    if text("cty")?.is_some() {
-        return Err(Rejection::Encrypted);
-    }
     let algorithm = text("alg")?.ok_or_else(|| Rejection::Malformed("the header has no alg".to_owned()))?;
     let key_id = text("kid")?;
     if let Some(kid) = &key_id

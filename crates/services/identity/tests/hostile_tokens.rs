@@ -155,6 +155,7 @@ async fn adv_083_wrong_issuer_audience_or_kind() {
         ("no audience", sign(json!({"aud": null})), "claim"),
         ("id token", sign(json!({"nonce": "n"})), "id_token"),
         ("bound to a key", sign(json!({"cnf": {"jkt": "x"}})), "unproven"),
+        ("an audience with a key", sign(json!({"aud": format!("gw#{}", "A".repeat(43))})), "unproven"),
         ("dpop proof", typ(json!("dpop+jwt")), "type"),
         ("logout token", typ(json!("logout+jwt")), "type"),
         ("typ is a list", typ(json!(["at+jwt"])), "malformed"),
@@ -304,6 +305,7 @@ async fn the_client_reads_what_helps_and_no_more() {
     let w = world();
     let sign = |over: Value| w.ec.token("ES256", &claims(ISSUER, &over));
     let late = json!({"exp": NOW_S - 100, "iat": NOW_S - 300});
+    let service = support::service(w.auth);
     for (user, token, message) in [
         ("ana", sign(json!({})), "this token is for \"u-1\", the user name given is \"ana\""),
         ("U-1", sign(json!({})), "this token is for \"u-1\", the user name given is \"U-1\""),
@@ -327,7 +329,7 @@ async fn the_client_reads_what_helps_and_no_more() {
             source: "127.0.0.1:5".parse().unwrap(),
             encrypted: true,
         };
-        let denial = w.auth.authenticate(&presented, at(0)).await.unwrap_err();
+        let denial = service.authenticate(&presented, at(0)).await.unwrap_err();
         assert_eq!(denial.message.as_str(), message);
         assert_eq!((denial.culprit, denial.code), (Culprit::Client, DenialCode::Unauthenticated));
         let all = format!("{denial:?}");
@@ -340,7 +342,7 @@ async fn the_client_reads_what_helps_and_no_more() {
         source: "127.0.0.1:5".parse().unwrap(),
         encrypted: true,
     };
-    let identity = w.auth.authenticate(&presented, at(0)).await.unwrap();
+    let identity = service.authenticate(&presented, at(0)).await.unwrap();
     assert_eq!((identity.name.as_str(), identity.token_id.as_deref()), ("u-1", Some("t-1")));
     assert_eq!(identity.claims["aud"], json!("gw"));
     assert_eq!((identity.issued_at, identity.expires_at), (at(-10), at(290)));

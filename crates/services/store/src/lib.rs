@@ -1,11 +1,13 @@
-//! The state that outlives the process: accounts, signing keys, sealed secrets, what is good once. SQLite for one gateway, PostgreSQL for several, behind
-//! the same methods and one conformance suite.
+//! The state that outlives the process: accounts, logins, signing keys, sealed secrets, what is good once. SQLite for one gateway,
+//! PostgreSQL for several, behind the same methods and one conformance suite.
 //!
 //! It keeps what it is given. It must never hold a key that opens what is sealed in it, wait without a limit, or answer from memory
 //! when the database cannot be asked: a store that cannot be reached is an error, and its callers refuse.
 
 mod accounts;
+mod credential_uses;
 mod error;
+mod logins;
 mod meta;
 mod open;
 mod sealed_secrets;
@@ -20,6 +22,7 @@ use sqlx::{PgPool, SqlitePool};
 
 pub use accounts::{ACCOUNTS_MAX, AccountRecord};
 pub use error::StoreError;
+pub use logins::{LOGINS_LISTED_MAX, LoginRecord};
 pub use open::{StoreConfig, TIMEOUT_DEFAULT};
 pub use sealed_secrets::{SEALED_SECRETS_MAX, SealedSecret, SealedSecretListing};
 pub use short_lived::{SHORT_LIVED_KEPT_US, ShortLivedAdded, ShortLivedRecord};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use countersign_model::{IdentityKind, Secret, Timestamp};
 use countersign_store::{
-    AccountRecord, BLOB_BYTES_MAX, SHORT_LIVED_KEPT_US, SealedSecret, ShortLivedAdded, ShortLivedRecord,
+    AccountRecord, BLOB_BYTES_MAX, LoginRecord, SHORT_LIVED_KEPT_US, SealedSecret, ShortLivedAdded, ShortLivedRecord,
     SigningKeyRecord, Store, StoreConfig, StoreError, TEXT_BYTES_MAX,
 };
 
@@ -63,12 +63,16 @@ async fn suite(config: &StoreConfig) {
     limits(&store).await;
     races(&store).await;
     short_lived(&store).await;
+    logins(&store).await;
+    credential_uses(&store).await;
 
     // What was acknowledged is there after closing and opening again, and the tables need not be made twice.
     store.close().await;
     assert!(matches!(store.check().await, Err(StoreError::Unavailable { .. })), "a closed store answers nothing");
     let store = Store::open(config).await.unwrap();
     assert_eq!(store.list_accounts().await.unwrap().len(), 1);
+    assert_eq!(store.login("l-1").await.unwrap().unwrap().ended, Some((at(50), "logged out".to_owned())));
+    assert_eq!(store.credential_binding("race").await.unwrap().map(|b| b.len()), Some(1));
     assert_eq!(store.sealed_secret("race").await.unwrap().unwrap().version, 2);
     store.close().await;
 }
@@ -255,6 +259,78 @@ async fn short_lived(store: &Store) {
         first += u32::from(t.await.unwrap());
     }
     assert_eq!(first, 1);
+}
+
+async fn logins(store: &Store) {
+    let login = |id: &str, subject: &str, created_s: i64| LoginRecord {
+        id: id.into(),
+        issuer: "https://i".into(),
+        subject: subject.into(),
+        identity: "{\"name\":\"'Ana\\u0000\"}".into(),
+        key: "k".into(),
+        token: "t".into(),
+        created_at: at(created_s),
+        expires_at: at(created_s + 100),
+        ended: None,
+    };
+    let first = login("l-1", "ana", 10);
+    assert_eq!(store.login("l-1").await.unwrap(), None);
+    store.add_login(&first).await.unwrap();
+    assert!(matches!(store.add_login(&login("l-1", "eve", 11)).await, Err(StoreError::Conflict(_))));
+    assert_eq!(store.login("l-1").await.unwrap(), Some(first.clone()));
+    for (id, subject, created_s) in [("l-2", "ana", 20), ("l-3", "ana", 30), ("l-4", "bob", 40)] {
+        store.add_login(&login(id, subject, created_s)).await.unwrap();
+    }
+    assert_eq!(store.login_of_token("t").await.unwrap().unwrap().id, "l-4", "the latest");
+    assert_eq!(store.login_of_token("other").await.unwrap(), None);
+
+    assert!(store.end_login("l-1", at(50), "logged out").await.unwrap());
+    assert!(!store.end_login("l-1", at(60), "again").await.unwrap());
+    assert!(!store.end_login("nothing", at(60), "x").await.unwrap());
+    assert_eq!(store.end_logins_of("https://i", "ana", at(70), "removed").await.unwrap(), 2);
+    assert_eq!(store.end_logins_of("https://j", "bob", at(70), "removed").await.unwrap(), 0);
+    let ended = |l: LoginRecord| l.ended;
+    assert_eq!(store.login("l-1").await.unwrap().and_then(ended), Some((at(50), "logged out".to_owned())));
+    assert_eq!(store.login("l-2").await.unwrap().and_then(ended), Some((at(70), "removed".to_owned())));
+
+    let live = async |now: i64| -> Vec<String> {
+        store.live_logins(at(now)).await.unwrap().into_iter().map(|l| l.id).collect()
+    };
+    store.add_login(&login("l-5", "bob", 45)).await.unwrap();
+    assert_eq!(live(139).await, ["l-4", "l-5"]);
+    assert_eq!(live(140).await, ["l-5"], "its time is over");
+    assert_eq!(store.remove_logins_over(at(110)).await.unwrap(), 0);
+    assert_eq!(store.remove_logins_over(at(111)).await.unwrap(), 1, "the first, ended or not");
+    store.add_login(&first).await.unwrap();
+    store.end_login("l-1", at(50), "logged out").await.unwrap();
+    let long = LoginRecord { identity: "x".repeat(TEXT_BYTES_MAX + 1), ..login("l-9", "x", 1) };
+    assert!(matches!(store.add_login(&long).await, Err(StoreError::Limit(_))));
+}
+
+async fn credential_uses(store: &Store) {
+    assert_eq!(store.credential_binding("a").await.unwrap(), None);
+    assert_eq!(store.bind_credential("a", "k1", at(1), at(100)).await.unwrap(), "k1");
+    assert_eq!(store.bind_credential("a", "k2", at(2), at(200)).await.unwrap(), "k1", "the first is kept");
+    assert_eq!(store.credential_binding("a").await.unwrap().as_deref(), Some("k1"));
+    assert_eq!(store.bind_credential("b", "k2", at(1), at(300)).await.unwrap(), "k2");
+    assert_eq!(store.sweep_credential_uses(at(99)).await.unwrap(), 2);
+    assert_eq!(store.sweep_credential_uses(at(100)).await.unwrap(), 1, "the second did not prolong it");
+    assert_eq!(store.credential_binding("a").await.unwrap(), None);
+    let long = "x".repeat(TEXT_BYTES_MAX + 1);
+    assert!(matches!(store.bind_credential("c", &long, at(1), at(2)).await, Err(StoreError::Limit(_))));
+
+    // Of many that are first at once, one is, and all hear of the same.
+    let tasks: Vec<_> = (0..8)
+        .map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move { store.bind_credential("race", &n.to_string(), at(1), at(900)).await.unwrap() })
+        })
+        .collect();
+    let mut kept = BTreeSet::new();
+    for t in tasks {
+        kept.insert(t.await.unwrap());
+    }
+    assert_eq!(kept.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign_model::{IdentityKind, TargetName};
 
 use super::{Decoder, taken};
-use crate::model::{Issuer, LocalClient, LocalIssuer, Mapping};
+use crate::model::{Clones, Identity, Issuer, LocalClient, LocalIssuer, LoginToken, Mapping, SessionLife};
 use crate::read::{At, Fault, Table, url_host};
 use crate::schema;
 
@@ -46,6 +46,16 @@ impl Decoder<'_, '_> {
         let kind = kind(t.text(self.sink, "kind").as_ref()).unwrap_or(IdentityKind::Human);
         let kind_claim = t.text(self.sink, "kind_claim").map(|k| k.value);
         let accept_unmapped = t.text(self.sink, "unmapped").map(|u| u.value == "accept");
+        let single_use = taken(t.flag(self.sink, "single_use"));
+        let require_bound = taken(t.flag(self.sink, "require_bound"));
+        let client_id = t.text(self.sink, "client_id").map(|c| c.value);
+        let scopes = taken(t.texts(self.sink, "scopes"));
+        let login_token = match t.text(self.sink, "login_token").as_ref().map(|w| w.value.as_str()) {
+            Some("id_token") => LoginToken::Id,
+            Some(_) => LoginToken::Access,
+            None if accept_id_tokens => LoginToken::Id,
+            None => LoginToken::Access,
+        };
         let leeway = t.seconds(self.sink, "leeway_s");
         if let Some(l) = leeway.as_ref().filter(|l| l.value > LEEWAY_MAX) {
             let fault =
@@ -96,6 +106,11 @@ impl Decoder<'_, '_> {
             kind,
             kind_claim,
             accept_unmapped,
+            single_use,
+            require_bound,
+            client_id,
+            scopes,
+            login_token,
             leeway: taken(leeway),
             token_lifetime_max,
             keys_refresh,
@@ -147,6 +162,22 @@ impl Decoder<'_, '_> {
         }
         t.finish(self.sink);
         Mapping { when: taken(claims), name, groups, kind }
+    }
+
+    pub(super) fn identity(&mut self, mut t: Table<'_>) -> Identity {
+        let url = t.text(self.sink, "url").map(|u| u.value);
+        let certificate_lifetime = taken(t.seconds(self.sink, "certificate_lifetime_s"));
+        let login_lifetime = taken(t.seconds(self.sink, "login_lifetime_s"));
+        let session_life = match t.text(self.sink, "session_life").as_ref().map(|w| w.value.as_str()) {
+            Some("token") => SessionLife::Token,
+            _ => SessionLife::Identity,
+        };
+        let clones = match t.text(self.sink, "clones").as_ref().map(|w| w.value.as_str()) {
+            Some("refuse") => Clones::Refuse,
+            _ => Clones::Alert,
+        };
+        t.finish(self.sink);
+        Identity { url, certificate_lifetime, login_lifetime, session_life, clones }
     }
 
     pub(super) fn local_issuer(&mut self, mut t: Table<'_>) -> LocalIssuer {

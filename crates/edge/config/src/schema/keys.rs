@@ -1,19 +1,20 @@
-//! The sections and their keys, in the order of the reference.
+//! The sections and their keys, in the order of the reference; those about who may come are in `identities`.
 
 use super::Presence::{Default, Derived, Optional, Required};
+use super::identities::{IDENTITY, ISSUER, LOCAL_CLIENT, LOCAL_ISSUER, MAPPING};
 use super::{Form, Key, Section};
 
 /// Texts that people write: names, patterns, URLs.
-const TEXT_CHARS_MAX: usize = 500;
+pub(super) const TEXT_CHARS_MAX: usize = 500;
 /// The longest duration of any key: ten years.
-const SECONDS_MAX: u64 = 10 * 366 * 86_400;
+pub(super) const SECONDS_MAX: u64 = 10 * 366 * 86_400;
 
-const fn key(name: &'static str, form: Form, presence: super::Presence, doc: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, form: Form, presence: super::Presence, doc: &'static str) -> Key {
     Key { name, form, presence, doc }
 }
 
 /// Every section, in the order of the reference.
-pub(crate) static SECTIONS: [&Section; 20] = [
+pub(crate) static SECTIONS: [&Section; 21] = [
     &GATEWAY,
     &LISTENER,
     &CERTIFICATE,
@@ -28,6 +29,7 @@ pub(crate) static SECTIONS: [&Section; 20] = [
     &MAPPING,
     &LOCAL_ISSUER,
     &LOCAL_CLIENT,
+    &IDENTITY,
     &POLICY,
     &RECORDING,
     &TELEMETRY,
@@ -52,6 +54,7 @@ pub(crate) static ROOT: Section = Section {
             Optional,
             "The issuer inside the gateway; absent, there is none.",
         ),
+        key("identity", Form::Table(&IDENTITY), Optional, "How logins, certificates and sessions live."),
         key("policy", Form::Table(&POLICY), Optional, "Where the policies are."),
         key("recording", Form::Table(&RECORDING), Optional, "Where and how sessions are recorded."),
         key("telemetry", Form::Table(&TELEMETRY), Optional, "What the gateway tells about itself."),
@@ -298,167 +301,6 @@ pub(crate) static SECRET: Section = Section {
             "The file that holds it; others than its owner and group must not be able to read it. Read at each use, so that a rotated file needs no reload.",
         ),
         key("vault", Form::Name, Optional, "Its name in the encrypted store: see `countersign credentials set`."),
-    ],
-};
-
-pub(crate) static ISSUER: Section = Section {
-    header: "[[issuer]]",
-    doc: "An OIDC issuer whose tokens are accepted. Repeat the section for each.",
-    keys: &[
-        key("label", Form::Name, Derived("the host of `url`"), "A short word of your own for it."),
-        key(
-            "url",
-            Form::Url(&["https", "http"]),
-            Required,
-            "Its `iss`, exactly as in its tokens. Plain HTTP only on this machine.",
-        ),
-        key("audiences", Form::Texts(TEXT_CHARS_MAX), Required, "A token's `aud` must hold one of these."),
-        key(
-            "algorithms",
-            Form::Words(&ALGORITHMS),
-            Default("[\"RS256\", \"PS256\", \"ES256\", \"EdDSA\"]"),
-            "Signature algorithms that are accepted.",
-        ),
-        key("jwks_uri", Form::Url(&["https", "http"]), Derived("asked by discovery"), "Where its keys are."),
-        key("jwks_file", Form::Path, Optional, "Its keys in a file instead, which may change."),
-        key(
-            "ca",
-            Form::Path,
-            Derived("the system's authorities"),
-            "PEM file of the authorities of its HTTPS certificate.",
-        ),
-        key(
-            "types",
-            Form::Texts(TEXT_CHARS_MAX),
-            Default("[\"at+jwt\", \"JWT\"]"),
-            "Values of the header's `typ` that are accepted; an empty text stands for a missing one.",
-        ),
-        key(
-            "accept_id_tokens",
-            Form::Flag,
-            Default("false"),
-            "Whether its ID tokens are accepted like access tokens. They are made for the application that logs a person in, which could forward them.",
-        ),
-        key(
-            "authorized_parties",
-            Form::Texts(TEXT_CHARS_MAX),
-            Default("[]"),
-            "Clients (`azp`, else `client_id`) that its tokens may have been issued to; empty for any.",
-        ),
-        key(
-            "name_claim",
-            Form::Text(TEXT_CHARS_MAX),
-            Default("\"sub\""),
-            "The claim that becomes the identity's name: its name, or a JSON pointer such as `/user/name`.",
-        ),
-        key("name_prefix", Form::Text(TEXT_CHARS_MAX), Default("\"\""), "Put before names taken from a claim."),
-        key(
-            "groups_claim",
-            Form::Text(TEXT_CHARS_MAX),
-            Optional,
-            "The claim that lists groups; left out, a token brings none.",
-        ),
-        key(
-            "groups_prefix",
-            Form::Text(TEXT_CHARS_MAX),
-            Derived("the label and a colon"),
-            "Put before each group of a token, so that issuers cannot speak for each other's groups.",
-        ),
-        key(
-            "kind",
-            Form::Word(&KINDS),
-            Default("\"human\""),
-            "What its identities are, unless a mapping or `kind_claim` says otherwise.",
-        ),
-        key("kind_claim", Form::Text(TEXT_CHARS_MAX), Optional, "A claim that says `human`, `machine` or `agent`."),
-        key(
-            "unmapped",
-            Form::Word(&["refuse", "accept"]),
-            Derived("`\"refuse\"` where there are mappings, else `\"accept\"`"),
-            "What becomes of a token that no mapping fits.",
-        ),
-        key("leeway_s", Form::Seconds(0, SECONDS_MAX), Default("30"), "How far clocks may differ; at most 60 seconds."),
-        key(
-            "max_token_lifetime_s",
-            Form::Seconds(1, 7 * 86_400),
-            Default("86400"),
-            "Tokens that live longer are refused.",
-        ),
-        key(
-            "keys_refresh_s",
-            Form::Seconds(10, 7 * 86_400),
-            Default("300"),
-            "How old its keys may be before they are fetched anew.",
-        ),
-        key(
-            "max_keys_age_s",
-            Form::Seconds(10, 7 * 86_400),
-            Default("86400"),
-            "How long its cached keys are used while it cannot be reached.",
-        ),
-        key("mapping", Form::Tables(&MAPPING, 500), Optional, "What tokens with certain claims become."),
-    ],
-};
-
-/// Signatures by a key that the issuer alone has; nothing symmetric, and never `none`.
-const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
-const KINDS: [&str; 3] = ["human", "machine", "agent"];
-
-pub(crate) static MAPPING: Section = Section {
-    header: "[[issuer.mapping]]",
-    doc: "What tokens with certain claims become. Every mapping that matches adds its groups; the first with a `name` or `kind` gives it.",
-    keys: &[
-        key(
-            "when",
-            Form::Claims,
-            Required,
-            "Claims that must all be there with the value, or one of the texts, exactly; a claim is a name or a JSON pointer such as `/user/name`.",
-        ),
-        key("name", Form::Text(TEXT_CHARS_MAX), Optional, "The identity's name."),
-        key("groups", Form::Texts(TEXT_CHARS_MAX), Default("[]"), "Groups added, without the prefix."),
-        key("kind", Form::Word(&KINDS), Optional, "What the identity is."),
-    ],
-};
-
-pub(crate) static LOCAL_ISSUER: Section = Section {
-    header: "[local_issuer]",
-    doc: "The issuer inside the gateway, with its own accounts: `countersign accounts add`. It is there when the section is.",
-    keys: &[
-        key(
-            "url",
-            Form::Url(&["https", "http"]),
-            Derived("the address of `[api]`"),
-            "Its `iss`, and where people reach it.",
-        ),
-        key("audience", Form::Text(TEXT_CHARS_MAX), Default("\"countersign\""), "The `aud` of its tokens."),
-        key("token_lifetime_s", Form::Seconds(60, 86_400), Default("3600"), "How long its tokens live."),
-        key(
-            "refresh_lifetime_s",
-            Form::Seconds(60, 30 * 86_400),
-            Default("43200"),
-            "How long a person stays signed in: after it, no refresh token gets another token, and the password is asked again.",
-        ),
-        key(
-            "client",
-            Form::Tables(&LOCAL_CLIENT, 63),
-            Optional,
-            "Programs that people sign in to, besides `countersign login`, which is always there as `countersign-cli`.",
-        ),
-    ],
-};
-
-pub(crate) static LOCAL_CLIENT: Section = Section {
-    header: "[[local_issuer.client]]",
-    doc: "A program that people may sign in to with the authorization code grant and PKCE. Repeat the section for each.",
-    keys: &[
-        key("id", Form::Name, Required, "Its `client_id`."),
-        key(
-            "redirect_uris",
-            Form::Texts(TEXT_CHARS_MAX),
-            Required,
-            "Where people are sent back to, compared exactly: https, or http on a loopback address, where the port is free (RFC 8252).",
-        ),
-        key("secret", Form::OneKey(&SECRET), Optional, "Where its secret is; left out, it is a public client."),
     ],
 };
 

@@ -72,7 +72,7 @@ impl Reply {
         Self { status: 200, headers, body }
     }
 
-    pub(super) fn private(status: u16, body: &Value) -> Self {
+    pub(crate) fn private(status: u16, body: &Value) -> Self {
         let headers = vec![
             ("content-type", "application/json".to_owned()),
             ("cache-control", "no-store".to_owned()),
@@ -82,7 +82,7 @@ impl Reply {
     }
 
     /// RFC 6749, 5.2.
-    pub(super) fn error(status: u16, code: &str, description: &str) -> Self {
+    pub(crate) fn error(status: u16, code: &str, description: &str) -> Self {
         Self::private(status, &json!({"error": code, "error_description": description}))
     }
 

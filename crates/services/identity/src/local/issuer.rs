@@ -2,18 +2,19 @@
 //!
 //! Must never sign a claim of its own under a name that the caller chose, nor a token that lives longer than its key is published.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use countersign_enforce::BoxFuture;
-use countersign_model::{Identity, Secret, Timestamp};
+use countersign_model::{Secret, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::accounts::{self, Door, NewAccount};
 use super::ports::{Account, AccountStore, KeyStore, StoreFault};
 use super::ring::{self, Ring};
 use super::sign_in::{SignIn, account_claims};
-use crate::{AccountCheck, IssuerConfig, IssuerEntry, KeySet, SharedKeys};
+use crate::{AccountCheck, AccountStanding, IssuerConfig, IssuerEntry, KeySet, SharedKeys};
 
 /// The longest life of a token from here, in seconds (a day).
 pub const MINT_LIFETIME_S_MAX: u64 = 86_400;
@@ -280,40 +281,27 @@ fn lifetime_limits() -> String {
     format!("a token lives between 1 and {MINT_LIFETIME_S_MAX} s")
 }
 
-/// Reads the keys of the store, makes one when none can sign (or a new one is asked for), and removes those that are over.
 async fn load_ring(store: &dyn KeyStore, issuer: &str, force: bool, now: Timestamp) -> Result<Ring, LocalFault> {
-    let mut keys = store.load(issuer).await?;
-    if force || ring::current(&keys, now).is_none() {
-        for key in keys.iter_mut().filter(|k| k.retired_at.is_none()) {
-            key.retired_at = Some(now);
-        }
-        let fresh = ring::generate(now)?;
-        store.save(issuer, &fresh).await?;
-        // Only after the new one is safe.
-        for key in &keys {
-            store.save(issuer, key).await?;
-        }
-        keys.push(fresh);
-    }
-    for key in keys.iter().filter(|k| ring::is_over(k, now)) {
-        store.remove(issuer, &key.id).await?;
-    }
-    Ring::new(&keys, now)
+    Ring::new(&ring::load_keys(store, issuer, force, now).await?, now)
 }
 
 impl AccountCheck for LocalIssuer {
-    fn stands<'a>(&'a self, identity: &'a Identity) -> BoxFuture<'a, bool> {
+    fn standing<'a>(&'a self, subject: &'a str, claims: &'a BTreeMap<String, Value>) -> BoxFuture<'a, AccountStanding> {
         Box::pin(async move {
-            let Some(store) = &self.accounts else { return false };
+            let Some(store) = &self.accounts else { return AccountStanding::Ended };
             let found = async {
-                match store.find_by_id(&identity.subject).await? {
-                    Some(account) if !account.disabled => self.sign_in_stands(identity, &account).await,
-                    _ => Ok(false),
+                let Some(account) = store.find_by_id(subject).await?.filter(|a| !a.disabled) else {
+                    return Ok(AccountStanding::Ended);
+                };
+                if !self.sign_in_stands(claims, &account).await? {
+                    return Ok(AccountStanding::Ended);
                 }
+                let same = account_claims(&account).iter().all(|(name, now)| claims.get(name) == Some(now));
+                Ok(if same { AccountStanding::Stands } else { AccountStanding::Changed })
             };
             found.await.unwrap_or_else(|fault: LocalFault| {
-                tracing::warn!(%fault, "an account could not be checked: its token is refused");
-                false
+                tracing::warn!(%fault, "an account could not be checked");
+                AccountStanding::Unknown
             })
         })
     }

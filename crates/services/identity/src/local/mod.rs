@@ -30,5 +30,6 @@ pub use memory::{MemoryAccounts, MemoryKeys, MemoryShortLived};
 pub use ports::{
     Account, AccountStore, Added, KeyStore, ShortLived, ShortLivedKind, ShortLivedStore, SigningKey, StoreFault,
 };
+pub(crate) use ring::{KEY_LIFETIME_S, current as current_key, is_over as key_is_over, load_keys};
 pub use sign_in::{FAMILIES_MAX, REFRESH_LIFETIME_S_MAX, SignInConfig};
 pub use workload::GithubJob;

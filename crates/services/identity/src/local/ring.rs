@@ -10,13 +10,13 @@ use jsonwebtoken::EncodingKey;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::ports::SigningKey;
+use super::ports::{KeyStore, SigningKey};
 use super::{LocalFault, MINT_LIFETIME_S_MAX};
 use crate::keys::JWKS_KEYS_MAX;
 use crate::{KeySet, LEEWAY_S_MAX};
 
 /// How long a key signs, in seconds (30 days).
-pub(super) const KEY_LIFETIME_S: u64 = 30 * 86_400;
+pub(crate) const KEY_LIFETIME_S: u64 = 30 * 86_400;
 /// The most keys published at once.
 pub(super) const RING_KEYS_MAX: usize = JWKS_KEYS_MAX / 2;
 
@@ -41,16 +41,42 @@ pub(super) fn generate(now: Timestamp) -> Result<SigningKey, LocalFault> {
     Ok(SigningKey { id, private_key: Secret::new(private.as_ref().to_vec()), created_at: now, retired_at: None })
 }
 
-/// True when no token that the key signed can still be accepted.
-pub(super) fn is_over(key: &SigningKey, now: Timestamp) -> bool {
+/// True when nothing that the key signed can still be accepted.
+pub(crate) fn is_over(key: &SigningKey, now: Timestamp) -> bool {
     let after_us = MINT_LIFETIME_S_MAX.saturating_add(2 * LEEWAY_S_MAX).saturating_mul(1_000_000);
     key.retired_at.is_some_and(|at| now.since_us(at) > after_us)
 }
 
 /// The key that is to sign: the youngest that is not retired and not too old.
-pub(super) fn current(keys: &[SigningKey], now: Timestamp) -> Option<&SigningKey> {
+pub(crate) fn current(keys: &[SigningKey], now: Timestamp) -> Option<&SigningKey> {
     let young = |k: &&SigningKey| now.since_us(k.created_at) < KEY_LIFETIME_S.saturating_mul(1_000_000);
     keys.iter().filter(|k| k.retired_at.is_none()).filter(young).max_by_key(|k| k.created_at)
+}
+
+/// Reads the keys of the store, makes one when none can sign (or a new one is asked for), and removes those that are over.
+pub(crate) async fn load_keys(
+    store: &dyn KeyStore,
+    issuer: &str,
+    force: bool,
+    now: Timestamp,
+) -> Result<Vec<SigningKey>, LocalFault> {
+    let mut keys = store.load(issuer).await?;
+    if force || current(&keys, now).is_none() {
+        for key in keys.iter_mut().filter(|k| k.retired_at.is_none()) {
+            key.retired_at = Some(now);
+        }
+        let fresh = generate(now)?;
+        store.save(issuer, &fresh).await?;
+        // Only after the new one is safe.
+        for key in &keys {
+            store.save(issuer, key).await?;
+        }
+        keys.push(fresh);
+    }
+    for key in keys.iter().filter(|k| is_over(k, now)) {
+        store.remove(issuer, &key.id).await?;
+    }
+    Ok(keys)
 }
 
 impl Ring {

@@ -4,13 +4,14 @@
 //! connection, so that ending a family ends what was given out already. Must never give tokens of a family that has ended, to another
 //! client than its own, or after the account's end or change of password.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_enforce::{Alert, AlertSink};
-use countersign_model::{Identity, IdentityKind, Secret, Severity, Timestamp};
+use countersign_model::{IdentityKind, Secret, Severity, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -407,8 +408,12 @@ impl LocalIssuer {
 
     /// Whether the sign-in behind an access token stands. A family that is not known any more has outlived all of its tokens: then it
     /// is the account alone that counts.
-    pub(super) async fn sign_in_stands(&self, identity: &Identity, account: &Account) -> Result<bool, LocalFault> {
-        let (Some(sign_in), Some(family)) = (&self.sign_in, identity.claims.get("sid").and_then(Value::as_str)) else {
+    pub(super) async fn sign_in_stands(
+        &self,
+        claims: &BTreeMap<String, Value>,
+        account: &Account,
+    ) -> Result<bool, LocalFault> {
+        let (Some(sign_in), Some(family)) = (&self.sign_in, claims.get("sid").and_then(Value::as_str)) else {
             return Ok(true);
         };
         let Some(kept) = sign_in.state.find(ShortLivedKind::Family, family).await? else { return Ok(true) };

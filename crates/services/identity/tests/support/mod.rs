@@ -1,6 +1,8 @@
 //! What the tests share: keys that sign whatever they are told to, and a small HTTP server that misbehaves on order.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod gateway;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +11,9 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countersign_identity::{Rejection, TokenAuthenticator};
+use countersign_enforce::{Alert, AlertSink};
+use countersign_identity::login::MemoryLogins;
+use countersign_identity::{IdentityConfig, IdentityService, Rejection, TokenAuthenticator};
 use countersign_model::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -135,6 +139,22 @@ pub fn claims(issuer: &str, over: &Value) -> Value {
 /// What became of a token: `ok`, or why not.
 pub async fn outcome(auth: &TokenAuthenticator, token: &str, now: Timestamp) -> &'static str {
     auth.verify(token, now).await.as_ref().map_or_else(Rejection::as_str, |_| "ok")
+}
+
+/// Alerts as they were raised.
+#[derive(Default)]
+pub struct Alerts(pub Mutex<Vec<Alert>>);
+
+impl AlertSink for Alerts {
+    fn raise(&self, alert: Alert) {
+        self.0.lock().unwrap().push(alert);
+    }
+}
+
+/// Everything that knows who is asking, without an authority.
+pub fn service(tokens: TokenAuthenticator) -> IdentityService {
+    let logins = Arc::new(MemoryLogins::default());
+    IdentityService::new(IdentityConfig::default(), Arc::new(tokens), logins, None, Arc::new(Alerts::default()))
 }
 
 /// What the server answers at a path.

@@ -1,0 +1,197 @@
+//! What fits identity to the store and to its doors: logins and first uses in the store, HTTP requests to the service. It must never
+//! decide anything.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use countersign_api::{Answer, DoorRequest as Asked, IdentityDoors};
+use countersign_config::{self as config, Config};
+use countersign_enforce::BoxFuture;
+use countersign_identity::local::{CLI_CLIENT_ID, CLI_SCOPES, Reply, StoreFault};
+use countersign_identity::login::{Login, LoginEnd, LoginStore, Use, UseLedger};
+use countersign_identity::{DoorRequest, IdentityService};
+use countersign_model::Timestamp;
+use countersign_store::{LoginRecord, Store};
+use serde_json::{Value, json};
+
+use crate::clock;
+use crate::house::local_issuer_url;
+
+fn fault(e: impl std::fmt::Display) -> StoreFault {
+    StoreFault(e.to_string())
+}
+
+/// Logins in the store.
+pub(crate) struct StoredLogins(pub(crate) Store);
+
+fn record(login: &Login) -> Result<LoginRecord, StoreFault> {
+    Ok(LoginRecord {
+        id: login.id.clone(),
+        issuer: login.identity.issuer.clone(),
+        subject: login.identity.subject.clone(),
+        identity: serde_json::to_string(&login.identity).map_err(fault)?,
+        key: login.key.clone(),
+        token: login.token.clone(),
+        created_at: login.created_at,
+        expires_at: login.expires_at,
+        ended: login.ended.as_ref().map(|end| (end.at, end.why.clone())),
+    })
+}
+
+fn login(record: LoginRecord) -> Result<Login, StoreFault> {
+    let identity = serde_json::from_str(&record.identity)
+        .map_err(|_| StoreFault(format!("the identity of login {} cannot be read", record.id)))?;
+    Ok(Login {
+        id: record.id,
+        identity,
+        key: record.key,
+        token: record.token,
+        created_at: record.created_at,
+        expires_at: record.expires_at,
+        ended: record.ended.map(|(at, why)| LoginEnd { at, why }),
+    })
+}
+
+impl LoginStore for StoredLogins {
+    fn save<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(async move { self.0.add_login(&record(login)?).await.map_err(fault) })
+    }
+
+    fn find<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Login>, StoreFault>> {
+        Box::pin(async move { self.0.login(id).await.map_err(fault)?.map(login).transpose() })
+    }
+
+    fn find_by_token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<Login>, StoreFault>> {
+        Box::pin(async move { self.0.login_of_token(token).await.map_err(fault)?.map(login).transpose() })
+    }
+
+    fn end<'a>(&'a self, id: &'a str, end: &'a LoginEnd) -> BoxFuture<'a, Result<bool, StoreFault>> {
+        Box::pin(async move { self.0.end_login(id, end.at, &end.why).await.map_err(fault) })
+    }
+
+    fn end_by_subject<'a>(
+        &'a self,
+        issuer: &'a str,
+        subject: &'a str,
+        end: &'a LoginEnd,
+    ) -> BoxFuture<'a, Result<u64, StoreFault>> {
+        Box::pin(async move { self.0.end_logins_of(issuer, subject, end.at, &end.why).await.map_err(fault) })
+    }
+
+    fn list_live(&self, now: Timestamp) -> BoxFuture<'_, Result<Vec<Login>, StoreFault>> {
+        Box::pin(async move { self.0.live_logins(now).await.map_err(fault)?.into_iter().map(login).collect() })
+    }
+
+    fn sweep(&self, before: Timestamp) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(async move { self.0.remove_logins_over(before).await.map(drop).map_err(fault) })
+    }
+}
+
+/// First uses in the store.
+pub(crate) struct StoredUses(pub(crate) Store);
+
+impl UseLedger for StoredUses {
+    fn first<'a>(&'a self, first: &'a Use) -> BoxFuture<'a, Result<String, StoreFault>> {
+        Box::pin(async move {
+            self.0.bind_credential(&first.id, &first.binding, first.at, first.expires_at).await.map_err(fault)
+        })
+    }
+
+    fn find<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreFault>> {
+        Box::pin(async move { self.0.credential_binding(id).await.map_err(fault) })
+    }
+
+    fn sweep(&self, now: Timestamp) -> BoxFuture<'_, Result<u64, StoreFault>> {
+        Box::pin(async move { self.0.sweep_credential_uses(now).await.map_err(fault) })
+    }
+}
+
+/// The service behind its HTTP doors, and what clients need to log in.
+pub(crate) struct ServiceDoors {
+    pub(crate) service: Arc<IdentityService>,
+    pub(crate) login_facts: String,
+}
+
+fn answer(r: Reply) -> Answer {
+    Answer { status: r.status, headers: r.headers, body: r.body }
+}
+
+fn asked(request: &Asked) -> DoorRequest<'_> {
+    DoorRequest {
+        method: request.method,
+        path: request.path,
+        authorization: request.authorization.as_ref().and_then(|a| a.expose_str()),
+        dpop: request.dpop.as_ref().and_then(|d| d.expose_str()),
+        content_type: request.content_type.as_deref(),
+        body: request.body.expose(),
+        certificate: &request.certificate,
+        source: request.source,
+    }
+}
+
+impl IdentityDoors for ServiceDoors {
+    fn exchange(&self, request: Asked) -> BoxFuture<'_, Answer> {
+        Box::pin(async move { answer(self.service.exchange(&asked(&request), clock::now()).await) })
+    }
+
+    fn renew(&self, request: Asked) -> BoxFuture<'_, Answer> {
+        Box::pin(async move { answer(self.service.renew(&asked(&request), clock::now()).await) })
+    }
+
+    fn logout(&self, request: Asked) -> BoxFuture<'_, Answer> {
+        Box::pin(async move { answer(self.service.logout(&asked(&request), clock::now()).await) })
+    }
+
+    fn whoami(&self, request: Asked) -> BoxFuture<'_, Answer> {
+        Box::pin(async move { answer(self.service.whoami(&asked(&request), clock::now()).await) })
+    }
+
+    fn login_facts(&self) -> Answer {
+        let headers = vec![("content-type", "application/json".to_owned())];
+        Answer { status: 200, headers, body: self.login_facts.clone() }
+    }
+}
+
+/// Where clients reach the API.
+pub(crate) fn api_url(config: &Config) -> String {
+    config.identity.url.clone().unwrap_or_else(|| {
+        let scheme = if config.api.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", config.api.address)
+    })
+}
+
+/// What a client needs to log in, for everybody to read: nothing of it is a secret. `ca` is the generated authority of the listeners.
+pub(crate) fn login_facts(config: &Config, ca: &Path) -> String {
+    let audience = match (&config.local_issuer, config.issuers.first().and_then(|i| i.audiences.first())) {
+        (Some(local), _) => local.audience.clone(),
+        (None, Some(first)) => first.clone(),
+        (None, None) => "countersign".to_owned(),
+    };
+    let listeners: Vec<Value> =
+        config.listeners.iter().map(|l| json!({"protocol": l.protocol, "address": l.address})).collect();
+    let issuer = |i: &config::Issuer| {
+        let client_id = i.client_id.as_ref()?;
+        let token = match i.login_token {
+            config::LoginToken::Access => "access_token",
+            config::LoginToken::Id => "id_token",
+        };
+        Some(json!({
+            "label": i.label, "issuer": i.url, "client_id": client_id, "scopes": i.scopes, "token": token,
+            "audience": i.audiences.first(),
+        }))
+    };
+    let mut issuers: Vec<Value> = config.issuers.iter().filter_map(issuer).collect();
+    if let (Some(local), Some(url)) = (&config.local_issuer, local_issuer_url(config)) {
+        let scopes: Vec<&str> = CLI_SCOPES.split(' ').collect();
+        issuers.insert(
+            0,
+            json!({
+                "label": "local", "issuer": url, "client_id": CLI_CLIENT_ID, "scopes": scopes, "token": "access_token",
+                "audience": local.audience,
+            }),
+        );
+    }
+    let generated = config.listeners.iter().any(|l| matches!(l.tls, config::Certificate::Generated));
+    let ca = if generated { std::fs::read_to_string(ca).ok() } else { None };
+    json!({"audience": audience, "gateway_ca_pem": ca, "listeners": listeners, "issuers": issuers}).to_string()
+}
