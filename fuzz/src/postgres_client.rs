@@ -3,6 +3,7 @@
 //! It must never find a message forwarded in part, or one that policy did not let through.
 
 use countersign_model::Access;
+use countersign_postgres::{LoginMethod, Postgres};
 
 use crate::bench::fake::Fake;
 use crate::bench::through::{Through, Wire, arrival, protocol};
@@ -23,7 +24,9 @@ pub fn run(data: &[u8]) {
     let strict = choice & 1 == 1;
     let rules = Rules { access_max: if strict { Access::Connect } else { Access::Admin }, ..Rules::default() };
     let mut t = if choice & 2 == 2 {
-        Through::new(&protocol(), Fake::default(), "shop", &rules, arrival(choice & 4 == 4, true))
+        let method = if choice & 8 == 8 { LoginMethod::OAuthBearer } else { LoginMethod::Password };
+        let protocol = Postgres::new().login_by(method, "https://id.example.com", "openid");
+        Through::new(&protocol, Fake::default(), "shop", &rules, arrival(choice & 4 == 4, true))
     } else {
         Through::logged_in(&protocol(), Fake::default(), "shop", &rules)
     };

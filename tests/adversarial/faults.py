@@ -282,6 +282,33 @@ def fault_client_vanishes(scene):
     return "cancelled within " + ", ".join(f"{t:.1f} s" for t in how_long)
 
 
+def fault_account_ends_in_mid_session(scene):
+    """Live sessions of an account that is disabled end with 57P01, what they run is cancelled, and nobody else is hit."""
+    with own_gateway(scene, "ended") as gateway:
+        idle, busy = wire.Connection(gateway.endpoint("dora")), wire.Connection(gateway.endpoint("dora"))
+        other = wire.Connection(gateway.endpoint("ana"))
+        word = scene.mark()
+        busy.send(query(f"select pg_sleep(120), '{word}'"))
+        time.sleep(0.4)
+        gateway.command("accounts", "disable", "dora")
+        started = time.monotonic()
+        for c, what in ((idle, "the idle session"), (busy, "the busy session")):
+            try:
+                tag, payload = c.read()
+                while tag != b"E":
+                    tag, payload = c.read()
+            except (wire.WireError, OSError) as e:
+                raise AssertionError(f"{what} was closed without a word") from e
+            assert wire.fields(payload)["C"] == "57P01", f"{what} was told {wire.fields(payload)}"
+        took = time.monotonic() - started
+        assert took < 10, f"it took {took:.1f} s"
+        scene.idle_since(word)
+        assert other.value("select 7") == "7", "somebody else was hit"
+        ended = [e for e in gateway.export() if e.get("type") == "closed" and e.get("denial")]
+        assert len(ended) == 2 and all("unauthenticated" in str(e) for e in ended), ended
+        return f"{took:.1f} s"
+
+
 class SlowCancels:
     """A way to the server on which orders to cancel take their time."""
 
