@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::cancel::CancelRegistry;
 use crate::listener::{ListenerConfig, Shared, bind, run};
+use crate::memory::{Rested, give_back};
 use crate::registry::{SessionRegistry, call};
 use crate::standing::watch_standing;
 use crate::telemetry::Telemetry;
@@ -37,6 +38,7 @@ pub(crate) struct Core {
     pub(crate) registry: Arc<SessionRegistry>,
     pub(crate) cancels: Arc<CancelRegistry>,
     pub(crate) telemetry: Telemetry,
+    pub(crate) rested: Arc<Rested>,
     pub(crate) draining: AtomicBool,
 }
 
@@ -86,10 +88,12 @@ impl Gateway {
             registry: Arc::default(),
             cancels: Arc::default(),
             telemetry: Telemetry::new(),
+            rested: Arc::default(),
             draining: AtomicBool::new(false),
         };
         let core = Arc::new(core);
         acceptor.spawn(watch_standing(core.registry.clone(), core.services.authenticator.clone()));
+        acceptor.spawn(give_back(core.rested.clone()));
         Ok(Self {
             core,
             workers: workers.into(),

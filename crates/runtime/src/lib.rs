@@ -9,6 +9,7 @@ mod cancel;
 mod dial;
 mod gateway;
 mod listener;
+mod memory;
 mod possession;
 mod registry;
 mod rlimit;

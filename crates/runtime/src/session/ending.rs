@@ -209,6 +209,7 @@ impl<P: Protocol> Driver<P> {
         if Queue::is_empty(&self.client_out) && !self.client.unflushed() {
             self.stalled_ticks = 0;
             self.released = true;
+            self.shared.core.rested.note();
             return;
         }
         self.stalled_ticks = self.stalled_ticks.saturating_add(1);

@@ -302,6 +302,7 @@ impl<P: Protocol> Future for Driver<P> {
 impl<P: Protocol> Drop for Driver<P> {
     fn drop(&mut self) {
         self.count_bytes();
+        self.shared.core.rested.note();
         self.shared.core.telemetry.connections_open.decrement(1.0);
     }
 }
