@@ -12,13 +12,13 @@ fn the_demos_policies_are_right_and_answer_as_their_tests_say() {
         .says(&["analysts-read", "no errors, 0 warnings"])
         .fits_a_terminal();
     let ran = run_in(&dir, &["policy", "test", "policy.test.toml", "--policy", "policy.cedar"]).exits(0);
-    ran.says(&["policy.test.toml: 28 passed, 0 failed"]);
+    ran.says(&["policy.test.toml: 36 passed, 0 failed"]);
     let json = run_in(&dir, &["policy", "test", "policy.test.toml", "--policy", "policy.cedar", "--output", "json"])
         .exits(0)
         .json();
-    assert_eq!((&json["failed"], json["suites"][0]["cases"].as_array().unwrap().len()), (&0.into(), 28));
+    assert_eq!((&json["failed"], json["suites"][0]["cases"].as_array().unwrap().len()), (&0.into(), 36));
     // Found beside the policies.
-    run_in(&dir, &["policy", "test", "--policy", "policy.cedar"]).exits(0).says(&["28 passed"]);
+    run_in(&dir, &["policy", "test", "--policy", "policy.cedar"]).exits(0).says(&["36 passed"]);
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn a_test_that_does_not_hold_fails() {
     let turned = text.replacen("expect = \"allow\"", "expect = \"deny\"", 1);
     fs::write(house.path().join("turned.test.toml"), turned).unwrap();
     let ran = run_in(house.path(), &["policy", "test", "turned.test.toml"]).exits(1);
-    ran.says(&["FAIL  turned.test.toml: an analyst connects", "expected deny, got allow", "27 passed, 1 failed"])
+    ran.says(&["FAIL  turned.test.toml: an analyst connects", "expected deny, got allow", "35 passed, 1 failed"])
         .complains(&["1 policy test failed"]);
 }
 
@@ -111,7 +111,10 @@ fn an_access_is_explained_with_every_rule_that_mattered() {
         "--attribute",
         "filtered=true",
     ];
-    explain(&machine).says(&["allow by ci-deploys", "affected=100"]);
+    explain(&machine).says(&["deny by machines-change-with-a-bound-credential", "alert high"]);
+    let mut bound = machine.to_vec();
+    bound.extend(["--credential", "bound"]);
+    explain(&bound).says(&["allow by ci-deploys", "affected=100"]);
     // Who acts for it must be allowed too.
     let through = |actor: &str, group: &str| {
         let actor = format!("name={actor},group={group}");
@@ -143,6 +146,8 @@ fn an_access_is_explained_with_every_rule_that_mattered() {
             "env=prod",
             "--access",
             "admin",
+            "--credential",
+            "bound",
         ],
     );
     ran.exits(0).says(&["allow by dbas-change", "alert high"]);
