@@ -156,17 +156,18 @@ impl House {
         let uses = Arc::new(StoredUses(cellar.store.clone()));
         let tokens = TokenAuthenticator::with_ledger(cellar.issuers(&config)?, uses).map_err(|f| findings(&f))?;
         let tokens = Arc::new(tokens);
+        let recorder = Arc::new(FileRecorder::start(convert::recording(&config)).map_err(Failed::new)?);
         let identity = IdentityService::new(
             convert::identity(&config, &api_url(&config)),
             tokens.clone(),
             Arc::new(StoredLogins(cellar.store.clone())),
             cellar.authority().await?,
             Arc::new(LoggedAlerts),
-        );
-        let recorder = FileRecorder::start(convert::recording(&config)).map_err(Failed::new)?;
+        )
+        .recording(recorder.clone());
         Ok(Self {
             policy: Arc::new(PolicyStore::new(set)),
-            recorder: Arc::new(recorder),
+            recorder,
             tokens,
             identity: Arc::new(identity),
             language,

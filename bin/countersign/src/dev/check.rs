@@ -3,6 +3,8 @@
 //! Every step must be able to fail: what is expected is compared with what psql printed, what the database holds, and what the
 //! recording says.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use countersign_identity::local::GithubJob;
@@ -10,10 +12,16 @@ use countersign_model::Timestamp;
 use countersign_recording::{Reader, RecordEntry, RecordFilter};
 
 use super::cluster::Cluster;
+use super::drill::{self, Machine, TokenService, plain, said};
 use super::{Place, identities};
 use crate::failed::Failed;
+use crate::house::Cellar;
 use crate::output;
 use crate::serve::Running;
+
+/// Why the thief's tokens and certificates are refused, as the recording has it.
+const REASONS: [&str; 9] =
+    ["signature", "unproven", "replayed", "expired", "audience", "algorithm", "unknown_key", "header", "login_ended"];
 
 /// What a step must lead to.
 enum Want<'a> {
@@ -29,9 +37,18 @@ enum Want<'a> {
 struct Step<'a> {
     title: &'a str,
     user: &'a str,
-    password: &'a str,
+    way: Way<'a>,
     sql: &'a [&'a str],
     want: Want<'a>,
+}
+
+/// What somebody shows to be let in.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    /// A token, as the password.
+    Token(&'a str),
+    /// The certificate of a login, in this folder with its key.
+    Login(&'a Path),
 }
 
 struct Table {
@@ -48,128 +65,141 @@ impl Table {
 pub(super) async fn play(place: &Place, cluster: &Cluster, running: &Running) -> Result<bool, Failed> {
     let cellar = &running.house.cellar;
     let began = crate::clock::now();
-    let token = async |name: &str| -> Result<String, Failed> {
-        let secret = identities::token(cellar, name).await?;
-        Ok(secret.expose_str().unwrap_or_default().to_owned())
-    };
-    let (ana, dora, ci) = (token("ana").await?, token("dora").await?, token("ci-deploy").await?);
+    let token = async |name: &str| Ok::<_, Failed>(plain(&identities::token(cellar, name).await?));
+    let (ana, ci) = (token("ana").await?, token("ci-deploy").await?);
     let branch = GithubJob { git_ref: "refs/heads/try".to_owned(), ..GithubJob::example() };
     let branch = identities::ci_token(cellar, &branch, 600).await?;
-    let branch = branch.expose_str().unwrap_or_default().to_owned();
+    let branch = plain(&branch);
     let forged = forge(&ana);
     let before = cluster.sql("shop", &[], "select md5(string_agg(o::text, ',' order by id)) from orders o")?;
+
+    let mut table = Table { rows: Vec::new() };
+    let service = TokenService::start(cellar, GithubJob::example()).await?;
+    let (job, dora) = (Machine::new(place, "job")?, Machine::new(place, "dora")?);
+    let login = job.login_as_job(&service).await?;
+    table.add("ci-deploy logs in: its own key, a token for that key", &said(&login), login.status.success());
+    let login = dora.login_with(&token("dora").await?).await?;
+    table.add("dora logs in with a key of her own", &said(&login), login.status.success());
+    let (job_login, dora_login) = (job.login_folder(), dora.login_folder());
+    let (job_way, dora_way) = (Way::Login(&job_login), Way::Login(&dora_login));
 
     let steps = [
         Step {
             title: "ana reads orders",
             user: "ana",
-            password: &ana,
+            way: Way::Token(&ana),
             sql: &["select count(*) > 0 as some from orders"],
             want: Want::Prints("t"),
         },
         Step {
             title: "ana asks for more rows than her limit",
             user: "ana",
-            password: &ana,
+            way: Way::Token(&ana),
             sql: &["select order_id, product_id from order_items"],
             want: Want::Refused(&["limit exceeded: at most 1000 rows"]),
         },
         Step {
             title: "ana asks for card numbers, hidden behind *",
             user: "ana",
-            password: &ana,
+            way: Way::Token(&ana),
             sql: &["select * from customers"],
             want: Want::Refused(&["42501", "personal-numbers-stay"]),
         },
         Step {
             title: "ana deletes, is refused, and her session goes on",
             user: "ana",
-            password: &ana,
+            way: Way::Token(&ana),
             sql: &["delete from orders", "select 'still here'"],
             want: Want::RefusedThenPrints(&["42501", "analysts-only-read"], "still here"),
         },
         Step {
             title: "ana hides a drop behind a select",
             user: "ana",
-            password: &ana,
+            way: Way::Token(&ana),
             sql: &["select 1; drop table orders"],
             want: Want::Refused(&["42501", "analysts-only-read"]),
         },
         Step {
             title: "ana hides a delete in a WITH",
             user: "ana",
-            password: &ana,
+            way: Way::Token(&ana),
             sql: &["with gone as (delete from orders returning *) select count(*) from gone"],
             want: Want::Refused(&["42501", "analysts-only-read"]),
         },
         Step {
             title: "ana's token with one letter changed",
             user: "ana",
-            password: &forged,
+            way: Way::Token(&forged),
             sql: &["select 1"],
             want: Want::Refused(&["token was not accepted"]),
         },
         Step {
             title: "ana's token under dora's name",
             user: "dora",
-            password: &ana,
+            way: Way::Token(&ana),
             sql: &["select 1"],
             want: Want::Refused(&["FATAL"]),
         },
         Step {
+            title: "a token of ci-deploy without its key changes an order",
+            user: "ci-deploy",
+            way: Way::Token(&ci),
+            sql: &["update orders set status = status where id = 1"],
+            want: Want::Refused(&["42501", "machines-change-with-a-bound-credential", "countersign login"]),
+        },
+        Step {
             title: "ci-deploy changes one order",
             user: "ci-deploy",
-            password: &ci,
+            way: job_way,
             sql: &["update orders set status = status where id = 1"],
             want: Want::Prints("UPDATE 1"),
         },
         Step {
             title: "ci-deploy changes them all: undone",
             user: "ci-deploy",
-            password: &ci,
+            way: job_way,
             sql: &["update orders set status = 'cancelled' where id > 0"],
             want: Want::Refused(&["limit exceeded: at most 100 changed rows"]),
         },
         Step {
             title: "ci-deploy hides the change where nobody counts it",
             user: "ci-deploy",
-            password: &ci,
+            way: job_way,
             sql: &["with x as (update orders set note = 'x' where id > 0 returning 1) select count(*) from x"],
             want: Want::Refused(&["42501", "does not count"]),
         },
         Step {
             title: "ci-deploy reads customers",
             user: "ci-deploy",
-            password: &ci,
+            way: job_way,
             sql: &["select name from customers"],
             want: Want::Refused(&["42501", "no rule allows it"]),
         },
         Step {
             title: "the same job from another branch",
             user: "ci-deploy",
-            password: &branch,
+            way: Way::Token(&branch),
             sql: &["select 1"],
             want: Want::Refused(&["FATAL"]),
         },
         Step {
             title: "dora changes and takes back",
             user: "dora",
-            password: &dora,
+            way: dora_way,
             sql: &["begin; update staff set salary = salary + 1 where id = 1; rollback"],
             want: Want::Prints("ROLLBACK"),
         },
         Step {
             title: "dora runs a program on the server",
             user: "dora",
-            password: &dora,
+            way: dora_way,
             sql: &["copy orders to program 'cat >/tmp/orders'"],
             want: Want::Refused(&["42501", "no-programs-no-files"]),
         },
     ];
-    let mut table = Table { rows: Vec::new() };
     let mut refusals = 0;
     for step in &steps {
-        let output = psql(place, step.user, step.password, step.sql)?;
+        let output = psql(place, step.user, step.way, step.sql)?;
         let (happened, right) = judge(&output, &step.want);
         if !matches!(step.want, Want::Prints(_)) {
             refusals += 1;
@@ -183,6 +213,7 @@ pub(super) async fn play(place: &Place, cluster: &Cluster, running: &Running) ->
         before == after,
     );
     around(place, &mut table)?;
+    refusals += stolen(place, cellar, &job, &service, &mut table).await?;
     recorded(running, began, refusals, &ana, &mut table)?;
 
     for line in render(&table) {
@@ -200,23 +231,91 @@ fn forge(token: &str) -> String {
     forged
 }
 
-fn psql(place: &Place, user: &str, password: &str, sql: &[&str]) -> Result<Output, Failed> {
+/// The drill: a thief has copied all that can be copied from the job's machine, but not its key. How many refusals there must be.
+async fn stolen(
+    place: &Place,
+    cellar: &Cellar,
+    job: &Machine<'_>,
+    service: &TokenService,
+    table: &mut Table,
+) -> Result<usize, Failed> {
+    const SQL: &[&str] = &["select count(*) from orders"];
+    let mut refusals = 0;
+    let mut refused = |table: &mut Table, title: &str, output: &Output, words: &[&str]| {
+        let err = String::from_utf8_lossy(&output.stderr);
+        let right = !output.status.success() && words.iter().all(|w| err.contains(w));
+        refusals += 1;
+        let last = said(output);
+        table.add(title, last.split_once(" failed: ").map_or(last.as_str(), |(_, after)| after), right);
+    };
+    let seen = job.whoami().await?;
+    let out = String::from_utf8_lossy(&seen.stdout);
+    let right = seen.status.success() && ["ci-deploy", "bound", "deploy.yml"].iter().all(|w| out.contains(w));
+    table.add("the job asks who it is: bound, with its workflow", if right { "as it should" } else { "not so" }, right);
+    let output = job.connect(SQL.first().copied().unwrap_or_default()).await?;
+    table.add("the job's psql, by countersign connect", &said(&output), output.status.success());
+
+    let thief = Machine::new(place, "thief")?;
+    let stolen = service.last();
+    let output = psql(place, "ci-deploy", Way::Token(&stolen), SQL)?;
+    refused(table, "a thief shows the job's token", &output, &["FATAL", "token was not accepted"]);
+    let output = thief.login_with(&stolen).await?;
+    refused(table, "a thief exchanges it with a key of their own", &output, &["not accepted"]);
+    let copied = thief.copy_certificate_of(&job.login_folder())?;
+    let output = psql(place, "ci-deploy", Way::Login(&copied), SQL)?;
+    // psql itself sees that the two do not belong together; the gateway sees a handshake that breaks off.
+    refused(table, "a thief shows the job's certificate without its key", &output, &["key"]);
+
+    let unbound = identities::ci_token(cellar, &GithubJob::example(), 600).await?;
+    let unbound = plain(&unbound);
+    let other = Machine::new(place, "other-job")?;
+    let login = other.login_with(&unbound).await?;
+    table.add("a job whose issuer fixes the audience logs in", &said(&login), login.status.success());
+    let output = psql(place, "ci-deploy", Way::Token(&unbound), SQL)?;
+    refused(table, "a thief shows that token, used by now", &output, &["FATAL", "token was not accepted"]);
+    let output = thief.login_with(&unbound).await?;
+    refused(table, "a thief exchanges it", &output, &["not accepted"]);
+    for (title, token) in drill::bent(cellar, &unbound).await? {
+        let output = psql(place, "ci-deploy", Way::Token(&token), SQL)?;
+        refused(table, title, &output, &["FATAL", "token was not accepted"]);
+    }
+
+    let logout = job.logout().await?;
+    let folder = other.login_folder();
+    let kept = thief.keep(&folder)?;
+    table.add("the job is over and logs out", &said(&logout), logout.status.success());
+    let logout = other.logout().await?;
+    table.add("so does the other", &said(&logout), logout.status.success());
+    let output = psql(place, "ci-deploy", Way::Login(&kept), SQL)?;
+    refused(table, "a thief with its certificate and its key, afterwards", &output, &["FATAL"]);
+    Ok(refusals)
+}
+
+fn psql(place: &Place, user: &str, way: Way<'_>, sql: &[&str]) -> Result<Output, Failed> {
     let mut command = Command::new("psql");
     command.args(["-X", "-A", "-t", "-v", "VERBOSITY=verbose", "-P", "pager=off"]);
     for statement in sql {
         command.args(["-c", statement]);
     }
-    command.arg(format!(
+    let mut way_in = format!(
         "host=localhost port={} dbname=shop user={user} sslmode=verify-full sslrootcert={}",
         place.gateway_port,
         place.ca().display()
-    ));
+    );
+    if let Way::Login(folder) = way {
+        let folder = folder.display();
+        way_in.push_str(&format!(" sslcert={folder}/certificate.pem sslkey={folder}/key.pem"));
+    }
+    command.arg("-w").arg(way_in);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PG") {
             command.env_remove(name);
         }
     }
-    command.env("PGPASSWORD", password).env("PGCONNECT_TIMEOUT", "20").stdin(Stdio::null());
+    if let Way::Token(token) = way {
+        command.env("PGPASSWORD", token);
+    }
+    command.env("PGCONNECT_TIMEOUT", "20").stdin(Stdio::null());
     command.output().map_err(|e| Failed::new(format!("psql could not be run (package \"postgresql-client\"): {e}")))
 }
 
@@ -264,6 +363,7 @@ fn recorded(
     let config = &running.house.config;
     let reader = Reader::new(&config.recording.dir);
     let (mut denied, mut limited, mut refused) = (0, 0, 0);
+    let mut reasons = BTreeSet::new();
     for record in
         reader.records(&RecordFilter { since: Some(began), ..RecordFilter::default() }).map_err(Failed::new)?
     {
@@ -272,13 +372,24 @@ fn recorded(
                 denied += 1
             }
             RecordEntry::Outcome(outcome) if outcome.status == "limited" => limited += 1,
-            RecordEntry::Refused(_) => refused += 1,
+            RecordEntry::Refused(one) => {
+                refused += 1;
+                let detail = one.denial.detail.unwrap_or_default();
+                reasons.extend(detail.split(':').next().map(str::to_owned));
+            }
             _ => {}
         }
     }
     let found = denied + limited + refused;
     let happened = format!("{denied} denied, {limited} over a limit, {refused} not let in");
     table.add("the recording tells of every refusal", &happened, found == refusals);
+    let missing: Vec<&str> = REASONS.into_iter().filter(|r| !reasons.contains(*r)).collect();
+    let happened = if missing.is_empty() { REASONS.join(", ") } else { format!("MISSING: {}", missing.join(", ")) };
+    table.add("and of the reason for each thing that the thief tried", &happened, missing.is_empty());
+    let alarms = std::fs::read_to_string(config.gateway.data_dir.join("gateway.log"))?;
+    let alarms = alarms.lines().filter(|l| l.contains(" alert ")).count();
+    // The policy's own alerts are five; of what the thief tried, each kind is alarmed at least once.
+    table.add("people were told", &format!("{alarms} alerts"), alarms >= 10);
     let signature = token.rsplit('.').next().unwrap_or(token);
     let leaks = leaks(&config.gateway.data_dir, signature.as_bytes())?;
     let happened = leaks.clone().unwrap_or_else(|| "not in any file of the data folder".to_owned());

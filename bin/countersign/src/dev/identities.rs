@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use countersign_identity::local::{GithubJob, LocalIssuer, LocalIssuerConfig, MintRequest, NewAccount};
-use countersign_model::{IdentityKind, Secret};
+use countersign_model::{IdentityKind, Secret, Timestamp};
 
 use crate::adapters::SealedKeys;
 use crate::clock;
@@ -47,7 +47,8 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], Failed> {
     Ok(bytes)
 }
 
-async fn ci_issuer(cellar: &Cellar) -> Result<LocalIssuer, Failed> {
+/// The CI system's issuer.
+pub(super) async fn ci_issuer(cellar: &Cellar) -> Result<LocalIssuer, Failed> {
     let vault = cellar.vault.clone().ok_or_else(|| Failed::invalid("the demo's configuration has lost its [vault]"))?;
     let config = LocalIssuerConfig {
         label: "ci".to_owned(),
@@ -111,12 +112,23 @@ pub(super) async fn token(cellar: &Cellar, name: &str) -> Result<Secret, Failed>
 
 /// A token for a CI job.
 pub(super) async fn ci_token(cellar: &Cellar, job: &GithubJob, lifetime_s: u64) -> Result<Secret, Failed> {
+    job_token(&ci_issuer(cellar).await?, job, None, lifetime_s, clock::now())
+}
+
+/// A token for a CI job, with the audience that the job asks for.
+pub(super) fn job_token(
+    issuer: &LocalIssuer,
+    job: &GithubJob,
+    audience: Option<String>,
+    lifetime_s: u64,
+    now: Timestamp,
+) -> Result<Secret, Failed> {
     let request = MintRequest {
         subject: job.subject(),
-        audience: None,
+        audience,
         lifetime_s: Some(lifetime_s),
         token_type: "JWT",
         claims: job.claims(),
     };
-    ci_issuer(cellar).await?.mint(request, clock::now()).map_err(Failed::new)
+    issuer.mint(request, now).map_err(Failed::new)
 }

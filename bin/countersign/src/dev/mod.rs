@@ -5,6 +5,7 @@
 
 mod check;
 mod cluster;
+mod drill;
 mod identities;
 mod tour;
 
@@ -41,6 +42,8 @@ pub(crate) struct Place {
     pub(crate) gateway_port: u16,
     /// The database's port.
     pub(crate) database_port: u16,
+    /// The port of the HTTP side.
+    pub(crate) api_port: u16,
 }
 
 impl Place {
@@ -72,12 +75,16 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failed> {
         }
     }
     let mut ports = Ports::default();
-    let place = Place { gateway_port: ports.free(GATEWAY_PORT)?, database_port: ports.free(DATABASE_PORT)?, dir };
-    let api_port = ports.free(API_PORT)?;
+    let place = Place {
+        gateway_port: ports.free(GATEWAY_PORT)?,
+        database_port: ports.free(DATABASE_PORT)?,
+        api_port: ports.free(API_PORT)?,
+        dir,
+    };
     drop(ports);
 
     step("keys and configuration");
-    prepare_files(&place, api_port)?;
+    prepare_files(&place)?;
     step("the database \"shop\"");
     let mut cluster = Cluster::prepare(&place.dir, place.database_port)?;
     certify_database(&place, &cluster)?;
@@ -137,7 +144,7 @@ impl Ports {
 }
 
 /// Configuration, policies and the vault's key. What a person may have changed is left as it is: only the ports are put right.
-fn prepare_files(place: &Place, api_port: u16) -> Result<(), Failed> {
+fn prepare_files(place: &Place) -> Result<(), Failed> {
     let key = place.dir.join("vault.key");
     if !key.exists() {
         create_key_file(&key).map_err(Failed::new)?;
@@ -149,7 +156,7 @@ fn prepare_files(place: &Place, api_port: u16) -> Result<(), Failed> {
         }
     }
     let before = fs::read_to_string(place.config()).unwrap_or_else(|_| format!("{CONFIG}{}", identities::CI_ISSUER));
-    let after = with_ports(&before, place, api_port);
+    let after = with_ports(&before, place);
     fs::write(place.config(), after)?;
     let jwks = place.dir.join("ci-jwks.json");
     if !jwks.exists() {
@@ -164,7 +171,7 @@ fn prepare_files(place: &Place, api_port: u16) -> Result<(), Failed> {
 }
 
 /// The configuration with the ports of this start; every other line as it was.
-fn with_ports(text: &str, place: &Place, api_port: u16) -> String {
+fn with_ports(text: &str, place: &Place) -> String {
     let mut section = String::new();
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
@@ -174,7 +181,8 @@ fn with_ports(text: &str, place: &Place, api_port: u16) -> String {
         let key = line.split('=').next().unwrap_or_default().trim();
         match (section.as_str(), key) {
             ("[[listener]]", "address") => out.push_str(&format!("address = \"127.0.0.1:{}\"", place.gateway_port)),
-            ("[api]", "address") => out.push_str(&format!("address = \"127.0.0.1:{api_port}\"")),
+            ("[api]", "address") => out.push_str(&format!("address = \"127.0.0.1:{}\"", place.api_port)),
+            ("[local_issuer]", "url") => out.push_str(&format!("url = \"http://localhost:{}\"", place.api_port)),
             ("[[target]]", "port") => out.push_str(&format!("port = {}", place.database_port)),
             ("[target.tls]", "ca") => out.push_str("ca = \"shop-ca.pem\""),
             _ => out.push_str(line),

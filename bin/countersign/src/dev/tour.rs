@@ -14,35 +14,39 @@ pub(super) async fn print(place: &Place, cellar: &Cellar) -> Result<(), Failed> 
     }
     let passwords = passwords.join("\n");
     let program = std::env::current_exe()?;
-    let program = program.display();
-    let dir = place.dir.display();
-    let ca = place.ca();
-    let ca = ca.display();
-    let port = place.gateway_port;
-    let psql = |name: &str| {
-        format!(
-            "PGPASSWORD=$({program} dev --data-dir {dir} token {name}) \\\n  \
-             psql \"host=localhost port={port} dbname=shop user={name} sslmode=verify-full sslrootcert={ca}\""
-        )
-    };
+    let folder = program.parent().unwrap_or(std::path::Path::new("."));
+    let (folder, dir, ca) = (folder.display(), place.dir.display(), place.ca());
+    let (ca, port, api) = (ca.display(), place.gateway_port, place.api_port);
     output::say(&format!(
-        "\nCountersign guards the database \"shop\". In another terminal:\n\n\
-         1. ana, an analyst: reads up to 1,000 rows, no card numbers, changes nothing\n\n{}\n\n   \
-         select id, status, total from orders limit 5;     -- rows\n   \
-         select card_number from customers;                -- refused, with the rule's name\n   \
-         select * from order_items;                        -- cut off: over the limit\n   \
-         delete from orders;                               -- refused; the session goes on\n\n\
-         2. ci-deploy, a CI job with a token shaped like GitHub Actions': two tables, 100 rows at a time\n\n{}\n\n   \
-         update orders set status = 'shipped' where id = 1;   -- done\n   \
-         update orders set status = 'cancelled' where id > 0;      -- undone: more than 100 rows\n\n\
-         3. dora, a DBA: reads and changes, and an alert is raised each time\n\n{}\n\n\
-         Where a browser asks who you are, these are the passwords:\n\n{passwords}\n\n\
+        "\nCountersign guards the database \"shop\". In another terminal:\n\n  \
+         export PATH={folder}:$PATH\n  \
+         demo={dir} gateway=https://localhost:{api}\n\n\
+         1. ana, an analyst, with a token as psql's password: reads up to 1,000 rows,\n   \
+         no card numbers, changes nothing\n\n  \
+         PGPASSWORD=$(countersign dev --data-dir $demo token ana) psql \"host=localhost \\\n    \
+         port={port} dbname=shop user=ana sslmode=verify-full sslrootcert={ca}\"\n\n    \
+         select id, status, total from orders limit 5;      -- rows\n    \
+         select card_number from customers;                 -- refused, with the rule\n    \
+         select * from order_items;                         -- cut off: over the limit\n    \
+         delete from orders;                                -- refused; goes on\n\n\
+         2. ci-deploy, a CI job with a token shaped like GitHub Actions': two tables,\n   \
+         100 rows at a time. It exchanges its token for a certificate with a key of its\n   \
+         own; the token alone, as psql's password, may only read\n\n  \
+         T=$(countersign dev --data-dir $demo token ci-deploy) countersign login \\\n    \
+         --workload --token-env T --gateway $gateway --ca {ca}\n  \
+         countersign whoami\n  \
+         countersign connect shop -- psql\n\n    \
+         update orders set status = 'shipped' where id = 1;        -- done\n    \
+         update orders set status = 'cancelled' where id > 0;      -- undone: over 100\n\n\
+         3. dora, a DBA, in the browser (or with --device): reads and changes, and an\n   \
+         alert is raised each time\n\n  \
+         countersign login --gateway $gateway --ca {ca}\n  \
+         countersign connect shop -- psql\n\n\
+         {passwords}\n\n\
          What happened, with the rules behind it:\n\n  \
-         {program} sessions list --config {dir}/countersign.toml\n\n\
-         Policies are in {dir}/policy.cedar: change them, then `kill -HUP {pid}`. Ctrl-C stops everything.\n",
-        psql("ana"),
-        psql("ci-deploy"),
-        psql("dora"),
+         countersign sessions list --config $demo/countersign.toml\n\n\
+         Policies are in {dir}/policy.cedar: change them,\n\
+         then `kill -HUP {pid}`. Ctrl-C stops everything.\n",
         pid = std::process::id(),
     ))
 }

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use countersign_enforce::{Alert, AlertSink, Authenticator, BoxFuture, Presented, PresentedCredential, Standing};
-use countersign_model::{Denial, Identity, Timestamp};
+use countersign_enforce::{
+    Alert, AlertSink, Authenticator, BoxFuture, Presented, PresentedCredential, Recorder, Refused, Standing,
+};
+use countersign_model::{Denial, Identity, SessionId, Timestamp};
 
 use crate::alarms::Alarms;
 use crate::authenticator::use_id;
@@ -76,6 +78,7 @@ pub struct IdentityService {
     sightings: Sightings,
     alarms: Alarms,
     alerts: Arc<dyn AlertSink>,
+    recorder: Option<Arc<dyn Recorder>>,
 }
 
 impl std::fmt::Debug for IdentityService {
@@ -101,6 +104,24 @@ impl IdentityService {
             sightings: Sightings::default(),
             alarms: Alarms::default(),
             alerts,
+            recorder: None,
+        }
+    }
+
+    /// Has refusals over HTTP recorded, as those of sessions are by the runtime.
+    #[must_use]
+    pub fn recording(mut self, recorder: Arc<dyn Recorder>) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+
+    /// Records a refusal over HTTP; what cannot be recorded was refused anyway.
+    pub(crate) fn record(&self, denial: &Denial, about: &str, door: &str, source: SocketAddr, now: Timestamp) {
+        let Some(recorder) = &self.recorder else { return };
+        let id = SessionId::new(now, rand::random());
+        let refused = Refused { id, at: now, source, protocol: "http", user: about, target: door, denial };
+        if let Err(fault) = recorder.refused(&refused) {
+            tracing::error!(error = %fault, detail = fault.detail, "a refusal could not be recorded");
         }
     }
 

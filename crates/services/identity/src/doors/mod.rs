@@ -80,6 +80,7 @@ impl IdentityService {
         tracing::info!(door, reason, detail = %rejection, claimed = about, %source, "a credential was refused");
         self.alarm(&rejection, &about, source, now);
         let denial = rejection.to_denial();
+        self.record(&denial, &about, door, source, now);
         let said = match &denial.hint {
             Some(hint) => format!("{}. {hint}", denial.message),
             None => denial.message.to_string(),
