@@ -250,7 +250,7 @@ impl IdentityService {
     fn refuse(&self, rejection: &Rejection, presented: &Presented, now: Timestamp) -> Denial {
         let about = match &presented.credential {
             PresentedCredential::Token { token, .. } => claimed(token.expose_str().unwrap_or_default()),
-            PresentedCredential::Certificate(_) => shown(&presented.user),
+            PresentedCredential::Certificate(chain) => IdentityAuthority::claimed(chain),
         };
         tracing::info!(
             reason = rejection.as_str(),

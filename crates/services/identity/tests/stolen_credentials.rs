@@ -237,6 +237,8 @@ async fn adv_084_the_stolen_token_drill() {
         gateway.service.maintain(at(s)).await;
     }
     let against_another = foreign.certificate(&chain(&reply), 1).await;
+    let detail = against_another.as_ref().unwrap_err().detail.clone().unwrap();
+    assert!(detail.contains("claims to be u-1 by a certificate of login 01"), "{detail}");
     assert_eq!(
         (reason(&against_another).as_str(), against_another.unwrap_err().alarm),
         ("certificate", Some(Severity::High))

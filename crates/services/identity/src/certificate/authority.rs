@@ -24,6 +24,7 @@ use super::ring::{CA_NAME, Ring, set_times};
 use crate::Rejection;
 use crate::local::{KeyStore, StoreFault, load_keys};
 use crate::thumbprint::{KeyKind, PublicKey};
+use crate::token::shown;
 
 /// The longest life of a client certificate, in seconds.
 pub const CERTIFICATE_LIFETIME_S_MAX: u64 = 3600;
@@ -135,6 +136,16 @@ impl IdentityAuthority {
     pub(crate) fn recognises(chain: &[Bytes]) -> bool {
         let leaf = chain.first().filter(|l| l.len() <= CERTIFICATE_BYTES_MAX);
         leaf.and_then(|l| X509Certificate::from_der(l).ok()).is_some_and(|(_, leaf)| is_of_our_kind(&leaf))
+    }
+
+    /// Whose a certificate claims to be, unverified: to tell alarms apart, and for operators.
+    pub(crate) fn claimed(chain: &[Bytes]) -> String {
+        let leaf = chain.first().filter(|l| l.len() <= CERTIFICATE_BYTES_MAX);
+        let Some((_, leaf)) = leaf.and_then(|l| X509Certificate::from_der(l).ok()) else {
+            return "nobody: there is no client certificate that can be read".to_owned();
+        };
+        let name = leaf.subject().iter_common_name().next().and_then(|n| n.as_str().ok()).unwrap_or_default();
+        format!("{} by a certificate of login {}", shown(name), login_of(&leaf).unwrap_or_default())
     }
 
     /// Makes a certificate for a login's key.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use countersign_model::{Identity, Timestamp};
 use serde_json::{Map, Value, json};
 
+use crate::certificate::IdentityAuthority;
 use crate::local::Reply;
 use crate::service::{IdentityService, claimed};
 use crate::{Rejection, dpop};
@@ -45,6 +46,8 @@ pub struct DoorRequest<'a> {
 enum No {
     /// It is not as it must be: the error's code, and what is wrong.
     Malformed(&'static str, &'static str),
+    /// There is no credential.
+    Missing,
     /// A credential was refused; and whose it claims to be.
     Refused(Rejection, String),
 }
@@ -52,6 +55,10 @@ enum No {
 impl No {
     fn request(why: &'static str) -> Self {
         Self::Malformed("invalid_request", why)
+    }
+
+    fn certificate(chain: &[Bytes]) -> impl Fn(Rejection) -> Self {
+        move |rejection| Self::Refused(rejection, IdentityAuthority::claimed(chain))
     }
 
     fn token(token: &str) -> impl Fn(Rejection) -> Self {
@@ -74,6 +81,9 @@ impl IdentityService {
     fn say_no(&self, no: No, door: &'static str, code: &'static str, source: SocketAddr, now: Timestamp) -> Reply {
         let (rejection, about) = match no {
             No::Malformed(code, why) => return Reply::error(400, code, why),
+            No::Missing => {
+                return challenged(Reply::error(401, "invalid_request", "there is no credential"), CHALLENGE);
+            }
             No::Refused(rejection, about) => (rejection, about),
         };
         let reason = rejection.as_str();
@@ -91,15 +101,15 @@ impl IdentityService {
         if code != "invalid_token" {
             return Reply::error(400, code, &said);
         }
-        let mut reply = Reply::error(401, code, &said);
-        let challenge = format!("{CHALLENGE}, error=\"{code}\", DPoP algs=\"{}\"", dpop::ALGORITHMS);
-        reply.headers.push(("www-authenticate", challenge));
-        reply
+        let challenge = format!("{CHALLENGE}, error=\"{code}\"");
+        challenged(Reply::error(401, code, &said), &challenge)
     }
 }
 
-fn needs_certificate() -> No {
-    No::Refused(Rejection::Certificate("there is none"), "nobody: there is no client certificate".to_owned())
+/// With what would be accepted.
+fn challenged(mut reply: Reply, bearer: &str) -> Reply {
+    reply.headers.push(("www-authenticate", format!("{bearer}, DPoP algs=\"{}\"", dpop::ALGORITHMS)));
+    reply
 }
 
 /// An identity as its holder may see it.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::exchange::{is_renewable, request_key};
 use super::form::Form;
-use super::{DoorRequest, No, described, needs_certificate};
+use super::{DoorRequest, No, described};
 use crate::Rejection;
 use crate::confirmation::Proof;
 use crate::dpop::{self, Requested};
@@ -30,7 +30,8 @@ impl IdentityService {
         if request.certificate.is_empty() {
             return Err(No::request("a client certificate is needed: connect with the one to renew"));
         }
-        let (login, leaf) = self.login_of(request.certificate, now).await.map_err(of_certificate_holder)?;
+        let (login, leaf) =
+            self.login_of(request.certificate, now).await.map_err(No::certificate(request.certificate))?;
         let identity = mapping::of_login(&login, leaf.serial, leaf.expires_at);
         if !is_renewable(&identity) {
             let why = "only a person's own login is renewed: exchange a fresh token";
@@ -58,9 +59,13 @@ impl IdentityService {
         };
         match ended {
             Ok(ended) => Reply::private(200, &json!({ "ended": ended })),
-            Err(rejection) => {
-                self.say_no(of_certificate_holder(rejection), "logout", "invalid_grant", request.source, now)
-            }
+            Err(rejection) => self.say_no(
+                No::certificate(request.certificate)(rejection),
+                "logout",
+                "invalid_grant",
+                request.source,
+                now,
+            ),
         }
     }
 
@@ -75,9 +80,11 @@ impl IdentityService {
     async fn who(&self, request: &DoorRequest<'_>, now: Timestamp) -> Result<(Arc<Identity>, Option<Arc<Login>>), No> {
         let Some(authorization) = request.authorization else {
             if request.certificate.is_empty() {
-                return Err(needs_certificate());
+                // Nobody stole anything: there is no credential at all.
+                return Err(No::Missing);
             }
-            let (login, leaf) = self.login_of(request.certificate, now).await.map_err(of_certificate_holder)?;
+            let (login, leaf) =
+                self.login_of(request.certificate, now).await.map_err(No::certificate(request.certificate))?;
             let identity = mapping::of_login(&login, leaf.serial, leaf.expires_at);
             return Ok((Arc::new(identity), Some(login)));
         };
@@ -106,10 +113,6 @@ impl IdentityService {
         self.tokens.use_proof(&proved, now).await.map_err(No::token(token))?;
         Ok((identity, None))
     }
-}
-
-fn of_certificate_holder(rejection: Rejection) -> No {
-    No::Refused(rejection, "the holder of a client certificate".to_owned())
 }
 
 /// Everything that the gateway knows of an identity.
