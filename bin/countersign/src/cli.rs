@@ -82,6 +82,9 @@ pub(crate) enum DevCommand {
     Token {
         /// Which.
         name: String,
+        /// Only for ci-deploy: its audience, as a job asks GitHub for one.
+        #[arg(long, value_name = "AUDIENCE")]
+        audience: Option<String>,
     },
 }
 

@@ -100,6 +100,9 @@ pub(crate) struct Exchanged {
     pub(crate) login: String,
     /// Seconds that the login lasts.
     pub(crate) login_expires_in: u64,
+    /// The gateway gives another certificate for this one.
+    #[serde(default)]
+    pub(crate) renewable: bool,
 }
 
 /// Why the gateway refused.

@@ -98,7 +98,8 @@ async fn person(provider: &Provider<'_>, args: &Login) -> Result<Obtained, Faile
 /// The login as far as it is known before it happens.
 fn prepared(url: &Url, trust: &Trust, facts: &LoginFacts, key: &LoginKey, args: &Login) -> Result<Kept, Failed> {
     let origin = if args.workload {
-        Origin::Workload { from: Source::choose(&args.token)?, audience: facts.audience.clone() }
+        let audience = args.token.audience.clone().unwrap_or_else(|| facts.audience.clone());
+        Origin::Workload { from: Source::choose(&args.token)?, audience }
     } else {
         Origin::Person { label: chosen(facts, args.issuer.as_deref())?.label.clone() }
     };

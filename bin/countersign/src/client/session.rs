@@ -82,11 +82,11 @@ fn due(login: &Login, now: Timestamp) -> bool {
 /// How this login's certificate can be replaced now; `None` when it cannot, or when nothing would be gained.
 fn way(login: &Login, now: Timestamp) -> Option<Way> {
     let left = login.facts.certificate_left(now);
+    let gains = login.facts.login_left(now) > left + RENEW_GAIN_MIN;
+    let renewable = login.facts.renewable && gains && !left.is_zero();
     match &login.facts.origin {
         Origin::Workload { from, .. } => from.lasts().then_some(Way::Workload),
-        Origin::Person { .. } if !left.is_zero() && login.facts.login_left(now) > left + RENEW_GAIN_MIN => {
-            Some(Way::Renew)
-        }
+        Origin::Person { .. } if renewable => Some(Way::Renew),
         Origin::Person { .. } => login.refresh.is_some().then_some(Way::Refresh),
     }
 }
@@ -175,6 +175,7 @@ pub(crate) fn take_over(login: &mut Login, issued: Exchanged, now: Timestamp) {
     login.facts.certificate_issued = at;
     login.facts.certificate_ends = after(issued.expires_in);
     login.facts.login_ends = after(issued.login_expires_in);
+    login.facts.renewable = issued.renewable;
     if let Some(who) = issued.identity {
         login.facts.identity = who;
     }
@@ -287,6 +288,7 @@ mod tests {
         (facts.certificate_issued, facts.certificate_ends, facts.login_ends) = (0, certificate_ends, login_ends);
         let mut login = empty(facts, &LoginKey::generate().unwrap(), String::new());
         login.refresh = refresh.then(|| Secret::from("r".to_owned()));
+        login.facts.renewable = true;
         login
     }
 
@@ -315,6 +317,9 @@ mod tests {
         ] {
             let now = Timestamp::from_unix_s(now);
             assert_eq!((due(&login, now), way(&login, now)), (is_due, how), "{what}");
+            let mut fixed = login;
+            fixed.facts.renewable = false;
+            assert_ne!(way(&fixed, now), Some(Way::Renew), "{what}");
         }
     }
 

@@ -93,6 +93,8 @@ pub(crate) struct Facts {
     pub(crate) certificate_issued: i64,
     /// See `certificate_issued`.
     pub(crate) certificate_ends: i64,
+    /// The gateway gives another certificate for this one.
+    pub(crate) renewable: bool,
     /// Where protocols are spoken.
     pub(crate) listeners: Vec<Listener>,
 }
@@ -110,6 +112,7 @@ impl Facts {
             login_ends: 0,
             certificate_issued: 0,
             certificate_ends: 0,
+            renewable: false,
             listeners: Vec::new(),
         }
     }

@@ -44,18 +44,18 @@ pub(super) async fn run(args: &Whoami) -> Result<(), Failed> {
 fn sheet(seen: &Value, gateway: &str) -> Sheet {
     let mut sheet = Sheet::default();
     let at = |name: &str| seen.get(name).map(shown).unwrap_or_default();
-    for name in ["name", "kind", "groups", "subject", "issuer", "credential"] {
+    for name in ["name", "kind", "groups", "subject", "issuer", "credential", "key", "login"] {
         sheet.add(name, &at(name));
     }
-    sheet.add("key", &at("key"));
-    for (name, member) in [("certificate", "certificate_expires_at"), ("login", "login_expires_at")] {
+    for (name, member) in [("certificate ends", "certificate_expires_at"), ("login ends", "login_expires_at")] {
         if let Some(s) = seen.get(member).and_then(Value::as_i64) {
-            sheet.add(name, &format!("until {} UTC", moment(Timestamp::from_unix_s(s))));
+            let at = moment(Timestamp::from_unix_s(s));
+            sheet.add(name, &format!("{at} UTC"));
         }
     }
-    for actor in seen.get("delegation").and_then(Value::as_array).into_iter().flatten() {
+    for actor in seen.get("acting").and_then(Value::as_array).into_iter().flatten() {
         let part = |name: &str| actor.get(name).map(shown).unwrap_or_default();
-        sheet.add("acted by", &format!("{} ({}, {})", part("subject"), part("kind"), part("issuer")));
+        sheet.add("acting", &format!("{} ({}) of {}", part("name"), part("kind"), part("issuer")));
     }
     if let Some(claims) = seen.get("claims").and_then(Value::as_object) {
         let first = PIPELINE.iter().filter_map(|name| claims.get_key_value(*name));
@@ -77,5 +77,44 @@ fn shown(value: &Value) -> String {
             all.iter().map(shown).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Value, sheet};
+
+    #[test]
+    fn what_the_gateway_sees_is_shown_in_order_and_inert() {
+        let seen: Value = serde_json::json!({
+            "name": "ci-deploy", "kind": "machine", "groups": ["ci", "deploy"], "subject": "repo:x", "issuer": "https://ci",
+            "credential": "bound", "key": "thumb", "login": "01J", "login_expires_at": 1_767_614_400,
+            "acting": [{ "name": "helper", "kind": "agent", "issuer": "https://ai" }],
+            "claims": { "aud": "countersign", "sha": "abc\u{1b}[2J", "repository": "acme/shop", "run_id": 7, "empty": null },
+        });
+        let lines = sheet(&seen, "https://gw").lines(80);
+        let names: Vec<&str> = lines.iter().filter_map(|l| l.split("  ").next()).collect();
+        let expected = [
+            "name",
+            "kind",
+            "groups",
+            "subject",
+            "issuer",
+            "credential",
+            "key",
+            "login",
+            "login ends",
+            "acting",
+            "repository",
+            "sha",
+            "run_id",
+            "aud",
+            "gateway",
+        ];
+        assert_eq!(names, expected, "{lines:#?}");
+        let whole = lines.join("\n");
+        assert!(whole.contains("abc\\u{1b}[2J") && whole.contains("helper (agent) of https://ai"), "{whole}");
+        assert!(whole.contains("2026-01-05 12:00:00 UTC"), "{whole}");
+        assert!(sheet(&Value::Null, "https://gw").lines(80).len() == 1);
     }
 }

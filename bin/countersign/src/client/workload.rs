@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// The file that holds the token (Kubernetes, SPIFFE JWT-SVID); `-` for standard input.
     #[arg(long, value_name = "FILE", requires = "workload")]
     token_file: Option<PathBuf>,
+    /// The audience to ask for; without it, the one that the gateway names.
+    #[arg(long, value_name = "AUDIENCE", requires = "workload")]
+    pub(crate) audience: Option<String>,
 }
 
 /// Where a token comes from.
@@ -164,6 +167,7 @@ mod tests {
         let options = |env: Option<&str>, file: Option<&str>| Options {
             token_env: env.map(str::to_owned),
             token_file: file.map(PathBuf::from),
+            audience: None,
         };
         for (options, set, file, expected) in [
             (options(Some("X"), None), &[TOKEN_ENV, GITHUB_URL][..], true, Some(Source::Env("X".to_owned()))),

@@ -65,7 +65,7 @@ impl Table {
 pub(super) async fn play(place: &Place, cluster: &Cluster, running: &Running) -> Result<bool, Failed> {
     let cellar = &running.house.cellar;
     let began = crate::clock::now();
-    let token = async |name: &str| Ok::<_, Failed>(plain(&identities::token(cellar, name).await?));
+    let token = async |name: &str| Ok::<_, Failed>(plain(&identities::token(cellar, name, None).await?));
     let (ana, ci) = (token("ana").await?, token("ci-deploy").await?);
     let branch = GithubJob { git_ref: "refs/heads/try".to_owned(), ..GithubJob::example() };
     let branch = identities::ci_token(cellar, &branch, 600).await?;

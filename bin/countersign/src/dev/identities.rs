@@ -100,9 +100,10 @@ pub(super) async fn password(cellar: &Cellar, name: &str) -> Result<Secret, Fail
 }
 
 /// A token of one of the demo's identities.
-pub(super) async fn token(cellar: &Cellar, name: &str) -> Result<Secret, Failed> {
+pub(super) async fn token(cellar: &Cellar, name: &str, audience: Option<String>) -> Result<Secret, Failed> {
     match name {
-        "ci-deploy" => ci_token(cellar, &GithubJob::example(), LIFETIME_S).await,
+        "ci-deploy" => job_token(&ci_issuer(cellar).await?, &GithubJob::example(), audience, LIFETIME_S, clock::now()),
+        _ if audience.is_some() => Err(Failed::new("only ci-deploy asks for an audience, as CI jobs may")),
         _ => {
             let issuer = cellar.issuer.as_ref().ok_or_else(|| Failed::not_found("there is no local issuer"))?;
             issuer.mint_for_operator(name, None, clock::now()).await.map_err(Failed::not_found)

@@ -60,8 +60,8 @@ impl Place {
 
 /// `countersign dev`.
 pub(crate) async fn run(args: Dev) -> Result<(), Failed> {
-    if let Some(DevCommand::Token { name }) = args.command {
-        return print_token(&args.data_dir, &name).await;
+    if let Some(DevCommand::Token { name, audience }) = args.command {
+        return print_token(&args.data_dir, &name, audience).await;
     }
     let began = Instant::now();
     make_private_folder(&args.data_dir)?;
@@ -224,7 +224,7 @@ async fn passwords(cellar: &Cellar) -> Result<[String; 3], Failed> {
     Ok(out)
 }
 
-async fn print_token(data_dir: &Path, name: &str) -> Result<(), Failed> {
+async fn print_token(data_dir: &Path, name: &str, audience: Option<String>) -> Result<(), Failed> {
     let path = data_dir.join("countersign.toml");
     if !path.exists() {
         return Err(Failed::not_found(format!(
@@ -234,6 +234,6 @@ async fn print_token(data_dir: &Path, name: &str) -> Result<(), Failed> {
     }
     let config = load_config(&path)?.config;
     let cellar = Cellar::open(&config).await?;
-    let token = identities::token(&cellar, name).await?;
+    let token = identities::token(&cellar, name, audience).await?;
     output::say(token.expose_str().unwrap_or_default())
 }
