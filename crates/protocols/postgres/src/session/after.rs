@@ -184,7 +184,7 @@ impl Session {
                 // After a failure nobody knows which meaning the name has: none, then.
                 if failed {
                     self.names.statements.remove(name.as_bytes());
-                } else if self.names.has_room() {
+                } else if self.names.has_room() && self.names.take_room_for_text(running.permit.text().len()) {
                     let prepared = self.prepared_by_sql(name, running.permit.clone(), inner.clone());
                     self.names.statements.insert(Bytes::copy_from_slice(name.as_bytes()), prepared);
                 }
@@ -192,7 +192,7 @@ impl Session {
             SessionEffect::Declare { name, inner, hold } => {
                 if failed {
                     self.names.portals.remove(name.as_bytes());
-                } else if self.names.has_room() {
+                } else if self.names.has_room() && self.names.take_room_for_text(running.permit.text().len()) {
                     let statement = self.prepared_by_sql(name, running.permit.clone(), inner.clone());
                     let portal = Portal {
                         id: self.portal_id(),

@@ -10,7 +10,7 @@ use countersign_sql::join;
 use super::client::{text_of, unreadable};
 use super::expect::Expect;
 use super::judge::Judged;
-use super::names::{Closing, PARAMETERS_BYTES_MAX, Portal, Prepared};
+use super::names::{Closing, NAME_BYTES_MAX, PARAMETERS_BYTES_MAX, Portal, Prepared};
 use super::ruling::Op;
 use super::{Session, frames};
 use crate::probe::RESERVED_PREFIX;
@@ -39,12 +39,20 @@ impl Session {
         let text_bytes = text.len();
         let judged = if name.starts_with(RESERVED_PREFIX.as_bytes()) {
             unreadable("statement names that begin with _countersign are reserved")
+        } else if name.len() > NAME_BYTES_MAX {
+            unreadable("the statement's name is longer than 63 bytes")
         } else if self.names.has_room() {
             self.judge(text)
         } else {
             unreadable("the session has too many prepared statements")
         };
         let Judged::Ready { shape, analysis } = judged else { return Ok(false) };
+        let (shape, analysis) = if self.names.take_room_for_text(head.frame_bytes) {
+            (shape, analysis)
+        } else {
+            let why = "the session's prepared statements are longer than 64 MiB together";
+            (Shape::unreadable(why, shape.fingerprint()), None)
+        };
         let frame = b.split_to(head.frame_bytes).freeze();
         let name = frame.slice(HEADER_BYTES..HEADER_BYTES + name_bytes);
         let text = text_of(&frame, HEADER_BYTES + name_bytes + 1, text_bytes);
@@ -68,7 +76,7 @@ impl Session {
         if self.closed_before(b'P', portal) || self.closed_before(b'S', statement) {
             return Ok(false);
         }
-        if portal.starts_with(RESERVED_PREFIX.as_bytes()) || !self.names.has_room() {
+        if portal.starts_with(RESERVED_PREFIX.as_bytes()) || portal.len() > NAME_BYTES_MAX || !self.names.has_room() {
             b.advance(head.frame_bytes);
             self.refuse_extended(&no_room(), Native::default());
             return Ok(true);

@@ -17,6 +17,13 @@ use countersign_sql::Analysis;
 /// The most names of each kind in one session; PostgreSQL would run out of memory sooner.
 pub(crate) const NAMES_MAX: usize = 10_000;
 
+/// The longest name, in bytes: of a longer one PostgreSQL looks at the first 63 alone (`NAMEDATALEN`), so that two names here would be one
+/// there.
+pub(crate) const NAME_BYTES_MAX: usize = 63;
+
+/// The most that the texts of all prepared statements of a session hold together.
+pub(crate) const TEXTS_BYTES_MAX: usize = 64 << 20;
+
 /// The most that all portals of a session keep of what was bound to them; one message may bind nearly as much.
 pub(crate) const PARAMETERS_BYTES_MAX: usize = 64 << 20;
 
@@ -95,6 +102,8 @@ pub(crate) struct Names {
     pub(crate) portals: HashMap<Bytes, Portal>,
     /// Bytes of all [`Parameters`] that live.
     held: Arc<AtomicUsize>,
+    /// Bytes of the texts that were given, at most: those that ended since it was last counted are in it, too.
+    texts_bytes_at_most: usize,
 }
 
 impl Names {
@@ -113,6 +122,22 @@ impl Names {
     /// True when one more name of either kind may be given.
     pub(crate) fn has_room(&self) -> bool {
         self.statements.len() < NAMES_MAX && self.portals.len() < NAMES_MAX
+    }
+
+    /// True when one more statement with so long a text may be given; it then counts.
+    pub(crate) fn take_room_for_text(&mut self, bytes: usize) -> bool {
+        if self.texts_bytes_at_most.saturating_add(bytes) > TEXTS_BYTES_MAX {
+            // A portal keeps the text of a statement that is gone; of one that is there it keeps the same bytes.
+            let named = self.statements.values().chain(self.portals.values().map(|p| &p.statement));
+            let texts: HashMap<*const u8, usize> =
+                named.map(|s| (s.permit.text().as_ptr(), s.permit.text().len())).collect();
+            self.texts_bytes_at_most = texts.values().sum();
+        }
+        let fits = self.texts_bytes_at_most.saturating_add(bytes) <= TEXTS_BYTES_MAX;
+        if fits {
+            self.texts_bytes_at_most += bytes;
+        }
+        fits
     }
 
     /// True when so many more bytes may be bound. The unnamed portal makes room when it is bound again.
