@@ -14,9 +14,10 @@ pub(crate) const READ_SMALL_BYTES: usize = 8 * 1024;
 pub(crate) const READ_BULK_BYTES: usize = 128 * 1024;
 /// Free room under which a buffer gets more before a read.
 const ROOM_BYTES_MIN: usize = 2 * 1024;
-/// Buffers that a worker keeps for the next session that reads: 512 KiB of small and 1 MiB of bulk ones.
-const POOL_SMALL_MAX: usize = 64;
-const POOL_BULK_MAX: usize = 8;
+/// Buffers that a worker keeps for the next session that reads: 128 KiB of small and 256 KiB of bulk ones. A session that is whole has
+/// given its buffer back when the next one's turn comes, so that few are ever out at once.
+const POOL_SMALL_MAX: usize = 16;
+const POOL_BULK_MAX: usize = 2;
 
 #[derive(Default)]
 struct Pool {

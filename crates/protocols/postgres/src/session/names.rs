@@ -95,11 +95,14 @@ pub(crate) enum Closing {
     Portal(Bytes, Box<Portal>),
 }
 
+/// Looked up several times a message; whoever finds names that collide slows down their own session alone.
+type ByName<T> = HashMap<Bytes, T, foldhash::fast::RandomState>;
+
 /// The names of one session. The unnamed statement and portal have the empty name.
 #[derive(Default)]
 pub(crate) struct Names {
-    pub(crate) statements: HashMap<Bytes, Prepared>,
-    pub(crate) portals: HashMap<Bytes, Portal>,
+    pub(crate) statements: ByName<Prepared>,
+    pub(crate) portals: ByName<Portal>,
     /// Bytes of all [`Parameters`] that live.
     held: Arc<AtomicUsize>,
     /// Bytes of the texts that were given, at most: those that ended since it was last counted are in it, too.
