@@ -59,6 +59,7 @@ fn a_session_is_shown_with_verdicts_rules_parameters_and_endings() {
     let ana = id(1).to_string();
     run(house.path(), &["show", &ana]).exits(0).fits_a_terminal().says(&[
         "ana (human), vouched for by https://issuer.test",
+        "a credential that is bearer",
         "lasted 400 ms",
         "4 statements, 1 denied, 1 failed, 2 rows",
         "opened by ana, in analysts, encrypted",
@@ -74,6 +75,10 @@ fn a_session_is_shown_with_verdicts_rules_parameters_and_endings() {
     ]);
     let json = run(house.path(), &["show", &ana, "--output", "json"]).exits(0).inert().json();
     assert_eq!(json["session"]["denied"], 1);
+    assert_eq!(
+        (&json["session"]["credential"], &json["session"]["login"]),
+        (&"bearer".into(), &serde_json::Value::Null)
+    );
     assert_eq!(json["timeline"][3]["text"], "select name\n  from staff\n where id = $1");
     let page = run(house.path(), &["show", &ana, "--limit", "2"]).exits(0).says(&["more: --after 2"]);
     assert!(!page.out.contains("DENY"), "{}", page.out);

@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use countersign_model::{Decision, IdentityKind, SessionId, TargetName, Timestamp};
+use countersign_model::{CredentialBinding, Decision, IdentityKind, SessionId, TargetName, Timestamp};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,8 @@ pub(crate) struct SessionPart {
     pub(crate) subject: String,
     pub(crate) issuer: String,
     pub(crate) kind: IdentityKind,
+    pub(crate) credential: CredentialBinding,
+    pub(crate) login: Option<String>,
     pub(crate) target: TargetName,
     pub(crate) protocol: String,
     pub(crate) part: String,
@@ -98,6 +100,10 @@ pub struct SessionSummary {
     pub issuer: String,
     /// Person, workload or AI agent.
     pub kind: IdentityKind,
+    /// How its credential was tied to its holder.
+    pub credential: CredentialBinding,
+    /// The login that the credential belonged to; `None` for a token.
+    pub login: Option<String>,
     /// The target.
     pub target: TargetName,
     /// The target's protocol.
@@ -222,6 +228,8 @@ impl IndexBuilder {
             subject: h.identity.subject,
             issuer: h.identity.issuer,
             kind: h.identity.kind,
+            credential: h.identity.credential,
+            login: h.identity.login,
             target: h.target,
             protocol: h.protocol,
             part: h.part,

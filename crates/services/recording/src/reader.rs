@@ -357,6 +357,8 @@ fn summarise(part: &SessionPart, live: bool) -> SessionSummary {
         subject: part.subject.clone(),
         issuer: part.issuer.clone(),
         kind: part.kind,
+        credential: part.credential,
+        login: part.login.clone(),
         target: part.target.clone(),
         protocol: part.protocol.clone(),
         part: part.part.clone(),

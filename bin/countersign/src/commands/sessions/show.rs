@@ -79,9 +79,11 @@ fn head(s: &SessionSummary, paper: &mut Paper) -> Result<(), Failed> {
     let mut counts =
         vec![count(s.statements, "statement"), format!("{} denied", s.denied), format!("{} failed", s.failed)];
     counts.push(count(s.rows, "row"));
+    let login = s.login.as_deref().map(|login| format!(", login {login}")).unwrap_or_default();
     for (name, value) in [
         ("session", s.id.to_string()),
         ("who", format!("{} ({}), vouched for by {}", s.identity, s.kind.as_str(), s.issuer)),
+        ("by", format!("a credential that is {}{login}", s.credential.as_str())),
         ("target", format!("{}{part} ({})", s.target, s.protocol)),
         ("from", format!("{} {}", s.source, s.application)),
         ("began", format!("{} UTC, {state}", moment(s.started_at))),

@@ -57,10 +57,11 @@ pub(super) fn identity(name: &str) -> Identity {
         groups: BTreeSet::from(["deployers".to_owned()]),
         claims: BTreeMap::from([("ref".to_owned(), serde_json::json!({"branch": ["main", 1, null]}))]),
         delegation: Vec::new(),
-        credential: CredentialBinding::Bearer,
+        // One of them came with a certificate.
+        credential: if name == "who0" { CredentialBinding::Bound } else { CredentialBinding::Bearer },
         token_id: Some("jti-1".to_owned()),
         key: None,
-        login: None,
+        login: (name == "who0").then(|| "01JD3V0000000000000000000A".to_owned()),
         issued_at: at(0),
         expires_at: at(3600),
     })

@@ -58,6 +58,9 @@ fn sessions_are_listed_newest_first_by_every_filter() {
         let denied = u64::from(n % 5 == 0);
         assert_eq!((s.statements, s.denied, s.failed, s.rows), (5 + denied, denied, 0, 10), "session {n}");
         assert_eq!((s.state, s.close_reason.as_deref(), s.truncated), (SessionState::Closed, Some("client"), false));
+        let bound = (CredentialBinding::Bound, Some("01JD3V0000000000000000000A"));
+        let expected = if s.identity == "who0" { bound } else { (CredentialBinding::Bearer, None) };
+        assert_eq!((s.credential, s.login.as_deref()), expected, "session {n}");
     }
 }
 
