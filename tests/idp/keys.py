@@ -1,0 +1,93 @@
+"""The provider's keys: rotated while sessions run, out of reach for a while, back again. Nothing fails open."""
+
+import time
+
+import harness
+from people import open_session
+from scene import KEYS_AGE_S, KEYS_REFRESH_S, SECONDS_MAX, SHORT_LOGIN_S, TARGET
+
+# A fetch that failed a few times is tried again after this long, in seconds.
+AGAIN_SECONDS_MAX = 90
+
+
+def cases(scene):
+    """In order: each begins with the keys that the one before left."""
+    return [(f.__name__, lambda f=f: f(scene)) for f in (
+        rotation_while_sessions_run, a_removed_person_is_out_when_the_login_ends, the_provider_is_down_and_comes_back)]
+
+
+def within(scene, token, seconds, what):
+    """Waits until the token is accepted."""
+    said = []
+
+    def accepted():
+        said[:] = [scene.accepted(token)]
+        return said[0] is True
+    try:
+        harness.wait_for(what, accepted, seconds, pause=0.5)
+    except harness.HarnessError as e:
+        raise AssertionError(f"{e}: {said[0]}") from e
+
+
+def rotation_while_sessions_run(scene):
+    """A new key is published and signs, then the old one is taken away; sessions that are there do not notice."""
+    old = [scene.provider.token() for _ in range(3)]
+    session = open_session(scene, "ana")
+    try:
+        assert session.ask("select 1") == "1"
+        assert scene.accepted(old[0]) is True
+        scene.provider.stop()
+        scene.provider.start("2,1")
+        new = scene.provider.token()
+        # A kid that is not known leads to a fetch, but not more often than the gateway's limit says.
+        within(scene, new, SECONDS_MAX, "a token by the new key")
+        assert scene.accepted(old[1]) is True, "the old key is still published"
+        assert session.ask("select 2") == "2"
+        scene.provider.stop()
+        scene.provider.start("2")
+        harness.wait_for("the old key to be forgotten", lambda: scene.accepted(old[2]) is not True, KEYS_AGE_S + SECONDS_MAX, pause=0.5)
+        for token in old:
+            scene.refused(token)
+        assert scene.accepted(new) is True
+        assert session.ask("select 3") == "3", "the session's login does not hang on the provider's key"
+        assert scene.whoami("ana")["name"] == "ana"
+    finally:
+        session.close()
+
+
+def a_removed_person_is_out_when_the_login_ends(scene):
+    """The gateway hears nothing of a removal at the provider, so that the login's life is the limit, in mid-session, too."""
+    said = scene.eve.ends(SHORT_LOGIN_S)
+    assert "FATAL" in said, said
+    done = scene.cli("eve", "exec", TARGET, "-c", "select 1", check=False)
+    assert done.returncode != 0 and "log in again" in done.stderr, done.stderr
+
+
+def the_provider_is_down_and_comes_back(scene):
+    """Cached keys live on for as long as the configuration says and not longer; logins are the gateway's own and go on."""
+    session = open_session(scene, "ana")
+    try:
+        assert session.ask("select 1") == "1"
+        tokens = [scene.provider.token() for _ in range(3)]
+        within(scene, tokens[0], SECONDS_MAX, "a token")
+        known = time.monotonic()
+        scene.provider.stop()
+        # Past the refresh, which fails, and well before the limit.
+        time.sleep(KEYS_REFRESH_S + 2)
+        answer = scene.accepted(tokens[1])
+        # The keys may be as old as a refresh when they are used for the last time before the provider stops.
+        if time.monotonic() - known < KEYS_AGE_S - KEYS_REFRESH_S:
+            assert answer is True, f"cached keys do not live on: {answer}"
+        time.sleep(max(0.0, known + KEYS_AGE_S + 2 - time.monotonic()))
+        for token in tokens:
+            problems = scene.refused(token)
+            assert "reach" in problems or "unavailable" in problems or "issuer" in problems, problems
+        assert session.ask("select 2") == "2", "a login lives on"
+        scene.short.kill()
+        scene.short.start()
+        assert "reached" in scene.refused(tokens[2], gateway=scene.short), "a gateway starts without the provider, and lets nobody in"
+        assert scene.whoami("ana")["name"] == "ana"
+        scene.provider.start("2")
+        within(scene, tokens[2], AGAIN_SECONDS_MAX, "the provider is back")
+    finally:
+        session.close()
