@@ -137,6 +137,10 @@ pub(crate) fn recording(config: &Config) -> RecordingConfig {
     let mut out = RecordingConfig::new(&config.recording.dir);
     out.segment_bytes = config.recording.segment_bytes;
     out.sync_interval = config.recording.sync_interval;
+    out.refused = Retention {
+        days: Some(config.recording.refused_days),
+        budget_bytes: Some(config.recording.refused_budget_bytes.max(out.segment_bytes)),
+    };
     for t in &config.targets {
         out.targets.insert(t.name.clone(), Retention { days: t.retention_days, budget_bytes: t.budget_bytes });
     }

@@ -203,7 +203,7 @@ impl House {
         self.identity.configure(convert::identity(config, &api_url(config)));
         self.policy.reload(&policy_files(config)?, &self.language).map_err(|p| policy_problems(&p))?;
         let recording = convert::recording(config);
-        self.recorder.set_retention(recording.retention, recording.targets).map_err(Failed::new)?;
+        self.recorder.set_retention(recording.retention, recording.refused, recording.targets).map_err(Failed::new)?;
         self.routes.replace(routes);
         self.accounts.replace(convert::accounts(config));
         Ok(())

@@ -304,8 +304,10 @@ impl Decoder<'_, '_> {
         let dir = self.path(&mut t, "dir").unwrap_or_else(|| data_dir.join("recordings"));
         let segment_bytes = taken(t.size(self.sink, "segment_bytes"));
         let sync_interval = std::time::Duration::from_millis(taken(t.count(self.sink, "sync_interval_ms")));
+        let refused_days = u32::try_from(taken(t.count(self.sink, "refused_days"))).unwrap_or(u32::MAX);
+        let refused_budget_bytes = taken(t.size(self.sink, "refused_budget_bytes"));
         t.finish(self.sink);
-        Recording { dir, segment_bytes, sync_interval }
+        Recording { dir, segment_bytes, sync_interval, refused_days, refused_budget_bytes }
     }
 
     fn telemetry(&mut self, mut t: Table<'_>) -> Telemetry {

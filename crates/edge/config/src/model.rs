@@ -459,6 +459,10 @@ pub struct Recording {
     pub segment_bytes: u64,
     /// Written data reaches the disk at least this often.
     pub sync_interval: Duration,
+    /// How old records of refused connections may become, in days.
+    pub refused_days: u32,
+    /// How large they may become, in bytes.
+    pub refused_budget_bytes: u64,
 }
 
 /// What the gateway tells about itself.

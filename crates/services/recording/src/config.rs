@@ -8,6 +8,7 @@ use std::time::Duration;
 use countersign_model::TargetName;
 
 use crate::RecordingError;
+use crate::journal::REFUSED;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -48,8 +49,10 @@ pub struct RecordingConfig {
     pub segment_age: Duration,
     /// How many segments of one target are written side by side, so that sessions seldom wait for each other: 1 to 64.
     pub shards: usize,
-    /// What is kept of targets that are not in `targets`, and of refused connections.
+    /// What is kept of targets that are not in `targets`.
     pub retention: Retention,
+    /// What is kept of refused connections, which anybody who reaches a listener can cause.
+    pub refused: Retention,
     /// What is kept of a target.
     pub targets: BTreeMap<TargetName, Retention>,
 }
@@ -64,6 +67,7 @@ impl RecordingConfig {
             segment_age: Duration::from_secs(3600),
             shards: 4,
             retention: Retention::default(),
+            refused: Retention::default(),
             targets: BTreeMap::new(),
         }
     }
@@ -82,11 +86,15 @@ impl RecordingConfig {
         within("segment_age_s", self.segment_age.as_secs(), &SEGMENT_AGE_S)?;
         within("shards", self.shards as u64, &SHARDS)?;
         check_retention(&self.retention, self.segment_bytes)?;
+        check_retention(&self.refused, self.segment_bytes)?;
         self.targets.values().try_for_each(|r| check_retention(r, self.segment_bytes))
     }
 
     /// What is kept of a journal.
     pub(crate) fn retention_of(&self, journal: &str) -> Retention {
+        if journal == REFUSED {
+            return self.refused;
+        }
         self.targets.iter().find(|(t, _)| t.as_str() == journal).map_or(self.retention, |(_, r)| *r)
     }
 }

@@ -106,10 +106,11 @@ impl FileRecorder {
     pub fn set_retention(
         &self,
         default: Retention,
+        refused: Retention,
         targets: std::collections::BTreeMap<TargetName, Retention>,
     ) -> Result<(), RecordingError> {
         let mut config = self.house.config.write();
-        let changed = RecordingConfig { retention: default, targets, ..config.clone() };
+        let changed = RecordingConfig { retention: default, refused, targets, ..config.clone() };
         changed.check()?;
         *config = changed;
         Ok(())

@@ -329,8 +329,21 @@ pub(crate) static RECORDING: Section = Section {
         key(
             "sync_interval_ms",
             Form::Count(1, 10_000),
-            Default("50"),
-            "What is written reaches the disk at least this often.",
+            Default("200"),
+            "What is written reaches the disk at least this often. A crash of the gateway loses nothing; a power failure loses at most this \
+             much, and nothing of a target with `durable = true`.",
+        ),
+        key(
+            "refused_days",
+            Form::Count(1, 36_500),
+            Default("365"),
+            "Records of refused connections older than this are removed.",
+        ),
+        key(
+            "refused_budget_bytes",
+            Form::Size(1 << 20, u64::MAX),
+            Default("\"1GiB\""),
+            "Beyond this size the oldest records of refused connections are removed: anybody who reaches a listener can cause them.",
         ),
     ],
 };

@@ -1,5 +1,8 @@
 //! What is too old or beyond a budget goes, oldest first; what is open stays; removals are recorded.
 
+use countersign_enforce::Refused;
+use countersign_model::{ClientText, Culprit, DenialCode};
+
 use super::*;
 use crate::{RemovedRecord, Retention};
 
@@ -92,9 +95,15 @@ fn settings_can_change_while_it_runs() {
     let _writer = fill(&recorder, 1, "orders", dir.path());
     let far = Timestamp::from_unix_us(at(1).unix_us() + 400 * DAY_US);
     assert_eq!(recorder.apply_retention(far).unwrap(), 0);
-    assert!(recorder.set_retention(Retention { days: Some(0), budget_bytes: None }, BTreeMap::new()).is_err());
+    assert!(
+        recorder
+            .set_retention(Retention { days: Some(0), budget_bytes: None }, Retention::default(), BTreeMap::new())
+            .is_err()
+    );
     assert_eq!(recorder.apply_retention(far).unwrap(), 0, "a wrong setting changes nothing");
-    recorder.set_retention(Retention { days: Some(365), budget_bytes: None }, BTreeMap::new()).unwrap();
+    recorder
+        .set_retention(Retention { days: Some(365), budget_bytes: None }, Retention::default(), BTreeMap::new())
+        .unwrap();
     assert!(recorder.apply_retention(far).unwrap() >= 3);
     // What was removed is not removed again, and the record of it stays for good.
     assert_eq!(recorder.apply_retention(far).unwrap(), 0);
@@ -102,7 +111,36 @@ fn settings_can_change_while_it_runs() {
     assert!(removed(dir.path()).len() >= 3);
     drop(recorder);
     let recorder = start(dir.path());
-    recorder.set_retention(Retention { days: Some(1), budget_bytes: Some(256 << 10) }, BTreeMap::new()).unwrap();
+    recorder
+        .set_retention(
+            Retention { days: Some(1), budget_bytes: Some(256 << 10) },
+            Retention::default(),
+            BTreeMap::new(),
+        )
+        .unwrap();
     recorder.apply_retention(far).unwrap();
     assert!(removed(dir.path()).len() >= 3);
+}
+
+#[test]
+fn refused_connections_have_a_retention_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = start(dir.path());
+    let _writer = fill(&recorder, 1, "orders", dir.path());
+    let journal = dir.path().join("_refused");
+    let denial = Denial::new(Culprit::Client, DenialCode::Unauthenticated, ClientText::new("no"));
+    let denial = denial.detail("x".repeat(30_000));
+    for n in 0..40 {
+        let source = "192.0.2.1:9".parse().unwrap();
+        let id = SessionId::new(at(2), n);
+        let one = Refused { id, at: at(2), source, protocol: "toy", user: "u", target: "t", denial: &denial };
+        recorder.refused(&one).unwrap();
+    }
+    eventually("sealing", || files(&journal, "idx").len() >= 3);
+    let budget = Retention { days: None, budget_bytes: Some(256 << 10) };
+    recorder.set_retention(Retention::default(), budget, BTreeMap::new()).unwrap();
+    recorder.apply_retention(at(3)).unwrap();
+    assert_eq!(files(&journal, "idx").len(), 0, "what is sealed is beyond the budget");
+    assert!(files(&dir.path().join("orders"), "idx").len() >= 3, "the target's recording is kept");
+    assert!(removed(dir.path()).iter().all(|r| r.journal == "_refused" && r.reason == "budget"));
 }
