@@ -8,7 +8,8 @@ use countersign_config::{self as config, Config};
 use countersign_credentials::{Account, AccountMatch, KeySource, SecretSource, Vault};
 use countersign_identity::local::ClientConfig;
 use countersign_identity::{
-    Algorithm, ClaimMatch, Clones, IdentityConfig, IssuerConfig, MappingRule, SessionLife, Unmapped,
+    Algorithm, BundleSource, ClaimMatch, Clones, IdentityConfig, IssuerConfig, MappingRule, OnUnreachable, SessionLife,
+    SpiffeConfig, TokenReviewConfig, Unmapped,
 };
 use countersign_model::{Secret, Target, TargetName};
 use countersign_recording::{RecordingConfig, Retention};
@@ -200,8 +201,39 @@ fn issuer(i: &config::Issuer) -> Result<IssuerConfig, Failed> {
     out.kind = i.kind;
     out.kind_claim.clone_from(&i.kind_claim);
     out.unmapped = i.accept_unmapped.map(|accept| if accept { Unmapped::Accept } else { Unmapped::Refuse });
+    out.token_review = i.token_review.as_ref().map(|r| TokenReviewConfig {
+        url: r.url.clone(),
+        ca_file: r.ca.clone(),
+        token_file: r.token_file.clone(),
+        on_unreachable: if r.accept_unreachable { OnUnreachable::Accept } else { OnUnreachable::Refuse },
+    });
     out.mapping = i.mappings.iter().map(mapping).collect();
     Ok(out)
+}
+
+/// The trust domains whose workloads are known.
+pub(crate) fn trust_domains(config: &Config) -> Vec<SpiffeConfig> {
+    config.spiffe.iter().map(trust_domain).collect()
+}
+
+fn trust_domain(s: &config::Spiffe) -> SpiffeConfig {
+    SpiffeConfig {
+        trust_domain: s.trust_domain.clone(),
+        audiences: s.audiences.clone(),
+        bundle: match &s.bundle {
+            config::BundleSource::File(path) => BundleSource::File(path.clone()),
+            config::BundleSource::Url { url, ca } => BundleSource::Url { url: url.clone(), ca_file: ca.clone() },
+        },
+        bundle_refresh_s: s.bundle_refresh.as_secs(),
+        max_bundle_age_s: s.bundle_age_max.as_secs(),
+        single_use: s.single_use,
+        require_bound: s.require_bound,
+        leeway_s: s.leeway.as_secs(),
+        max_token_lifetime_s: s.token_lifetime_max.as_secs(),
+        name_prefix: s.name_prefix.clone(),
+        unmapped: s.accept_unmapped.map(|accept| if accept { Unmapped::Accept } else { Unmapped::Refuse }),
+        mapping: s.mappings.iter().map(mapping).collect(),
+    }
 }
 
 fn mapping(m: &config::Mapping) -> MappingRule {

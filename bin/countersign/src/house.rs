@@ -124,6 +124,7 @@ impl Cellar {
     /// The issuers whose tokens are accepted.
     fn issuers(&self, config: &Config) -> Result<Vec<IssuerEntry>, Failed> {
         let mut all: Vec<IssuerEntry> = convert::issuers(config)?.into_iter().map(IssuerEntry::from).collect();
+        all.extend(convert::trust_domains(config).into_iter().map(IssuerEntry::from));
         all.extend(self.issuer.as_ref().map(LocalIssuer::entry));
         Ok(all)
     }

@@ -162,7 +162,9 @@ pub(crate) fn api_url(config: &Config) -> String {
 
 /// What a client needs to log in, for everybody to read: nothing of it is a secret. `ca` is the generated authority of the listeners.
 pub(crate) fn login_facts(config: &Config, ca: &Path) -> String {
-    let audience = match (&config.local_issuer, config.issuers.first().and_then(|i| i.audiences.first())) {
+    let of_issuer = config.issuers.first().and_then(|i| i.audiences.first());
+    let of_domain = config.spiffe.first().and_then(|s| s.audiences.first());
+    let audience = match (&config.local_issuer, of_issuer.or(of_domain)) {
         (Some(local), _) => local.audience.clone(),
         (None, Some(first)) => first.clone(),
         (None, None) => "countersign".to_owned(),

@@ -138,6 +138,18 @@ fn issuers(loaded: &Loaded, remarks: &mut Vec<Remark>) {
         problem.found = issuers.get(finding.issuer).map(|i| format!("the issuer {}", i.issuer));
         remarks.push(of_config(&problem));
     }
+    for (n, domain) in convert::trust_domains(&loaded.config).iter().enumerate() {
+        for (level, field, message) in domain.findings() {
+            let severity = match level {
+                FindingLevel::Error => Severity::Error,
+                FindingLevel::Warning => Severity::Warning,
+            };
+            let key = format!("spiffe.{}.{}", n + 1, key_of(&field));
+            let mut problem = loaded.source.problem(severity, &key, &message);
+            problem.found = Some(format!("the trust domain {}", domain.trust_domain));
+            remarks.push(of_config(&problem));
+        }
+    }
 }
 
 /// A finding's field as a key of the configuration, which counts from 1 and calls the issuer's URL so.

@@ -16,6 +16,7 @@ pub(crate) fn whole(d: &Decoded, protocols: &[ProtocolFacts], sink: &mut Sink<'_
     if !sink.has_errors() {
         repeats(&p.issuer_labels, "there are two issuers with this label", sink);
     }
+    repeats(&p.trust_domains, "there are two trust domains with this name", sink);
     let mut addresses: Vec<_> = p.listeners.iter().map(|(a, _)| a.clone()).collect();
     addresses.extend(p.api.clone());
     addresses.retain(|a| a.value.port() != 0);
@@ -57,13 +58,13 @@ fn unused(d: &Decoded, protocols: &[ProtocolFacts], sink: &mut Sink<'_>) {
 }
 
 fn nobody_can_log_in(d: &Decoded, sink: &mut Sink<'_>) {
-    if d.config.issuers.is_empty() && d.config.local_issuer.is_none() {
+    if d.config.issuers.is_empty() && d.config.spiffe.is_empty() && d.config.local_issuer.is_none() {
         let fault = Fault::new(
             d.places.whole.clone(),
             "issuer".to_owned(),
             "nobody could log in: there is no issuer".to_owned(),
         );
-        sink.missing(fault.expected("[[issuer]] or [local_issuer]"));
+        sink.missing(fault.expected("[[issuer]], [[spiffe]] or [local_issuer]"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! From tables to the typed configuration, with the places that the checks need.
 
 mod identity;
+mod spiffe;
 mod target;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -38,6 +39,7 @@ pub(crate) struct Places {
     pub(crate) target_protocols: Vec<At<&'static str>>,
     pub(crate) issuers: Vec<At<String>>,
     pub(crate) issuer_labels: Vec<At<String>>,
+    pub(crate) trust_domains: Vec<At<String>>,
     pub(crate) local_issuer: Option<Range<usize>>,
     /// Uses of the encrypted store.
     pub(crate) vault_uses: Vec<At<String>>,
@@ -77,6 +79,8 @@ pub(crate) fn config(
     let targets = t.into_iter().filter_map(|t| d.target(t)).collect();
     let t = root.tables(d.sink, "issuer", &schema::ISSUER);
     let issuers = t.into_iter().filter_map(|t| d.issuer(t)).collect();
+    let t = root.tables(d.sink, "spiffe", &schema::SPIFFE);
+    let spiffe = t.into_iter().filter_map(|t| d.spiffe(t)).collect();
     let local_issuer = root.table(d.sink, "local_issuer", &schema::LOCAL_ISSUER).map(|t| d.local_issuer(t));
     let t = root.table_or_default(d.sink, "identity", &schema::IDENTITY);
     let identity = d.identity(t);
@@ -95,6 +99,7 @@ pub(crate) fn config(
         store,
         targets,
         issuers,
+        spiffe,
         local_issuer,
         identity,
         policy,

@@ -22,10 +22,10 @@ mod units;
 use std::path::Path;
 
 pub use model::{
-    Account, Api, Certificate, ClaimValue, Clones, Config, Endpoint, Gateway, Identity, Issuer, KeySource,
-    ListenerLogin, ListenerSpec, LocalClient, LocalIssuer, LogFormat, LoginToken, Mapping, Match, Plaintext,
-    PolicyFiles, Recording, SecretSource, SessionLife, StoreSpec, TargetSpec, Telemetry, TlsMode, UpstreamTls,
-    UrlSource, Vault,
+    Account, Api, BundleSource, Certificate, ClaimValue, Clones, Config, Endpoint, Gateway, Identity, Issuer,
+    KeySource, ListenerLogin, ListenerSpec, LocalClient, LocalIssuer, LogFormat, LoginToken, Mapping, Match, Plaintext,
+    PolicyFiles, Recording, SecretSource, SessionLife, Spiffe, StoreSpec, TargetSpec, Telemetry, TlsMode, TokenReview,
+    UpstreamTls, UrlSource, Vault,
 };
 pub use problem::{PROBLEMS_MAX, Problem, Problems, Severity};
 pub use reference::reference;

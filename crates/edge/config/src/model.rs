@@ -27,6 +27,8 @@ pub struct Config {
     pub targets: Vec<TargetSpec>,
     /// `[[issuer]]`.
     pub issuers: Vec<Issuer>,
+    /// `[[spiffe]]`.
+    pub spiffe: Vec<Spiffe>,
     /// `[local_issuer]`, when there is one.
     pub local_issuer: Option<LocalIssuer>,
     /// `[identity]`.
@@ -312,8 +314,66 @@ pub struct Issuer {
     pub keys_refresh: Duration,
     /// How long its cached keys are used while it cannot be reached.
     pub keys_age_max: Duration,
+    /// The cluster that is asked about its tokens besides.
+    pub token_review: Option<TokenReview>,
     /// Mappings, in order: all that fit add their groups, the first that has a name or kind gives it.
     pub mappings: Vec<Mapping>,
+}
+
+/// A Kubernetes cluster that is asked about its tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenReview {
+    /// The address of its API server.
+    pub url: String,
+    /// PEM file of the authorities of its HTTPS certificate; `None` is the system's.
+    pub ca: Option<PathBuf>,
+    /// The token with which the gateway asks.
+    pub token_file: PathBuf,
+    /// Whether a token goes by its signature alone while the cluster cannot be reached.
+    pub accept_unreachable: bool,
+}
+
+/// A SPIFFE trust domain whose workloads are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spiffe {
+    /// Its name.
+    pub trust_domain: String,
+    /// A JWT-SVID must be for one of these.
+    pub audiences: Vec<String>,
+    /// Where its bundle is.
+    pub bundle: BundleSource,
+    /// How old the bundle may be before it is fetched anew, where it does not say.
+    pub bundle_refresh: Duration,
+    /// How long a cached bundle is used while it cannot be fetched.
+    pub bundle_age_max: Duration,
+    /// Whether each JWT-SVID is good for one key only, or for one connection without a key.
+    pub single_use: bool,
+    /// Whether JWT-SVIDs are taken only with a key.
+    pub require_bound: bool,
+    /// How far clocks may differ.
+    pub leeway: Duration,
+    /// JWT-SVIDs that live longer are refused.
+    pub token_lifetime_max: Duration,
+    /// Put before the path where no mapping gives a name; `None` is the trust domain.
+    pub name_prefix: Option<String>,
+    /// Whether a workload that no mapping fits is accepted; `None` accepts where there is no mapping at all.
+    pub accept_unmapped: Option<bool>,
+    /// Mappings, in order.
+    pub mappings: Vec<Mapping>,
+}
+
+/// Where a trust bundle is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BundleSource {
+    /// In a file.
+    File(PathBuf),
+    /// At an address.
+    Url {
+        /// The address.
+        url: String,
+        /// PEM file of the authorities of its HTTPS certificate; `None` is the system's.
+        ca: Option<PathBuf>,
+    },
 }
 
 /// A token that an issuer gives to `countersign login`.

@@ -223,6 +223,16 @@ fn mistakes_one_by_one() {
         (end(ISSUER).replace("\"RS256\"", "\"HS256\""), &["\"RS256\""]),
         (end(ISSUER).replace("\"RS256\"", ""), &["no signature"]),
         (end(ISSUER).replace("[\"countersign\"]", "[]"), &["a token for anybody"]),
+        (end(SPIFFE).replace("\"td.example\"", "\"spiffe://td.example\""), &["not the name of a trust domain"]),
+        (end(SPIFFE).replace("\"gw\"", "\"\""), &["a JWT-SVID for anybody"]),
+        (end(SPIFFE).replace("bundle_file = \"b\"", ""), &["where the trust bundle is"]),
+        (end(SPIFFE) + "bundle_url = \"https://s.example/b\"", &["both `bundle_file` and `bundle_url`"]),
+        (end(SPIFFE).replace("bundle_file = \"b\"", "bundle_url = \"http://s.example/b\""), &["over plain HTTP"]),
+        (end(SPIFFE) + "max_bundle_age_s = 299", &["dropped before it is fetched"]),
+        (end(SPIFFE) + "leeway_s = 61", &["from 0 to 60"]),
+        (end(SPIFFE) + SPIFFE, &["two trust domains with this name"]),
+        (end(ISSUER) + "[issuer.token_review]\nurl = \"http://k.example\"\ntoken_file = \"t\"", &["over plain HTTP"]),
+        (end(ISSUER) + "[issuer.token_review]\nurl = \"https://k.example\"", &["token_file"]),
         (end(ISSUER) + "[[issuer.mapping]]\nwhen = {}\nkind = \"agent\"", &["match every token"]),
         (end(ISSUER) + "[[issuer.mapping]]\nwhen = { sub = \"a\" }", &["changes nothing"]),
         (end(ISSUER) + ISSUER, &["two issuers with this URL", "line 19"]),
@@ -256,6 +266,7 @@ fn people_sign_in_to_the_clients_that_are_configured() {
     );
 }
 
+const SPIFFE: &str = "[[spiffe]]\ntrust_domain = \"td.example\"\naudiences = [\"gw\"]\nbundle_file = \"b\"\n";
 const ISSUER: &str = r#"
 [[issuer]]
 url = "https://id.example.test"

@@ -1,14 +1,16 @@
-//! Tokens of the configured issuers: verified, remembered for a moment, and checked against the key they come with.
+//! Tokens of the configured issuers and trust domains: verified, remembered for a moment, and checked against the key they come with.
 //!
 //! The order is fixed: shape, issuer, type, algorithm, key, signature, claims, mapping, account, binding, earlier uses. Nothing that a token says is used
 //! before its signature holds, but to choose among what is configured. Must never log or keep a token.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use countersign_model::{Actor, Identity, IdentityParts, Timestamp};
+use serde_json::Value;
 
 use crate::check::{Finding, FindingLevel, check};
 use crate::claims;
@@ -19,7 +21,9 @@ use crate::key_source::{KeySource, SharedKeys};
 use crate::keys::Algorithm;
 use crate::login::{MemoryUses, UseLedger, Uses, digest_of};
 use crate::mapping;
-use crate::token::{TOKEN_BYTES_MAX, parse_unverified, shown};
+use crate::spiffe::{self, SpiffeConfig, Svid, check_svid, subject_of};
+use crate::token::{TOKEN_BYTES_MAX, Unverified, parse_unverified, shown};
+use crate::token_review::TokenReview;
 use crate::verified::{self, Verified};
 use crate::{AccountCheck, AccountStanding, Rejection};
 
@@ -35,11 +39,30 @@ pub struct IssuerEntry {
     pub keys: Option<SharedKeys>,
     /// Says whether an account behind a token still stands, where that can be asked.
     pub accounts: Option<Arc<dyn AccountCheck>>,
+    /// What it was made of, when it is a SPIFFE trust domain.
+    pub(crate) trust_domain: Option<SpiffeConfig>,
 }
 
 impl From<IssuerConfig> for IssuerEntry {
     fn from(config: IssuerConfig) -> Self {
-        Self { config, keys: None, accounts: None }
+        Self { config, keys: None, accounts: None, trust_domain: None }
+    }
+}
+
+impl From<SpiffeConfig> for IssuerEntry {
+    fn from(domain: SpiffeConfig) -> Self {
+        Self { trust_domain: Some(domain.clone()), ..Self::from(domain.issuer()) }
+    }
+}
+
+impl IssuerEntry {
+    fn open(&self) -> Result<(KeySource, Option<TokenReview>), String> {
+        let keys = match &self.trust_domain {
+            Some(domain) => KeySource::of_bundle(&self.config, &domain.bundle)?,
+            None => KeySource::new(&self.config, self.keys.clone())?,
+        };
+        let review = self.config.token_review.as_ref().map(|r| TokenReview::new(&self.config.label, r)).transpose()?;
+        Ok((keys, review))
     }
 }
 
@@ -48,12 +71,65 @@ struct Issuer {
     config: IssuerConfig,
     keys: KeySource,
     accounts: Option<Arc<dyn AccountCheck>>,
+    review: Option<TokenReview>,
+    trust_domain: Option<SpiffeConfig>,
+}
+
+impl Issuer {
+    fn is_of(&self, entry: &IssuerEntry) -> bool {
+        self.config == entry.config && self.trust_domain == entry.trust_domain
+    }
+
+    /// Whether who is behind a token, or behind what it became, still stands.
+    async fn stands(&self, subject: &str, claims: &BTreeMap<String, Value>, now: Timestamp) -> Result<(), Rejection> {
+        if let Some(accounts) = &self.accounts {
+            account_stands(accounts.standing(subject, claims).await)?;
+        }
+        match &self.review {
+            Some(review) => review.standing(claims, now).await,
+            None => Ok(()),
+        }
+    }
 }
 
 #[derive(Default)]
 struct Registry {
     by_url: HashMap<String, Arc<Issuer>>,
     by_number: HashMap<u64, Arc<Issuer>>,
+}
+
+impl Registry {
+    /// Who is to verify a token: the trust domain of its `sub` where there is such a one, else whom `iss` names.
+    fn issuer_of(&self, token: &Unverified<'_>) -> Result<&Arc<Issuer>, Rejection> {
+        let domain = subject_of(&token.claims).and_then(|id| self.by_url.get(id.trust_domain_id()));
+        let by_name = || self.by_url.get(&token.issuer).filter(|i| i.trust_domain.is_none());
+        domain.or_else(by_name).ok_or_else(|| Rejection::UnknownIssuer(shown(&token.issuer)))
+    }
+}
+
+/// What cannot be used.
+fn faults(entries: &[IssuerEntry]) -> Vec<Finding> {
+    let (mut places, mut configs, mut findings) = (Vec::new(), Vec::new(), Vec::new());
+    let mut domains = HashSet::new();
+    for (issuer, entry) in entries.iter().enumerate() {
+        let Some(domain) = &entry.trust_domain else {
+            places.push(issuer);
+            configs.push(entry.config.clone());
+            continue;
+        };
+        let mut found = domain.findings();
+        if !domains.insert(domain.trust_domain.as_str()) {
+            found.push((FindingLevel::Error, "trust_domain".to_owned(), "another one has the same name".to_owned()));
+        }
+        findings.extend(found.into_iter().map(|(level, field, message)| Finding { level, issuer, field, message }));
+    }
+    let of_issuers = check(&configs).into_iter().map(|f| {
+        let issuer = places.get(f.issuer).copied().unwrap_or(f.issuer);
+        Finding { issuer, ..f }
+    });
+    findings.extend(of_issuers);
+    findings.retain(|f| f.level == FindingLevel::Error);
+    findings
 }
 
 /// Verifies tokens of any number of issuers.
@@ -97,19 +173,18 @@ impl TokenAuthenticator {
     /// # Errors
     /// The findings of level error; then nothing has changed.
     pub fn replace(&self, issuers: Vec<IssuerEntry>) -> Result<(), Vec<Finding>> {
-        let configs: Vec<IssuerConfig> = issuers.iter().map(|i| i.config.clone()).collect();
-        let mut errors: Vec<Finding> = check(&configs).into_iter().filter(|f| f.level == FindingLevel::Error).collect();
+        let mut errors = faults(&issuers);
         let before = self.registry.load_full();
         let mut registry = Registry::default();
         for (i, entry) in issuers.into_iter().enumerate() {
-            let unchanged =
-                before.by_url.get(&entry.config.issuer).filter(|b| b.config == entry.config && entry.keys.is_none());
+            let unchanged = before.by_url.get(&entry.config.issuer).filter(|b| b.is_of(&entry) && entry.keys.is_none());
             let issuer = match unchanged {
                 Some(issuer) => Arc::clone(issuer),
-                None => match KeySource::new(&entry.config, entry.keys) {
-                    Ok(keys) => {
+                None => match entry.open() {
+                    Ok((keys, review)) => {
                         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-                        Arc::new(Issuer { number, config: entry.config, keys, accounts: entry.accounts })
+                        let IssuerEntry { config, accounts, trust_domain, .. } = entry;
+                        Arc::new(Issuer { number, config, keys, accounts, review, trust_domain })
                     }
                     Err(message) => {
                         let field = "issuer".to_owned();
@@ -165,6 +240,9 @@ impl TokenAuthenticator {
         };
         if let Some(accounts) = &issuer.accounts {
             account_stands(accounts.standing(&identity.subject, &identity.claims).await)?;
+        }
+        if let Some(review) = &issuer.review {
+            review.vouch(&issuer.config, token, &identity, now).await?;
         }
         let bound = confirm(&issuer.config, &identity.claims, proof)?;
         self.check_uses(token, &issuer.config, &identity, bound.as_deref(), proof, now).await?;
@@ -223,16 +301,14 @@ impl TokenAuthenticator {
     }
 
     /// Whether the issuers and accounts of an identity, and of those who act for it, still stand.
-    pub(crate) async fn accounts_stand(&self, identity: &IdentityParts) -> Result<(), Rejection> {
+    pub(crate) async fn accounts_stand(&self, identity: &IdentityParts, now: Timestamp) -> Result<(), Rejection> {
         let registry = self.registry.load_full();
         let issuer =
             registry.by_url.get(&identity.issuer).ok_or_else(|| Rejection::UnknownIssuer(identity.issuer.clone()))?;
-        if let Some(accounts) = &issuer.accounts {
-            account_stands(accounts.standing(&identity.subject, &identity.claims).await)?;
-        }
+        issuer.stands(&identity.subject, &identity.claims, now).await?;
         for Actor { subject, issuer, claims, .. } in &identity.delegation {
-            if let Some(accounts) = registry.by_url.get(issuer).and_then(|i| i.accounts.as_ref()) {
-                account_stands(accounts.standing(subject, claims).await)?;
+            if let Some(issuer) = registry.by_url.get(issuer) {
+                issuer.stands(subject, claims, now).await?;
             }
         }
         Ok(())
@@ -246,18 +322,42 @@ impl TokenAuthenticator {
     ) -> Result<(Arc<Identity>, Arc<Issuer>, u64), Rejection> {
         self.verifications.fetch_add(1, Ordering::Relaxed);
         let token = parse_unverified(token)?;
-        let issuer =
-            registry.by_url.get(&token.issuer).ok_or_else(|| Rejection::UnknownIssuer(shown(&token.issuer)))?;
+        let issuer = registry.issuer_of(&token)?;
         let config = &issuer.config;
         let algorithm = Algorithm::parse(&token.algorithm)
             .filter(|a| config.algorithms.contains(a))
             .ok_or_else(|| Rejection::Algorithm(shown(&token.algorithm)))?;
-        claims::check_type(config, token.token_type.as_deref())?;
+        let is_svid = issuer.trust_domain.is_some();
+        if !is_svid {
+            claims::check_type(config, token.token_type.as_deref())?;
+        }
         let found = issuer.keys.find(token.key_id.as_deref(), algorithm, now).await?;
         found.key.verify(algorithm, token.signed, token.signature)?;
-        let times = claims::check_claims(config, &token, now)?;
+        let times = if is_svid { check_svid(config, &token, now)? } else { claims::check_claims(config, &token, now)? };
         let identity = mapping::identify(config, token.claims, times)?;
         Ok((Arc::new(identity), Arc::clone(issuer), found.epoch))
+    }
+
+    /// Whether a client certificate names a workload of a configured trust domain. Says nothing of its being good.
+    pub(crate) fn recognises_svid(&self, chain: &[Bytes]) -> bool {
+        let registry = self.registry.load();
+        spiffe::recognises(chain, |domain| registry.by_url.contains_key(domain))
+    }
+
+    /// Verifies an X.509-SVID whose key the connection proved, and says who it is.
+    pub(crate) async fn verify_svid(&self, chain: &[Bytes], now: Timestamp) -> Result<Identity, Rejection> {
+        let now = self.steady(now)?;
+        let svid = Svid::read(chain)?;
+        let registry = self.registry.load_full();
+        let domain = registry.by_url.get(&svid.trust_domain_id);
+        let domain = domain.ok_or_else(|| Rejection::UnknownIssuer(shown(&svid.trust_domain_id)))?;
+        let verified = domain.keys.ask_bundle(|bundle| svid.verify(bundle, now), now).await;
+        verified.map_err(|rejection| match rejection {
+            Rejection::UnknownKey(_) => Rejection::Certificate("no authority of its trust domain signed it"),
+            other => other,
+        })?;
+        self.uses.check_unbound(&svid_id(&svid.trust_domain_id, &svid.serial)).await?;
+        mapping::of_svid(&domain.config, &svid)
     }
 
     /// The time to judge by: it never goes back, so that an ended token cannot come alive again.
@@ -279,6 +379,11 @@ impl TokenAuthenticator {
 /// What identifies a token in the ledger: what its issuer signed. The signature itself can be written in several ways.
 pub(crate) fn use_id(token: &str) -> String {
     digest_of(&["token", token.rsplit_once('.').map_or(token, |(signed, _)| signed)])
+}
+
+/// What identifies an X.509-SVID in the ledger.
+pub(crate) fn svid_id(trust_domain_id: &str, serial: &str) -> String {
+    digest_of(&["svid", trust_domain_id, serial])
 }
 
 fn account_stands(standing: AccountStanding) -> Result<(), Rejection> {

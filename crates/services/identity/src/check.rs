@@ -72,6 +72,11 @@ fn check_one(c: &IssuerConfig, say: &mut dyn FnMut(FindingLevel, &str, String)) 
         say(Error, "algorithms", "needs at least one, such as \"RS256\"".to_owned());
     }
     check_keys(c, say);
+    if let Some(review) = &c.token_review
+        && let Err(why) = fetch::check_url(&review.url)
+    {
+        say(Error, "token_review.url", why);
+    }
     if c.types.is_empty() {
         say(Error, "types", "needs at least one; an empty string stands for tokens without a typ".to_owned());
     }
@@ -124,7 +129,8 @@ fn check_keys(c: &IssuerConfig, say: &mut dyn FnMut(FindingLevel, &str, String))
     }
 }
 
-fn check_rule(n: usize, rule: &MappingRule, say: &mut dyn FnMut(FindingLevel, &str, String)) {
+/// A mapping's faults.
+pub(crate) fn check_rule(n: usize, rule: &MappingRule, say: &mut dyn FnMut(FindingLevel, &str, String)) {
     use FindingLevel::{Error, Warning};
     let when = format!("mapping[{n}].when");
     if rule.when.is_empty() {

@@ -43,13 +43,34 @@ pub(crate) fn check_type(c: &IssuerConfig, header_type: Option<&str>) -> Result<
 /// Checks everything but the mapping.
 pub(crate) fn check_claims(c: &IssuerConfig, token: &Unverified<'_>, now: Timestamp) -> Result<Times, Rejection> {
     let claims = &token.claims;
+    check_meaning(c, claims)?;
+    let issued_at = time(claims, "iat")?.ok_or_else(|| Rejection::claim("iat", "is missing"))?;
+    check_times(c, claims, issued_at, now)
+}
+
+/// The same for a JWT-SVID, which need not say when it was issued (JWT-SVID, 3): without that it counts as old as it can be.
+pub(crate) fn check_svid_claims(c: &IssuerConfig, token: &Unverified<'_>, now: Timestamp) -> Result<Times, Rejection> {
+    let claims = &token.claims;
+    check_meaning(c, claims)?;
+    if let Some(issued_at) = time(claims, "iat")? {
+        return check_times(c, claims, issued_at, now);
+    }
+    let expires_at = time(claims, "exp")?.ok_or_else(|| Rejection::claim("exp", "is missing"))?;
+    let lifetime_s = expires_at.since_us(now).div_ceil(1_000_000);
+    if lifetime_s > c.max_token_lifetime_s {
+        return Err(Rejection::Lifetime { lifetime_s, limit_s: c.max_token_lifetime_s });
+    }
+    let oldest = expires_at.unix_us().saturating_sub(seconds_us(c.max_token_lifetime_s));
+    check_times(c, claims, Timestamp::from_unix_us(oldest), now)
+}
+
+fn check_meaning(c: &IssuerConfig, claims: &Map<String, Value>) -> Result<(), Rejection> {
     if names::collide(claims.keys().map(String::as_str)) {
         return Err(Rejection::claim("*", "names differ only in case or form"));
     }
     check_kind_of_token(c, claims)?;
     check_audience(c, claims)?;
-    check_party(c, claims)?;
-    check_times(c, claims, now)
+    check_party(c, claims)
 }
 
 fn check_kind_of_token(c: &IssuerConfig, claims: &Map<String, Value>) -> Result<(), Rejection> {
@@ -109,11 +130,14 @@ fn check_party(c: &IssuerConfig, claims: &Map<String, Value>) -> Result<(), Reje
     }
 }
 
-fn check_times(c: &IssuerConfig, claims: &Map<String, Value>, now: Timestamp) -> Result<Times, Rejection> {
+fn check_times(
+    c: &IssuerConfig,
+    claims: &Map<String, Value>,
+    issued_at: Timestamp,
+    now: Timestamp,
+) -> Result<Times, Rejection> {
     let leeway_us = seconds_us(c.leeway_s);
-    let required = |name: &'static str| time(claims, name)?.ok_or_else(|| Rejection::claim(name, "is missing"));
-    let expires_at = required("exp")?;
-    let issued_at = required("iat")?;
+    let expires_at = time(claims, "exp")?.ok_or_else(|| Rejection::claim("exp", "is missing"))?;
     let not_before = time(claims, "nbf")?;
 
     for (claim, at) in [("iat", Some(issued_at)), ("nbf", not_before)] {
@@ -183,6 +207,7 @@ mod tests {
             token_type: None,
             issuer: String::new(),
             claims,
+            has_more_parameters: false,
             signed: "",
             signature: "",
         };

@@ -92,9 +92,39 @@ pub struct IssuerConfig {
     /// What becomes of a token that no mapping fits; `refuse` where there are mappings, else `accept`.
     #[serde(default)]
     pub unmapped: Option<Unmapped>,
+    /// The cluster that is asked about its tokens besides, for service-account tokens.
+    #[serde(default)]
+    pub token_review: Option<TokenReviewConfig>,
     /// Rules from claims to name, groups and kind. The groups of all that fit are joined; name and kind come from the first that fits.
     #[serde(default)]
     pub mapping: Vec<MappingRule>,
+}
+
+/// A Kubernetes cluster that is asked whether it still stands behind its tokens (`authentication.k8s.io/v1`, TokenReview).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenReviewConfig {
+    /// The address of its API server.
+    pub url: String,
+    /// The only certificate authorities (PEM) to trust for it, instead of the system's.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// The token with which the gateway asks, in a file that may change. Its account may create `tokenreviews`, no more.
+    pub token_file: PathBuf,
+    /// What becomes of a token while the cluster cannot be reached.
+    #[serde(default)]
+    pub on_unreachable: OnUnreachable,
+}
+
+/// What becomes of a token while the cluster cannot be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnreachable {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is accepted by its signature alone.
+    Accept,
 }
 
 /// What becomes of a token that no mapping fits.
@@ -198,6 +228,7 @@ impl IssuerConfig {
             kind: default_kind(),
             kind_claim: None,
             unmapped: None,
+            token_review: None,
             mapping: Vec::new(),
         }
     }

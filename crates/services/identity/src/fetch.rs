@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Client, Url};
+use countersign_model::Secret;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, StatusCode, Url};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
@@ -19,6 +21,7 @@ use crate::strict_json;
 pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest discovery document, in bytes.
 const DISCOVERY_BYTES_MAX: usize = 128 * 1024;
+const JSON: &str = "application/json";
 /// The longest file of certificate authorities, in bytes.
 const CA_FILE_BYTES_MAX: usize = 1 << 20;
 
@@ -112,12 +115,34 @@ impl Fetcher {
 
     /// A document of at most `bytes_max` bytes.
     pub(crate) async fn get(&self, address: &str, bytes_max: usize) -> Result<Vec<u8>, String> {
-        let fault = |e: reqwest::Error| format!("{address}: {}", chain(&e));
-        let request = self.client.get(address).header(reqwest::header::ACCEPT, "application/json");
-        let mut response = request.send().await.map_err(fault)?;
-        if response.status() != reqwest::StatusCode::OK {
+        let request = self.client.get(address).header(ACCEPT, JSON);
+        let response = request.send().await.map_err(|e| format!("{address}: {}", chain(&e)))?;
+        if response.status() != StatusCode::OK {
             return Err(format!("{address}: answered {}", response.status()));
         }
+        Self::body(address, response, bytes_max).await
+    }
+
+    /// Posts a JSON document as the bearer of a token; the status and an answer of at most `bytes_max` bytes.
+    pub(crate) async fn post(
+        &self,
+        address: &str,
+        bearer: &Secret,
+        body: String,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Vec<u8>), String> {
+        let mut token = HeaderValue::from_bytes(&[b"Bearer ", bearer.expose()].concat())
+            .map_err(|_| "the token to ask with cannot be a header".to_owned())?;
+        token.set_sensitive(true);
+        let request = self.client.post(address).header(ACCEPT, JSON).header(CONTENT_TYPE, JSON);
+        let response = request.header(AUTHORIZATION, token).body(body).send().await;
+        let response = response.map_err(|e| format!("{address}: {}", chain(&e)))?;
+        let status = response.status();
+        Ok((status, Self::body(address, response, bytes_max).await?))
+    }
+
+    async fn body(address: &str, mut response: reqwest::Response, bytes_max: usize) -> Result<Vec<u8>, String> {
+        let fault = |e: reqwest::Error| format!("{address}: {}", chain(&e));
         let too_long = || format!("{address}: longer than {bytes_max} bytes");
         if response.content_length().is_some_and(|n| n > bytes_max as u64) {
             return Err(too_long());

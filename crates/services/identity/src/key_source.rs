@@ -1,4 +1,4 @@
-//! Where an issuer's keys come from, and the cache in between.
+//! Where the keys of an issuer or a trust domain come from, and the cache in between.
 //!
 //! A cache that is young enough is used while it is refreshed; one that is too old is not used at all, so that nothing fails open. Must
 //! never fetch more often than its limits allow, whatever tokens come in.
@@ -12,9 +12,10 @@ use countersign_model::Timestamp;
 use parking_lot::Mutex;
 
 use crate::Rejection;
-use crate::config::IssuerConfig;
+use crate::config::{IssuerConfig, KEYS_REFRESH_S_MIN};
 use crate::fetch::{self, Fetcher};
 use crate::keys::{Algorithm, JWKS_BYTES_MAX, Key, KeySet, NoKey};
+use crate::spiffe::{Bundle, BundleSource};
 
 /// A token with a `kid` that the cache does not have leads to at most one fetch in this time, in seconds.
 pub(crate) const UNKNOWN_KID_INTERVAL_S: u64 = 10;
@@ -22,6 +23,8 @@ pub(crate) const UNKNOWN_KID_INTERVAL_S: u64 = 10;
 pub(crate) const RETRY_S_MIN: u64 = 1;
 /// The longest wait after failed fetches, in seconds.
 pub(crate) const RETRY_S_MAX: u64 = 60;
+/// A document that asks to be fetched more rarely is fetched after this time, in seconds.
+pub(crate) const REFRESH_S_MAX: u64 = 3600;
 
 /// Keys that another part of this process changes: the local issuer's.
 #[derive(Clone, Debug)]
@@ -51,7 +54,39 @@ pub(crate) enum KeySource {
     /// Another part of this process has them.
     Shared(SharedKeys),
     /// They are fetched and cached.
-    Cached(Arc<KeyCache>),
+    Cached(Arc<Cache<KeySet>>),
+    /// A trust domain's, fetched and cached.
+    Bundle(Arc<Cache<Bundle>>),
+}
+
+/// What is fetched and cached.
+pub(crate) trait Document: Sized + Send + Sync + 'static {
+    /// Reads it.
+    fn parse(bytes: &[u8]) -> Result<Self, String>;
+    /// Tells versions apart.
+    fn digest(&self) -> &[u8; 32];
+    /// How many keys it has.
+    fn keys(&self) -> usize;
+    /// After how many seconds it asks to be fetched anew.
+    fn refresh_s(&self) -> Option<u64>;
+}
+
+impl Document for KeySet {
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        Self::parse(bytes)
+    }
+
+    fn digest(&self) -> &[u8; 32] {
+        self.digest()
+    }
+
+    fn keys(&self) -> usize {
+        self.len()
+    }
+
+    fn refresh_s(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A key, and the version of the set it was in.
@@ -76,7 +111,30 @@ impl KeySource {
                 Origin::Net { fetcher: Fetcher::new(&c.issuer, c.ca_file.as_deref())?, jwks_uri: uri.clone() }
             }
         };
-        Ok(Self::Cached(Arc::new(KeyCache::new(c, origin))))
+        Ok(Self::Cached(Arc::new(Cache::new(c, origin))))
+    }
+
+    /// A trust domain's bundle.
+    pub(crate) fn of_bundle(c: &IssuerConfig, source: &BundleSource) -> Result<Self, String> {
+        let origin = match source {
+            BundleSource::File(path) => Origin::File(path.clone()),
+            BundleSource::Url { url, ca_file } => {
+                Origin::Net { fetcher: Fetcher::new(url, ca_file.as_deref())?, jwks_uri: Some(url.clone()) }
+            }
+        };
+        Ok(Self::Bundle(Arc::new(Cache::new(c, origin))))
+    }
+
+    /// Asks the authorities of a trust domain; once more when they were renewed because none of those known was the one.
+    pub(crate) async fn ask_bundle(
+        &self,
+        ask: impl Fn(&Bundle) -> Result<(), NoKey>,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        match self {
+            Self::Bundle(cache) => cache.find(ask, now).await.map(|((), _)| ()),
+            _ => Err(Rejection::UnknownKey("it has no bundle")),
+        }
     }
 
     /// The key for a token.
@@ -86,16 +144,18 @@ impl KeySource {
         algorithm: Algorithm,
         now: Timestamp,
     ) -> Result<Found, Rejection> {
-        let (found, epoch) = match self {
+        let found = |f: Result<(Arc<Key>, u64), Rejection>| f.map(|(key, epoch)| Found { key, epoch });
+        let (key, epoch) = match self {
             Self::Fixed(keys) => (keys.find(kid, algorithm), 0),
             Self::Shared(shared) => {
                 // The epoch is read first: a set that changes in between makes the outcome stale, never fresh.
                 let epoch = shared.epoch.load(Ordering::Acquire);
                 (shared.keys.load().find(kid, algorithm), epoch)
             }
-            Self::Cached(cache) => return cache.find(kid, algorithm, now).await,
+            Self::Cached(cache) => return found(cache.find(|k| k.find(kid, algorithm), now).await),
+            Self::Bundle(cache) => return found(cache.find(|b| b.tokens.find(kid, algorithm), now).await),
         };
-        found.map(|key| Found { key, epoch }).map_err(refuse)
+        found(key.map(|key| (key, epoch)).map_err(refuse))
     }
 
     /// The version of the keys now in force; `None` when there are none that may be used.
@@ -104,6 +164,7 @@ impl KeySource {
             Self::Fixed(_) => Some(0),
             Self::Shared(shared) => Some(shared.epoch.load(Ordering::Acquire)),
             Self::Cached(cache) => cache.epoch(now),
+            Self::Bundle(cache) => cache.epoch(now),
         }
     }
 }
@@ -123,8 +184,8 @@ enum Origin {
 
 /// Keys that were fetched.
 #[derive(Debug)]
-struct Fetched {
-    keys: KeySet,
+struct Fetched<D> {
+    keys: D,
     at: Timestamp,
     epoch: u64,
 }
@@ -145,21 +206,21 @@ enum Want {
     UnknownKid,
 }
 
-/// The cache of one issuer's keys.
+/// The cache of the keys of one issuer or trust domain.
 #[derive(Debug)]
-pub(crate) struct KeyCache {
+pub(crate) struct Cache<D> {
     issuer: String,
     label: String,
     origin: Origin,
     refresh_us: u64,
     age_us_max: u64,
-    current: ArcSwapOption<Fetched>,
+    current: ArcSwapOption<Fetched<D>>,
     attempts: Mutex<Attempts>,
     refreshing: AtomicBool,
     flight: tokio::sync::Mutex<()>,
 }
 
-impl KeyCache {
+impl<D: Document> Cache<D> {
     fn new(c: &IssuerConfig, origin: Origin) -> Self {
         Self {
             issuer: c.issuer.clone(),
@@ -174,12 +235,12 @@ impl KeyCache {
         }
     }
 
-    async fn find(
+    /// What `pick` finds in the keys, and their epoch. Where a fresher set might have it, one is fetched as often as the limits allow.
+    async fn find<T>(
         self: &Arc<Self>,
-        kid: Option<&str>,
-        algorithm: Algorithm,
+        pick: impl Fn(&D) -> Result<T, NoKey>,
         now: Timestamp,
-    ) -> Result<Found, Rejection> {
+    ) -> Result<(T, u64), Rejection> {
         let fetched = match self.live(now) {
             Some(fetched) => fetched,
             None => {
@@ -188,7 +249,7 @@ impl KeyCache {
                 self.live(now).ok_or_else(|| self.unavailable())?
             }
         };
-        let pick = |f: &Fetched| f.keys.find(kid, algorithm).map(|key| Found { key, epoch: f.epoch });
+        let pick = |f: &Fetched<D>| pick(&f.keys).map(|found| (found, f.epoch));
         match pick(&fetched) {
             Err(NoKey::Unknown) => {
                 self.fetch(Some(fetched.at), Want::UnknownKid, now).await;
@@ -203,10 +264,12 @@ impl KeyCache {
     }
 
     /// The cached keys while they may be used; starts a refresh when they are getting old.
-    fn live(self: &Arc<Self>, now: Timestamp) -> Option<Arc<Fetched>> {
+    fn live(self: &Arc<Self>, now: Timestamp) -> Option<Arc<Fetched<D>>> {
         let fetched = self.current.load_full()?;
         let age_us = now.since_us(fetched.at);
-        if age_us >= self.refresh_us
+        let asked_for =
+            fetched.keys.refresh_s().map(|s| s.clamp(KEYS_REFRESH_S_MIN, REFRESH_S_MAX).saturating_mul(1_000_000));
+        if age_us >= asked_for.unwrap_or(self.refresh_us)
             && self.may_fetch(Want::Keys, now)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
             && !self.refreshing.swap(true, Ordering::AcqRel)
@@ -253,7 +316,7 @@ impl KeyCache {
                 let changed = current.as_ref().is_none_or(|c| c.keys.digest() != keys.digest());
                 let epoch = current.as_ref().map_or(0, |c| c.epoch).saturating_add(u64::from(changed));
                 if changed {
-                    tracing::info!(issuer = %self.label, keys = keys.len(), epoch, "new keys of an issuer");
+                    tracing::info!(issuer = %self.label, keys = keys.keys(), epoch, "new keys of an issuer");
                 }
                 self.current.store(Some(Arc::new(Fetched { keys, at: now, epoch })));
                 *self.attempts.lock() = Attempts { last: Some(now), failures: 0, fault: None };
@@ -267,7 +330,7 @@ impl KeyCache {
         }
     }
 
-    async fn read(&self) -> Result<KeySet, String> {
+    async fn read(&self) -> Result<D, String> {
         match &self.origin {
             Origin::Net { fetcher, jwks_uri } => {
                 let uri = match jwks_uri {
@@ -275,13 +338,13 @@ impl KeyCache {
                     None => fetcher.discover(&self.issuer).await?,
                 };
                 let bytes = fetcher.get(&uri, JWKS_BYTES_MAX).await?;
-                KeySet::parse(&bytes).map_err(|e| format!("{uri}: {e}"))
+                D::parse(&bytes).map_err(|e| format!("{uri}: {e}"))
             }
             Origin::File(path) => {
                 let path = path.clone();
                 let read = move || {
                     let bytes = fetch::read_file(&path, JWKS_BYTES_MAX)?;
-                    KeySet::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))
+                    D::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))
                 };
                 tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?
             }

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
@@ -36,6 +37,7 @@ pub enum Algorithm {
     PS512,
     ES256,
     ES384,
+    ES512,
     EdDSA,
 }
 
@@ -53,14 +55,16 @@ impl Algorithm {
             "PS512" => Self::PS512,
             "ES256" => Self::ES256,
             "ES384" => Self::ES384,
+            "ES512" => Self::ES512,
             "EdDSA" | "Ed25519" => Self::EdDSA,
             _ => return None,
         })
     }
 
-    const fn to_library(self) -> jsonwebtoken::Algorithm {
+    /// As the library calls it, which does not have ES512.
+    const fn to_library(self) -> Option<jsonwebtoken::Algorithm> {
         use jsonwebtoken::Algorithm as L;
-        match self {
+        Some(match self {
             Self::RS256 => L::RS256,
             Self::RS384 => L::RS384,
             Self::RS512 => L::RS512,
@@ -69,8 +73,9 @@ impl Algorithm {
             Self::PS512 => L::PS512,
             Self::ES256 => L::ES256,
             Self::ES384 => L::ES384,
+            Self::ES512 => return None,
             Self::EdDSA => L::EdDSA,
-        }
+        })
     }
 }
 
@@ -79,7 +84,16 @@ impl Algorithm {
 pub(crate) struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    key: Public,
+}
+
+/// What verifies.
+#[derive(Debug)]
+enum Public {
+    /// By the library.
+    Library(DecodingKey),
+    /// A point on P-521, uncompressed.
+    P521(Vec<u8>),
 }
 
 impl Key {
@@ -90,10 +104,16 @@ impl Key {
 
     /// Checks a signature (base64url) over `signed`.
     pub(crate) fn verify(&self, algorithm: Algorithm, signed: &str, signature: &str) -> Result<(), Rejection> {
-        match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.key, algorithm.to_library()) {
-            Ok(true) => Ok(()),
-            _ => Err(Rejection::Signature),
-        }
+        let verified = match (&self.key, algorithm.to_library()) {
+            (Public::Library(key), Some(algorithm)) => {
+                jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm).unwrap_or(false)
+            }
+            (Public::P521(point), None) => URL_SAFE_NO_PAD.decode(signature).is_ok_and(|signature| {
+                UnparsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point).verify(signed.as_bytes(), &signature).is_ok()
+            }),
+            _ => false,
+        };
+        if verified { Ok(()) } else { Err(Rejection::Signature) }
     }
 }
 
@@ -122,20 +142,22 @@ impl KeySet {
         if bytes.len() > JWKS_BYTES_MAX {
             return Err(format!("the key set is longer than {JWKS_BYTES_MAX} bytes"));
         }
-        let document = strict_json::object(bytes)?;
-        let Some(Value::Array(entries)) = document.get("keys") else {
-            return Err("the key set has no \"keys\" array".to_owned());
-        };
-        if entries.len() > JWKS_KEYS_MAX {
-            return Err(format!("the key set has {} keys, more than {JWKS_KEYS_MAX}", entries.len()));
+        let set = Self::of_entries(&entries(&strict_json::object(bytes)?)?, is_for_signatures, bytes)?;
+        if set.keys.is_empty() {
+            return Err("no key in the set can verify a signature of an accepted kind".to_owned());
         }
+        Ok(set)
+    }
+
+    /// Those keys of a document (`bytes`) that are wanted; there may be none.
+    pub(crate) fn of_entries(
+        entries: &[&Map<String, Value>],
+        wanted: impl Fn(&Map<String, Value>) -> bool,
+        bytes: &[u8],
+    ) -> Result<Self, String> {
         let mut ids = HashSet::new();
         let mut keys = Vec::new();
-        for entry in entries {
-            let Value::Object(entry) = entry else { return Err("a key is not an object".to_owned()) };
-            if !is_for_signatures(entry) {
-                continue;
-            }
+        for entry in entries.iter().filter(|e| wanted(e)) {
             if let Some(kid) = text(entry, "kid")
                 && !ids.insert(kid)
             {
@@ -143,9 +165,6 @@ impl KeySet {
             }
             // Keys of kinds that are not known here are the issuer's business: they are left out.
             keys.extend(read_key(entry).map(Arc::new));
-        }
-        if keys.is_empty() {
-            return Err("no key in the set can verify a signature of an accepted kind".to_owned());
         }
         Ok(Self { keys, digest: Sha256::digest(bytes).into() })
     }
@@ -180,10 +199,21 @@ impl KeySet {
         self.keys.len()
     }
 
-    /// Never true: an empty set is not read.
+    /// Never true of an issuer's set.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
+}
+
+/// The entries of a JWKS document.
+pub(crate) fn entries(document: &Map<String, Value>) -> Result<Vec<&Map<String, Value>>, String> {
+    let Some(Value::Array(entries)) = document.get("keys") else {
+        return Err("the key set has no \"keys\" array".to_owned());
+    };
+    if entries.len() > JWKS_KEYS_MAX {
+        return Err(format!("the key set has {} keys, more than {JWKS_KEYS_MAX}", entries.len()));
+    }
+    entries.iter().map(|e| e.as_object().ok_or_else(|| "a key is not an object".to_owned())).collect()
 }
 
 fn text<'a>(entry: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
@@ -213,7 +243,7 @@ fn read_key(entry: &Map<String, Value>) -> Option<Key> {
         Some(v) => Some(v.as_str()?.to_owned()),
     };
     let decode = |name: &str| URL_SAFE_NO_PAD.decode(text(entry, name)?).ok();
-    let (fits, key): (&[Algorithm], DecodingKey) = match (text(entry, "kty")?, text(entry, "crv")) {
+    let (fits, key): (&[Algorithm], Public) = match (text(entry, "kty")?, text(entry, "crv")) {
         ("RSA", _) => {
             let (n, e) = (decode("n")?, decode("e")?);
             let n = n.get(n.iter().position(|b| *b != 0)?..)?;
@@ -222,26 +252,28 @@ fn read_key(entry: &Map<String, Value>) -> Option<Key> {
             if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) || !odd_exponent {
                 return None;
             }
-            (&Algorithm::RSA, DecodingKey::from_rsa_raw_components(n, &e))
+            (&Algorithm::RSA, Public::Library(DecodingKey::from_rsa_raw_components(n, &e)))
         }
         ("EC", Some(crv)) => {
             let (fits, length): (&[Algorithm], usize) = match crv {
                 "P-256" => (&[Algorithm::ES256], 32),
                 "P-384" => (&[Algorithm::ES384], 48),
+                "P-521" => (&[Algorithm::ES512], 66),
                 _ => return None,
             };
             let (x, y) = (decode("x")?, decode("y")?);
             if x.len() != length || y.len() != length {
                 return None;
             }
-            (fits, DecodingKey::from_ec_der(&[&[4], x.as_slice(), y.as_slice()].concat()))
+            let point = [&[4], x.as_slice(), y.as_slice()].concat();
+            (fits, if length == 66 { Public::P521(point) } else { Public::Library(DecodingKey::from_ec_der(&point)) })
         }
         ("OKP", Some("Ed25519")) => {
             let x = decode("x")?;
             if x.len() != 32 {
                 return None;
             }
-            (&[Algorithm::EdDSA], DecodingKey::from_ed_der(&x))
+            (&[Algorithm::EdDSA], Public::Library(DecodingKey::from_ed_der(&x)))
         }
         _ => return None,
     };

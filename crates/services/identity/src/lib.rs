@@ -13,6 +13,7 @@ mod claims;
 mod clones;
 mod config;
 mod confirmation;
+mod derived;
 mod doors;
 mod dpop;
 mod fetch;
@@ -24,9 +25,11 @@ mod mapping;
 mod names;
 mod rejection;
 mod service;
+mod spiffe;
 mod strict_json;
 mod thumbprint;
 mod token;
+mod token_review;
 mod verified;
 
 use std::collections::BTreeMap;
@@ -38,15 +41,17 @@ pub use authenticator::{IssuerEntry, TokenAuthenticator};
 pub use certificate::{AuthorityFault, CERTIFICATE_LIFETIME_S_MAX, IdentityAuthority};
 pub use check::{Finding, FindingLevel, check};
 pub use config::{
-    ClaimMatch, IssuerConfig, KEYS_AGE_S_MAX, KEYS_REFRESH_S_MIN, LEEWAY_S_MAX, MappingRule, TOKEN_LIFETIME_S_MAX,
-    Unmapped,
+    ClaimMatch, IssuerConfig, KEYS_AGE_S_MAX, KEYS_REFRESH_S_MIN, LEEWAY_S_MAX, MappingRule, OnUnreachable,
+    TOKEN_LIFETIME_S_MAX, TokenReviewConfig, Unmapped,
 };
 pub use doors::{DoorRequest, EXCHANGE_FORM_BYTES_MAX, LOGIN_LIFETIME_S_MAX, TOKEN_TYPE_X509};
 pub use key_source::SharedKeys;
 pub use keys::{Algorithm, KeySet};
 pub use rejection::Rejection;
 pub use service::{Clones, IdentityConfig, IdentityService, SessionLife};
+pub use spiffe::{BundleSource, SpiffeConfig};
 pub use token::{TOKEN_BYTES_MAX, Unverified, parse_unverified};
+pub use token_review::{HELD_MAX, REVIEWED_AGAIN_S};
 
 /// Whether an account, and the sign-in that a token is of, still stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

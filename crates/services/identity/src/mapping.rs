@@ -11,8 +11,10 @@ use serde_json::{Map, Value};
 use crate::Rejection;
 use crate::claims::Times;
 use crate::config::{ClaimMatch, IssuerConfig, MappingRule, Unmapped};
+use crate::derived::derive;
 use crate::login::Login;
 use crate::names::{self, SUBJECT_BYTES_MAX};
+use crate::spiffe::{SPIFFE_ID_BYTES_MAX, Svid, subject_of};
 
 /// The most groups that a token may claim; with more, it is in none of them.
 pub(crate) const GROUPS_MAX: usize = 256;
@@ -20,9 +22,12 @@ pub(crate) const GROUPS_MAX: usize = 256;
 pub(crate) const DELEGATION_MAX: usize = 4;
 
 /// Makes an identity of claims whose signature, audience and times were checked.
-pub(crate) fn identify(c: &IssuerConfig, claims: Map<String, Value>, times: Times) -> Result<Identity, Rejection> {
-    let subject = identifier(&claims, "sub")?.ok_or_else(|| Rejection::claim("sub", "is missing"))?;
-    let token_id = identifier(&claims, "jti")?;
+pub(crate) fn identify(c: &IssuerConfig, mut claims: Map<String, Value>, times: Times) -> Result<Identity, Rejection> {
+    derive(&mut claims);
+    let subject_bytes_max = if subject_of(&claims).is_some() { SPIFFE_ID_BYTES_MAX } else { SUBJECT_BYTES_MAX };
+    let subject =
+        identifier(&claims, "sub", subject_bytes_max)?.ok_or_else(|| Rejection::claim("sub", "is missing"))?;
+    let token_id = identifier(&claims, "jti", SUBJECT_BYTES_MAX)?;
     let fitting: Vec<&MappingRule> = c.mapping.iter().filter(|rule| fits(rule, &claims)).collect();
     if fitting.is_empty() && c.effective_unmapped() == Unmapped::Refuse {
         return Err(Rejection::Unmapped(c.label.clone()));
@@ -60,6 +65,19 @@ pub(crate) fn bound(identity: &Identity, key: String) -> Identity {
     vouch(IdentityParts { credential: CredentialBinding::Bound, key: Some(key), ..parts_of(identity) })
 }
 
+/// An identity by an X.509-SVID. The caller has verified the certificate, and the connection its key.
+pub(crate) fn of_svid(c: &IssuerConfig, svid: &Svid<'_>) -> Result<Identity, Rejection> {
+    let claims = [("sub".to_owned(), Value::String(svid.id.clone()))].into_iter().collect();
+    let times = Times { issued_at: svid.begins, expires_at: svid.ends };
+    let identity = identify(c, claims, times)?;
+    Ok(vouch(IdentityParts {
+        credential: CredentialBinding::Bound,
+        key: Some(svid.key.clone()),
+        token_id: Some(svid.serial.clone()),
+        ..parts_of(&identity)
+    }))
+}
+
 /// An identity that a certificate of one of its logins stands for. The caller has verified the certificate, its key and the login.
 pub(crate) fn of_login(login: &Login, serial: String, expires_at: Timestamp) -> Identity {
     vouch(IdentityParts {
@@ -85,10 +103,10 @@ fn vouch(parts: IdentityParts) -> Identity {
     Identity::mint(parts)
 }
 
-fn identifier(claims: &Map<String, Value>, name: &'static str) -> Result<Option<String>, Rejection> {
+fn identifier(claims: &Map<String, Value>, name: &'static str, bytes_max: usize) -> Result<Option<String>, Rejection> {
     match claims.get(name) {
         None => Ok(None),
-        Some(Value::String(s)) => match names::check_identifier(s, SUBJECT_BYTES_MAX) {
+        Some(Value::String(s)) => match names::check_identifier(s, bytes_max) {
             Ok(()) => Ok(Some(s.clone())),
             Err(fault) => Err(Rejection::claim(name, fault.as_str())),
         },
@@ -182,8 +200,9 @@ fn delegation(c: &IssuerConfig, claims: &Map<String, Value>) -> Result<Vec<Actor
         if chain.len() >= DELEGATION_MAX {
             return Err(Rejection::claim("act", "is a chain of too many actors"));
         }
-        let subject = identifier(act, "sub")?.ok_or_else(|| Rejection::claim("act", "has no sub"))?;
-        let issuer = identifier(act, "iss")?.unwrap_or_else(|| c.issuer.clone());
+        let subject =
+            identifier(act, "sub", SUBJECT_BYTES_MAX)?.ok_or_else(|| Rejection::claim("act", "has no sub"))?;
+        let issuer = identifier(act, "iss", SUBJECT_BYTES_MAX)?.unwrap_or_else(|| c.issuer.clone());
         chain.push(actor(c, act, subject, issuer)?);
         next = act.get("act");
     }

@@ -156,6 +156,17 @@ pub enum Rejection {
     /// Whether the account stands cannot be told.
     #[error("whether the account stands cannot be told")]
     AccountUnknown,
+    /// The cluster that issued the token does not stand behind it any more: its pod or service account is gone.
+    #[error("the cluster does not vouch for the token: {0}")]
+    NotVouched(String),
+    /// The cluster cannot be asked about the token.
+    #[error("the cluster of issuer \"{issuer}\" cannot be asked about the token: {why}")]
+    ReviewUnavailable {
+        /// Which issuer.
+        issuer: String,
+        /// What happened.
+        why: String,
+    },
 }
 
 impl Rejection {
@@ -204,6 +215,8 @@ impl Rejection {
             Self::AccountEnded => "account_ended",
             Self::AccountChanged => "account_changed",
             Self::AccountUnknown => "account_unknown",
+            Self::NotVouched(_) => "not_vouched",
+            Self::ReviewUnavailable { .. } => "review_unavailable",
         }
     }
 
@@ -228,6 +241,7 @@ impl Rejection {
             | Self::IdToken(_)
             | Self::Proof(_)
             | Self::Actor(_)
+            | Self::NotVouched(_)
             | Self::AccountEnded => Some(Severity::Medium),
             Self::Expired { .. } | Self::BearerRefused(_) => Some(Severity::Low),
             _ => None,
@@ -243,6 +257,7 @@ impl Rejection {
                 | Self::ReplayUnknown(_)
                 | Self::LoginUnknown(_)
                 | Self::AccountUnknown
+                | Self::ReviewUnavailable { .. }
         )
     }
 
@@ -288,7 +303,7 @@ impl Rejection {
                 Some(ClientText::new("Try again in a minute; if it goes on, tell the gateway's operator.")),
             ),
             Self::ClockWentBack { .. } => (says("the gateway's clock is wrong"), None),
-            Self::ReplayUnknown(_) | Self::LoginUnknown(_) | Self::AccountUnknown => (
+            Self::ReplayUnknown(_) | Self::LoginUnknown(_) | Self::AccountUnknown | Self::ReviewUnavailable { .. } => (
                 ClientText::new("the gateway cannot check logins now"),
                 Some(ClientText::new("Try again in a minute; if it goes on, tell the gateway's operator.")),
             ),

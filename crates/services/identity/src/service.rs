@@ -14,7 +14,7 @@ use countersign_enforce::{
 use countersign_model::{Denial, Identity, SessionId, Timestamp};
 
 use crate::alarms::Alarms;
-use crate::authenticator::use_id;
+use crate::authenticator::{svid_id, use_id};
 use crate::certificate::{IdentityAuthority, Leaf};
 use crate::clones::Sightings;
 use crate::confirmation::Proof;
@@ -158,8 +158,21 @@ impl IdentityService {
             return Err(Rejection::Certificate("its key is not its login's"));
         }
         live(&login, now)?;
-        self.tokens.accounts_stand(&login.identity).await?;
+        self.tokens.accounts_stand(&login.identity, now).await?;
         Ok((login, leaf))
+    }
+
+    /// Who a client certificate is whose key the connection proved: of a login, or an X.509-SVID.
+    pub(crate) async fn identity_of(
+        &self,
+        chain: &[Bytes],
+        now: Timestamp,
+    ) -> Result<(Arc<Identity>, Option<Arc<Login>>), Rejection> {
+        if !IdentityAuthority::recognises(chain) && self.tokens.recognises_svid(chain) {
+            return Ok((Arc::new(self.tokens.verify_svid(chain, now).await?), None));
+        }
+        let (login, leaf) = self.login_of(chain, now).await?;
+        Ok((Arc::new(mapping::of_login(&login, leaf.serial, leaf.expires_at)), Some(login)))
     }
 
     async fn identify(&self, presented: &Presented, now: Timestamp) -> Result<Arc<Identity>, Rejection> {
@@ -170,10 +183,7 @@ impl IdentityService {
                 let proof = Proof { certificate: certificate.as_deref(), ..Proof::NONE };
                 self.tokens.verify_with(token, &proof, now).await?
             }
-            PresentedCredential::Certificate(chain) => {
-                let (login, leaf) = self.login_of(chain, now).await?;
-                Arc::new(mapping::of_login(&login, leaf.serial, leaf.expires_at))
-            }
+            PresentedCredential::Certificate(chain) => self.identity_of(chain, now).await?.0,
         };
         if presented.user != identity.name && presented.user != identity.subject {
             return Err(Rejection::OtherUser { name: identity.name.clone(), given: shown(&presented.user) });
@@ -199,7 +209,10 @@ impl IdentityService {
                     let id = use_id(token.expose_str().unwrap_or_default());
                     self.tokens.spoil(&id, held.expires_at, now).await
                 }
-                (None, PresentedCredential::Certificate(_)) => Ok(()),
+                (None, PresentedCredential::Certificate(_)) => {
+                    let id = svid_id(&held.issuer, held.token_id.as_deref().unwrap_or_default());
+                    self.tokens.spoil(&id, held.expires_at, now).await
+                }
             };
             if let Err(fault) = spoilt {
                 tracing::warn!(%fault, "a copied credential is refused here, other gateways could not be told");
@@ -219,15 +232,20 @@ impl IdentityService {
         }
         if self.config().session_life == SessionLife::Token && now >= identity.expires_at {
             let ago_s = now.since_us(identity.expires_at) / 1_000_000;
-            return Err(match identity.login {
-                Some(_) => Rejection::CertificateExpired { ago_s },
-                None => Rejection::Expired { ago_s },
-            });
+            // A certificate's end is not a claim.
+            let is_token = identity.login.is_none() && identity.claims.contains_key("exp");
+            return Err(if is_token { Rejection::Expired { ago_s } } else { Rejection::CertificateExpired { ago_s } });
         }
         if let Some(id) = &identity.login {
             live(&*self.logins.find(id, now).await?.ok_or(Rejection::LoginGone)?, now)?;
         }
-        self.tokens.accounts_stand(identity).await
+        let stands = self.tokens.accounts_stand(identity, now).await;
+        if let (Err(Rejection::NotVouched(_)), Some(login)) = (&stands, &identity.login)
+            && let Err(fault) = self.logins.end(login, "its cluster does not vouch for it any more", now).await
+        {
+            tracing::warn!(%fault, "a login ended here, other gateways could not be told");
+        }
+        stands
     }
 
     /// Raises an alarm, unless enough were raised.
@@ -281,7 +299,7 @@ impl Authenticator for IdentityService {
     }
 
     fn recognises(&self, chain: &[Bytes]) -> bool {
-        self.authority.is_some() && IdentityAuthority::recognises(chain)
+        (self.authority.is_some() && IdentityAuthority::recognises(chain)) || self.tokens.recognises_svid(chain)
     }
 
     fn standing<'a>(&'a self, identity: &'a Identity, now: Timestamp) -> BoxFuture<'a, Standing> {

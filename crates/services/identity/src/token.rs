@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use crate::Rejection;
+use crate::spiffe::{SCHEME, SpiffeId};
 use crate::strict_json;
 
 /// The longest token, in bytes.
@@ -28,10 +29,12 @@ pub struct Unverified<'t> {
     pub key_id: Option<String>,
     /// The header's `typ` as written.
     pub token_type: Option<String>,
-    /// `iss` as written.
+    /// `iss` as written. A JWT-SVID need not have one: then the trust domain that its `sub` says.
     pub issuer: String,
     /// All claims.
     pub claims: Map<String, Value>,
+    /// Whether the header has parameters besides `alg`, `kid` and `typ`.
+    pub(crate) has_more_parameters: bool,
     /// What was signed.
     pub(crate) signed: &'t str,
     /// The signature, still in base64url.
@@ -59,12 +62,17 @@ pub fn parse_unverified(token: &str) -> Result<Unverified<'_>, Rejection> {
     }
     let Compact { header, claims, signed, signature } = compact(token, false)?;
     let (algorithm, key_id, token_type) = read_header(&header)?;
-    let issuer = match claims.get("iss") {
-        Some(Value::String(iss)) => iss.clone(),
-        Some(_) => return Err(Rejection::claim("iss", "is not a string")),
-        None => return Err(Rejection::claim("iss", "is missing")),
+    let subject = claims.get("sub").and_then(Value::as_str).filter(|sub| sub.starts_with(SCHEME));
+    let issuer = match (claims.get("iss"), subject) {
+        (Some(Value::String(iss)), _) => iss.clone(),
+        (Some(_), _) => return Err(Rejection::claim("iss", "is not a string")),
+        (None, Some(id)) => {
+            SpiffeId::parse(id).map_err(|fault| Rejection::claim("sub", fault.as_str()))?.trust_domain_id().to_owned()
+        }
+        (None, None) => return Err(Rejection::claim("iss", "is missing")),
     };
-    Ok(Unverified { algorithm, key_id, token_type, issuer, claims, signed, signature })
+    let has_more_parameters = header.keys().any(|k| !["alg", "kid", "typ"].contains(&k.as_str()));
+    Ok(Unverified { algorithm, key_id, token_type, issuer, claims, has_more_parameters, signed, signature })
 }
 
 /// A compact JWS taken apart (RFC 7515, 3.1), unverified.

@@ -78,6 +78,7 @@ impl Decoder<'_, '_> {
                 Fault::new(uri.span.clone(), uri.key.clone(), "both `jwks_uri` and `jwks_file` are given".to_owned());
             self.sink.error(fault.expected("one of them, or none for discovery"));
         }
+        let token_review = t.table(self.sink, "token_review", &schema::TOKEN_REVIEW).and_then(|r| self.token_review(r));
         let tables = t.tables(self.sink, "mapping", &schema::MAPPING);
         let mappings = tables.into_iter().map(|m| self.mapping(m)).collect();
         for u in [&url, &jwks_uri].into_iter().flatten() {
@@ -115,6 +116,7 @@ impl Decoder<'_, '_> {
             token_lifetime_max,
             keys_refresh,
             keys_age_max: taken(keys_age),
+            token_review,
             mappings,
         })
     }
@@ -146,7 +148,7 @@ impl Decoder<'_, '_> {
         }
     }
 
-    fn mapping(&mut self, mut t: Table<'_>) -> Mapping {
+    pub(super) fn mapping(&mut self, mut t: Table<'_>) -> Mapping {
         let claims = t.claims(self.sink, "when");
         if let Some(c) = claims.as_ref().filter(|c| c.value.is_empty()) {
             let fault = Fault::new(c.span.clone(), c.key.clone(), "the mapping would match every token".to_owned());

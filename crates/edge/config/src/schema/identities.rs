@@ -1,4 +1,4 @@
-//! The sections about who may come: issuers, the local issuer, logins and certificates.
+//! The sections about who may come: issuers, trust domains, the local issuer, logins and certificates.
 
 use super::Presence::{Default, Derived, Optional, Required};
 use super::keys::{SECONDS_MAX, SECRET, TEXT_CHARS_MAX, key};
@@ -124,12 +124,126 @@ pub(crate) static ISSUER: Section = Section {
             Default("86400"),
             "How long its cached keys are used while it cannot be reached.",
         ),
+        key(
+            "token_review",
+            Form::Table(&TOKEN_REVIEW),
+            Optional,
+            "The Kubernetes cluster that is asked about its tokens besides, for service-account tokens.",
+        ),
         key("mapping", Form::Tables(&MAPPING, 500), Optional, "What tokens with certain claims become."),
     ],
 };
 
+pub(crate) static TOKEN_REVIEW: Section = Section {
+    header: "[issuer.token_review]",
+    doc: "A Kubernetes cluster that is asked (TokenReview) whether it still stands behind a token: at each login, and every 60 seconds while sessions of it live.",
+    keys: &[
+        key(
+            "url",
+            Form::Url(&["https", "http"]),
+            Required,
+            "The address of its API server. Plain HTTP only on this machine.",
+        ),
+        key(
+            "ca",
+            Form::Path,
+            Derived("the system's authorities"),
+            "PEM file of the authorities of its HTTPS certificate.",
+        ),
+        key(
+            "token_file",
+            Form::Path,
+            Required,
+            "The token with which the gateway asks; the file may change. Its account needs `system:auth-delegator`, no more.",
+        ),
+        key(
+            "on_unreachable",
+            Form::Word(&["refuse", "accept"]),
+            Default("\"refuse\""),
+            "What becomes of a token while the cluster cannot be reached: it is refused, or goes by its signature alone.",
+        ),
+    ],
+};
+
+pub(crate) static SPIFFE: Section = Section {
+    header: "[[spiffe]]",
+    doc: "A SPIFFE trust domain whose workloads are known, by JWT-SVIDs and X.509-SVIDs. Repeat the section for each.",
+    keys: &[
+        key("trust_domain", Form::Text(255), Required, "Its name, such as `example.org`."),
+        key("audiences", Form::Texts(TEXT_CHARS_MAX), Required, "A JWT-SVID's `aud` must hold one of these."),
+        key(
+            "bundle_file",
+            Form::Path,
+            Derived("`bundle_url` instead"),
+            "Its trust bundle in a file, which may change.",
+        ),
+        key(
+            "bundle_url",
+            Form::Url(&["https", "http"]),
+            Derived("`bundle_file` instead"),
+            "Where its trust bundle is (the profile `https_web`).",
+        ),
+        key(
+            "ca",
+            Form::Path,
+            Derived("the system's authorities"),
+            "PEM file of the authorities of the HTTPS certificate of `bundle_url`.",
+        ),
+        key(
+            "bundle_refresh_s",
+            Form::Seconds(10, 7 * 86_400),
+            Default("300"),
+            "How old the bundle may be before it is fetched anew, where it does not say (`spiffe_refresh_hint`, 10 seconds to an hour).",
+        ),
+        key(
+            "max_bundle_age_s",
+            Form::Seconds(10, 7 * 86_400),
+            Default("86400"),
+            "How long a cached bundle is used while it cannot be fetched.",
+        ),
+        key(
+            "single_use",
+            Form::Flag,
+            Default("false"),
+            "Whether each JWT-SVID (its `jti`) is good for one key only, or for one connection without a key.",
+        ),
+        key(
+            "require_bound",
+            Form::Flag,
+            Default("false"),
+            "Whether JWT-SVIDs are taken only with a key: exchanged by `countersign login`. X.509-SVIDs always have one.",
+        ),
+        key("leeway_s", Form::Seconds(0, 60), Default("30"), "How far clocks may differ, for JWT-SVIDs."),
+        key(
+            "max_token_lifetime_s",
+            Form::Seconds(1, 7 * 86_400),
+            Default("3600"),
+            "JWT-SVIDs that live longer are refused.",
+        ),
+        key(
+            "name_prefix",
+            Form::Text(TEXT_CHARS_MAX),
+            Derived("the trust domain"),
+            "Put before the path, where no mapping gives a name: `example.org/ns/shop/sa/web`.",
+        ),
+        key(
+            "unmapped",
+            Form::Word(&["refuse", "accept"]),
+            Derived("`\"refuse\"` where there are mappings, else `\"accept\"`"),
+            "What becomes of a workload that no mapping fits.",
+        ),
+        key(
+            "mapping",
+            Form::Tables(&MAPPING, 500),
+            Optional,
+            "What workloads become, by `sub` (the SPIFFE ID), `spiffe_path` and what else a JWT-SVID claims.",
+        ),
+    ],
+};
+
 /// Signatures by a key that the issuer alone has; nothing symmetric, and never `none`.
-const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+const ALGORITHMS: [&str; 10] =
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 const KINDS: [&str; 3] = ["human", "machine", "agent"];
 
 pub(crate) static MAPPING: Section = Section {

@@ -1,7 +1,7 @@
 //! The sections and their keys, in the order of the reference; those about who may come are in `identities`.
 
 use super::Presence::{Default, Derived, Optional, Required};
-use super::identities::{IDENTITY, ISSUER, LOCAL_CLIENT, LOCAL_ISSUER, MAPPING};
+use super::identities::{IDENTITY, ISSUER, LOCAL_CLIENT, LOCAL_ISSUER, MAPPING, SPIFFE, TOKEN_REVIEW};
 use super::{Form, Key, Section};
 
 /// Texts that people write: names, patterns, URLs.
@@ -14,7 +14,7 @@ pub(super) const fn key(name: &'static str, form: Form, presence: super::Presenc
 }
 
 /// Every section, in the order of the reference.
-pub(crate) static SECTIONS: [&Section; 21] = [
+pub(crate) static SECTIONS: [&Section; 23] = [
     &GATEWAY,
     &LISTENER,
     &CERTIFICATE,
@@ -26,7 +26,9 @@ pub(crate) static SECTIONS: [&Section; 21] = [
     &ACCOUNT,
     &SECRET,
     &ISSUER,
+    &TOKEN_REVIEW,
     &MAPPING,
+    &SPIFFE,
     &LOCAL_ISSUER,
     &LOCAL_CLIENT,
     &IDENTITY,
@@ -48,6 +50,7 @@ pub(crate) static ROOT: Section = Section {
         key("store", Form::Table(&STORE), Optional, "Where state is kept."),
         key("target", Form::Tables(&TARGET, 2_000), Required, "The systems behind the gateway; at least one."),
         key("issuer", Form::Tables(&ISSUER, 64), Optional, "OIDC issuers whose tokens are accepted."),
+        key("spiffe", Form::Tables(&SPIFFE, 64), Optional, "SPIFFE trust domains whose workloads are known."),
         key(
             "local_issuer",
             Form::Table(&LOCAL_ISSUER),

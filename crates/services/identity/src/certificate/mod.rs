@@ -7,6 +7,6 @@ mod authority;
 mod request;
 mod ring;
 
-pub(crate) use authority::Leaf;
 pub use authority::{AuthorityFault, CERTIFICATE_LIFETIME_S_MAX, IdentityAuthority};
+pub(crate) use authority::{Leaf, hex};
 pub(crate) use request::read_request;

@@ -83,10 +83,7 @@ impl IdentityService {
                 // Nobody stole anything: there is no credential at all.
                 return Err(No::Missing);
             }
-            let (login, leaf) =
-                self.login_of(request.certificate, now).await.map_err(No::certificate(request.certificate))?;
-            let identity = mapping::of_login(&login, leaf.serial, leaf.expires_at);
-            return Ok((Arc::new(identity), Some(login)));
+            return self.identity_of(request.certificate, now).await.map_err(No::certificate(request.certificate));
         };
         let (scheme, token) =
             authorization.split_once(' ').ok_or(No::request("the Authorization header has no token"))?;

@@ -174,7 +174,7 @@ impl LocalIssuer {
     /// The same with a configuration of your own, such as mappings; its keys are this issuer's.
     pub fn entry_with(self: &Arc<Self>, config: IssuerConfig) -> IssuerEntry {
         let accounts = self.accounts.is_some().then(|| Arc::clone(self) as Arc<dyn AccountCheck>);
-        IssuerEntry { config, keys: Some(self.shared.clone()), accounts }
+        IssuerEntry { keys: Some(self.shared.clone()), accounts, ..IssuerEntry::from(config) }
     }
 
     /// Adds an account.

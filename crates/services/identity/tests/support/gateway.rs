@@ -71,7 +71,13 @@ impl Store {
     }
 
     pub async fn gateway_with(&self, config: IdentityConfig) -> Gateway {
-        let issuers: Vec<IssuerEntry> = vec![self.config.clone().into(), self.local.entry()];
+        self.gateway_of(config, Vec::new()).await
+    }
+
+    /// With further issuers and trust domains.
+    pub async fn gateway_of(&self, config: IdentityConfig, more: Vec<IssuerEntry>) -> Gateway {
+        let mut issuers: Vec<IssuerEntry> = vec![self.config.clone().into(), self.local.entry()];
+        issuers.extend(more);
         let tokens = TokenAuthenticator::with_ledger(issuers, self.uses.clone()).unwrap();
         let authority = IdentityAuthority::open(self.ca.clone(), at(0)).await.unwrap();
         let alerts = Arc::new(Alerts::default());

@@ -32,6 +32,7 @@ pub fn b64(bytes: impl AsRef<[u8]>) -> String {
 pub enum Private {
     P256(EcdsaKeyPair),
     P384(EcdsaKeyPair),
+    P521(EcdsaKeyPair),
     Rsa(aws_lc_rs::rsa::KeyPair),
     Ed(Ed25519KeyPair),
 }
@@ -50,6 +51,11 @@ impl Key {
     pub fn p384(kid: &str) -> Self {
         let pair = EcdsaKeyPair::generate(&signature::ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
         Self { kid: kid.to_owned(), private: Private::P384(pair) }
+    }
+
+    pub fn p521(kid: &str) -> Self {
+        let pair = EcdsaKeyPair::generate(&signature::ECDSA_P521_SHA512_FIXED_SIGNING).unwrap();
+        Self { kid: kid.to_owned(), private: Private::P521(pair) }
     }
 
     pub fn rsa(kid: &str) -> Self {
@@ -72,6 +78,10 @@ impl Key {
                 let p = k.public_key().as_ref();
                 json!({"kty":"EC","crv":"P-384","kid":self.kid,"use":"sig","x":b64(&p[1..49]),"y":b64(&p[49..])})
             }
+            Private::P521(k) => {
+                let p = k.public_key().as_ref();
+                json!({"kty":"EC","crv":"P-521","kid":self.kid,"use":"sig","x":b64(&p[1..67]),"y":b64(&p[67..])})
+            }
             Private::Rsa(k) => {
                 let p = k.public_key();
                 let n = p.modulus().big_endian_without_leading_zero();
@@ -87,7 +97,7 @@ impl Key {
     pub fn sign(&self, alg: &str, message: &[u8]) -> Vec<u8> {
         let rng = SystemRandom::new();
         match &self.private {
-            Private::P256(k) | Private::P384(k) => k.sign(&rng, message).unwrap().as_ref().to_vec(),
+            Private::P256(k) | Private::P384(k) | Private::P521(k) => k.sign(&rng, message).unwrap().as_ref().to_vec(),
             Private::Ed(k) => k.sign(message).as_ref().to_vec(),
             Private::Rsa(k) => {
                 let padding: &dyn signature::RsaEncoding = match alg {
@@ -176,6 +186,7 @@ impl Answer {
 struct Site {
     answers: HashMap<String, Answer>,
     hits: HashMap<String, usize>,
+    bodies: HashMap<String, (String, Vec<u8>)>,
 }
 
 /// A small HTTP server on loopback.
@@ -229,6 +240,11 @@ impl Server {
         self.site.lock().unwrap().answers.clear();
     }
 
+    /// The head and the body of the last request for a path.
+    pub fn last(&self, path: &str) -> (String, Vec<u8>) {
+        self.site.lock().unwrap().bodies.get(path).cloned().unwrap_or_default()
+    }
+
     pub fn hits(&self, path: &str) -> usize {
         self.site.lock().unwrap().hits.get(path).copied().unwrap_or(0)
     }
@@ -244,9 +260,15 @@ async fn serve(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + U
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    let length = head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+    let mut sent = vec![0; length.and_then(|n| n.trim().parse::<usize>().ok()).unwrap_or(0).min(65_536)];
+    if stream.read_exact(&mut sent).await.is_err() {
+        return;
+    }
     let answer = {
         let mut site = site.lock().unwrap();
         *site.hits.entry(path.clone()).or_default() += 1;
+        site.bodies.insert(path.clone(), (head, sent));
         site.answers.get(&path).cloned()
     };
     let answer = answer.unwrap_or(Answer { status: 503, ..Answer::json("{}") });
