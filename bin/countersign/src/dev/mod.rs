@@ -81,13 +81,13 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failed> {
         api_port: ports.free(API_PORT)?,
         dir,
     };
-    drop(ports);
 
     step("keys and configuration");
     prepare_files(&place)?;
     step("the database \"shop\"");
     let mut cluster = Cluster::prepare(&place.dir, place.database_port)?;
     certify_database(&place, &cluster)?;
+    ports.release(place.database_port);
     cluster.start()?;
     let config = load_config(&place.config())?.config;
     let passwords = passwords(&Cellar::open(&config).await?).await?;
@@ -105,6 +105,7 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failed> {
         Some(logging::start(&config.telemetry)?)
     };
     identities::prepare(&Cellar::open(&config).await?, &place.dir).await?;
+    drop(ports);
     let running = serve::start(config).await?;
     output::note(&format!("ready after {:.1} s", began.elapsed().as_secs_f64()));
 
@@ -130,7 +131,7 @@ fn make_private_folder(dir: &Path) -> Result<(), Failed> {
     Ok(fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?)
 }
 
-/// Ports that nobody listens on, held until all are chosen so that none is chosen twice.
+/// Ports that nobody listens on, held until they are needed, so that neither this program nor another takes one twice.
 #[derive(Default)]
 struct Ports(Vec<TcpListener>);
 
@@ -140,6 +141,10 @@ impl Ports {
         let port = listener.local_addr()?.port();
         self.0.push(listener);
         Ok(port)
+    }
+
+    fn release(&mut self, port: u16) {
+        self.0.retain(|listener| listener.local_addr().is_ok_and(|held| held.port() != port));
     }
 }
 
