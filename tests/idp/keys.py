@@ -1,10 +1,12 @@
 """The provider's keys: rotated while sessions run, out of reach for a while, back again. Nothing fails open."""
 
+import contextlib
+import signal
 import time
 
 import harness
 from people import open_session
-from scene import KEYS_AGE_S, KEYS_REFRESH_S, SECONDS_MAX, SHORT_LOGIN_S, TARGET
+from scene import KEYS_AGE_S, KEYS_REFRESH_S, SECONDS_MAX, SHORT_LOGIN_S, TARGET, b64
 
 # A fetch that failed a few times is tried again after this long, in seconds.
 AGAIN_SECONDS_MAX = 90
@@ -13,7 +15,17 @@ AGAIN_SECONDS_MAX = 90
 def cases(scene):
     """In order: each begins with the keys that the one before left."""
     return [(f.__name__, lambda f=f: f(scene)) for f in (
-        rotation_while_sessions_run, a_removed_person_is_out_when_the_login_ends, the_provider_is_down_and_comes_back)]
+        the_provider_hangs, rotation_while_sessions_run, a_removed_person_is_out_when_the_login_ends, the_provider_is_down_and_comes_back)]
+
+
+@contextlib.contextmanager
+def stopped(process):
+    """The provider hangs for a while: it takes connections and answers none."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def within(scene, token, seconds, what):
@@ -27,6 +39,28 @@ def within(scene, token, seconds, what):
         harness.wait_for(what, accepted, seconds, pause=0.5)
     except harness.HarnessError as e:
         raise AssertionError(f"{e}: {said[0]}") from e
+
+
+def the_provider_hangs(scene):
+    """Whoever is known, or comes with a key that is known, does not wait for it; a key that is not known is refused after a while."""
+    session = open_session(scene, "ana")
+    try:
+        tokens = [scene.provider.token() for _ in range(3)]
+        within(scene, tokens[0], SECONDS_MAX, "a token")
+        known = time.monotonic()
+        forged = ".".join([b64(b'{"alg":"ES256","typ":"at+jwt","kid":"ES256-9"}'), *tokens[1].split(".")[1:]])
+        with stopped(scene.provider.process):
+            # Past the refresh, which hangs, and well before the limit.
+            time.sleep(KEYS_REFRESH_S + 2)
+            answer = scene.accepted(tokens[1])
+            if time.monotonic() - known < KEYS_AGE_S - KEYS_REFRESH_S:
+                assert answer is True, f"a cached key waits for the provider: {answer}"
+            scene.refused(forged)
+            assert session.ask("select 1") == "1"
+            assert scene.whoami("ana")["name"] == "ana"
+        within(scene, tokens[2], AGAIN_SECONDS_MAX, "the provider answers again")
+    finally:
+        session.close()
 
 
 def rotation_while_sessions_run(scene):

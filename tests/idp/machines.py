@@ -13,7 +13,8 @@ def cases(scene):
     plain = [(f.__name__, lambda f=f: f(scene)) for f in (
         a_token_as_the_password, a_job_of_a_pipeline, another_audience, adv_084_a_jti_that_is_good_once, adv_084_an_exchanged_token_is_no_password, adv_084_a_token_is_exchanged_once)]
     proofs = [(f"adv_{row:03}_{name.replace(' ', '_')}", lambda n=name, w=want: attempts.check(n, w)) for row, name, want in ATTEMPTS]
-    return [*plain, *proofs, ("adv_087_a_bound_token_is_no_password", attempts.as_a_password), ("adv_084_087_alerts", attempts.alerts)]
+    return [*plain, *proofs, ("adv_087_a_bound_token_is_no_password", attempts.as_a_password),
+            ("adv_087_a_bound_token_is_for_its_key", attempts.exchanged_by_a_thief), ("adv_084_087_alerts", attempts.alerts)]
 
 
 def a_token_as_the_password(scene):
@@ -152,6 +153,13 @@ class Attempts:
         """PostgreSQL carries no proof, so that a bound token is refused there."""
         before = refusals(self.scene.gateway)["unproven"]
         self.scene.refused(self.all()["key"]["bound"])
+        assert refusals(self.scene.gateway)["unproven"] == before + 1
+
+    def exchanged_by_a_thief(self):
+        """Nor does it become a certificate of another key."""
+        before = refusals(self.scene.gateway)["unproven"]
+        done = self.scene.log_in_workload("thief", self.all()["key"]["bound"], check=False)
+        assert done.returncode != 0 and "not accepted" in done.stderr, done.stderr
         assert refusals(self.scene.gateway)["unproven"] == before + 1
 
     def alerts(self):

@@ -10,6 +10,8 @@ import re
 import subprocess
 import threading
 import time
+import urllib.parse
+import urllib.request
 
 import drivers
 import harness
@@ -68,6 +70,11 @@ groups = ["deployers"]
 """
 
 
+def b64(data):
+    """As tokens write bytes."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
 class Lines:
     """The lines that a process prints, as they come."""
 
@@ -114,11 +121,11 @@ class Provider:
 
     def token(self, client="ci", resource=AUDIENCE):
         """A token of a machine, by the client credentials grant."""
-        body = json.loads(harness.run_quiet(
-            ["curl", "-sS", "--max-time", "30", "-u", f"{client}:only-for-tests", "-d", "grant_type=client_credentials",
-             "--data-urlencode", f"resource={resource}", f"{self.url}/token"], "curl"))
-        assert "access_token" in body, f"the provider gave no token: {body}"
-        return body["access_token"]
+        form = urllib.parse.urlencode({"grant_type": "client_credentials", "resource": resource}).encode()
+        basic = base64.b64encode(f"{client}:only-for-tests".encode()).decode()
+        request = urllib.request.Request(f"{self.url}/token", form, {"Authorization": f"Basic {basic}"})
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=SECONDS_MAX) as answer:
+            return json.load(answer)["access_token"]
 
 
 class Browser:
@@ -237,8 +244,6 @@ class Scene:
     def thumbprint(self, who):
         """Of the key that is kept, by RFC 7638 and OpenSSL alone."""
         der = harness.run_quiet(["openssl", "pkey", "-in", self.kept(who) / "key.pem", "-pubout", "-outform", "DER"], "openssl")
-        def b64(data):
-            return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
         jwk = f'{{"crv":"P-256","kty":"EC","x":"{b64(der[-64:-32])}","y":"{b64(der[-32:])}"}}'
         return b64(hashlib.sha256(jwk.encode()).digest())
 

@@ -10,7 +10,7 @@ import asyncpg
 async def main():
     """Both statements on one connection."""
     connection = await asyncpg.connect(timeout=60)
-    out = {"rows": [list(map(str, record.values())) for record in await connection.fetch(sys.argv[1])]}
+    out = {"rows": [list(map(str, record.values())) for record in await connection.fetch(sys.argv[1])], "state": None, "message": None}
     try:
         await connection.fetch(sys.argv[2])
     except asyncpg.PostgresError as e:
