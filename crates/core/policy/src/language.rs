@@ -141,8 +141,8 @@ impl PrincipalField {
     }
 }
 
-/// Well-known claims: OpenID Connect, GitHub Actions, GitLab CI.
-const WELL_KNOWN: [(&str, ClaimKind, &str); 43] = [
+/// Well-known claims: OpenID Connect, GitHub Actions, GitLab CI, and what is derived for Kubernetes and SPIFFE.
+const WELL_KNOWN: [(&str, ClaimKind, &str); 51] = [
     ("acr", ClaimKind::String, "OIDC: how strongly the person was authenticated."),
     ("actor", ClaimKind::String, "GitHub: who started the run."),
     ("actor_id", ClaimKind::String, "GitHub: the id of who started the run."),
@@ -159,6 +159,16 @@ const WELL_KNOWN: [(&str, ClaimKind, &str); 43] = [
     ("head_ref", ClaimKind::String, "GitHub: the branch that a pull request comes from."),
     ("job_workflow_ref", ClaimKind::String, "GitHub: the workflow file and its ref."),
     ("job_workflow_sha", ClaimKind::String, "GitHub: the commit of the workflow file."),
+    ("kubernetes_namespace", ClaimKind::String, "Kubernetes: the namespace of the service account."),
+    ("kubernetes_node", ClaimKind::String, "Kubernetes: the node that the pod runs on."),
+    ("kubernetes_pod", ClaimKind::String, "Kubernetes: the pod."),
+    ("kubernetes_pod_uid", ClaimKind::String, "Kubernetes: the uid of the pod."),
+    ("kubernetes_serviceaccount", ClaimKind::String, "Kubernetes: the name of the service account."),
+    (
+        "kubernetes_serviceaccount_uid",
+        ClaimKind::String,
+        "Kubernetes: the uid of the service account, which a new one of the same name does not have.",
+    ),
     ("namespace_id", ClaimKind::String, "GitLab: the id of the group or user."),
     ("namespace_path", ClaimKind::String, "GitLab: the path of the group or user."),
     ("pipeline_id", ClaimKind::String, "GitLab: the pipeline."),
@@ -180,6 +190,8 @@ const WELL_KNOWN: [(&str, ClaimKind, &str); 43] = [
     ("runner_environment", ClaimKind::String, "GitHub, GitLab: github-hosted, gitlab-hosted or self-hosted."),
     ("scope", ClaimKind::String, "OAuth: the scopes, separated by spaces."),
     ("sha", ClaimKind::String, "GitHub, GitLab: the commit."),
+    ("spiffe_path", ClaimKind::String, "SPIFFE: the path of the workload's ID."),
+    ("spiffe_trust_domain", ClaimKind::String, "SPIFFE: the trust domain of the workload's ID."),
     ("sub", ClaimKind::String, "The issuer's stable identifier."),
     ("user_email", ClaimKind::String, "GitLab: the e-mail address of who started the job."),
     ("user_login", ClaimKind::String, "GitLab: who started the job."),
