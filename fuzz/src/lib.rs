@@ -16,6 +16,7 @@
 mod bench;
 
 pub mod config;
+pub mod identity_doors;
 pub mod jwt;
 pub mod postgres_client;
 pub mod postgres_server;
@@ -28,6 +29,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target, by name.
 pub const TARGETS: &[Target] = &[
     ("config", config::run),
+    ("identity_doors", identity_doors::run),
     ("jwt", jwt::run),
     ("postgres_client", postgres_client::run),
     ("postgres_server", postgres_server::run),
