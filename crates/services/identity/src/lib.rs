@@ -17,6 +17,7 @@ mod derived;
 mod doors;
 mod dpop;
 mod fetch;
+mod form;
 mod key_source;
 mod keys;
 pub mod local;

@@ -8,13 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use countersign_model::{Actor, CredentialBinding, Identity, IdentityKind, IdentityParts, Timestamp};
 use serde_json::{Value, json};
 
-use super::form::Form;
-use super::{DoorRequest, No, described};
+use super::{DoorRequest, EXCHANGE_FORM_BYTES_MAX, No, described};
 use crate::Rejection;
 use crate::authenticator::use_id;
 use crate::certificate::{AuthorityFault, CERTIFICATE_LIFETIME_S_MAX, read_request};
 use crate::confirmation::{Door, Proof};
 use crate::dpop::{self, Requested};
+use crate::form::Form;
 use crate::local::Reply;
 use crate::login::{Login, digest_of};
 use crate::mapping::{self, DELEGATION_MAX};
@@ -45,7 +45,7 @@ impl IdentityService {
     }
 
     async fn exchanged(&self, request: &DoorRequest<'_>, now: Timestamp) -> Result<Value, No> {
-        let form = Form::read(request.content_type, request.body).map_err(No::request)?;
+        let form = Form::of_body(request.content_type, request.body, EXCHANGE_FORM_BYTES_MAX).map_err(No::request)?;
         // Before a token is bound to anything.
         if self.authority.is_none() {
             return Err(No::request("this gateway makes no certificates: it has no [vault]"));

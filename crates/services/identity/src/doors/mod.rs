@@ -4,7 +4,6 @@
 //! a token may know.
 
 mod exchange;
-mod form;
 mod sessions;
 
 use std::net::SocketAddr;
@@ -19,7 +18,9 @@ use crate::service::{IdentityService, claimed};
 use crate::{Rejection, dpop};
 
 pub use exchange::{LOGIN_LIFETIME_S_MAX, TOKEN_TYPE_X509};
-pub use form::EXCHANGE_FORM_BYTES_MAX;
+
+/// The longest form that the doors read, in bytes: two tokens and a certificate request.
+pub const EXCHANGE_FORM_BYTES_MAX: usize = 64 * 1024;
 
 /// A request.
 #[derive(Clone, Copy)]

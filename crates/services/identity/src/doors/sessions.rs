@@ -6,11 +6,11 @@ use countersign_model::{Identity, Timestamp};
 use serde_json::{Value, json};
 
 use super::exchange::{is_renewable, request_key};
-use super::form::Form;
-use super::{DoorRequest, No, described};
+use super::{DoorRequest, EXCHANGE_FORM_BYTES_MAX, No, described};
 use crate::Rejection;
 use crate::confirmation::Proof;
 use crate::dpop::{self, Requested};
+use crate::form::Form;
 use crate::local::Reply;
 use crate::login::Login;
 use crate::mapping;
@@ -37,7 +37,7 @@ impl IdentityService {
             let why = "only a person's own login is renewed: exchange a fresh token";
             return Err(No::Malformed("unauthorized_client", why));
         }
-        let form = Form::read(request.content_type, request.body).map_err(No::request)?;
+        let form = Form::of_body(request.content_type, request.body, EXCHANGE_FORM_BYTES_MAX).map_err(No::request)?;
         let key = request_key(&form, "")?;
         if key.thumbprint != login.key {
             return Err(No::request("the csr is for another key than the login's"));

@@ -12,11 +12,12 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::clients::{Client, Place};
-use super::forms::{Fields, PageRequest, Reply};
+use super::forms::{FORM_BYTES_MAX, PageRequest, Reply};
 use super::issuer::{LocalFault, LocalIssuer};
 use super::page::{self, Guard, SignInForm};
 use super::ports::{Added, ShortLivedKind};
 use super::sign_in::{Grant, NOT_GOOD, NoTokens, SignIn, after_s, digest, entry, fresh_token, known_scope, read};
+use crate::form::Form;
 
 /// How long a code is good, in seconds.
 pub const CODE_LIFETIME_S: u64 = 60;
@@ -57,7 +58,7 @@ enum NotAsked<'f> {
     SentBack { redirect_uri: &'f str, state: Option<&'f str>, error: &'static str, why: &'static str },
 }
 
-fn authorization<'s, 'f>(sign_in: &'s SignIn, query: &'f Fields) -> Result<Authorization<'s, 'f>, NotAsked<'f>> {
+fn authorization<'s, 'f>(sign_in: &'s SignIn, query: &'f Form) -> Result<Authorization<'s, 'f>, NotAsked<'f>> {
     let client = query.get("client_id").and_then(|id| sign_in.clients.find(id));
     let client = client.ok_or(NotAsked::Told("The program that sent you here is not registered with this gateway."))?;
     let redirect_uri = query.get("redirect_uri").filter(|uri| client.may_redirect_to(uri));
@@ -105,7 +106,7 @@ impl LocalIssuer {
     /// `GET` and `POST {issuer}/authorize`: the sign-in page, and what it sends.
     pub async fn authorize(&self, request: PageRequest<'_>, now: Timestamp) -> Reply {
         let Some(sign_in) = &self.sign_in else { return page::problem(404, "Nobody can sign in here.") };
-        let query = match Fields::parse(request.query.as_bytes()) {
+        let query = match Form::parse(request.query.as_bytes(), FORM_BYTES_MAX) {
             Ok(query) => query,
             Err(_) => return page::problem(400, "The address that you were sent to cannot be read."),
         };
@@ -187,7 +188,7 @@ impl LocalIssuer {
         &self,
         sign_in: &SignIn,
         client: &Client,
-        form: &Fields,
+        form: &Form,
         now: Timestamp,
     ) -> Result<Value, NoTokens> {
         let field = |name: &str, missing| form.get(name).ok_or(NoTokens::Refused("invalid_request", missing));

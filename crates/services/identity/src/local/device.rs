@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 
 use super::accounts::network_of;
 use super::clients::Client;
-use super::forms::{Fields, PageRequest, Reply, TokenRequest};
+use super::forms::{FORM_BYTES_MAX, PageRequest, Reply, TokenRequest};
 use super::issuer::{LocalFault, LocalIssuer};
 use super::page::{self, CodeForm, DeviceFacts, Guard, SignInForm};
 use super::ports::{Added, ShortLivedKind};
 use super::sign_in::{
     Grant, NOT_GOOD, NoTokens, SignIn, after_s, digest, entry, fresh_token, known_scope, read, too_many,
 };
+use crate::form::Form;
 
 /// How long a request waits for the person, in seconds.
 pub const DEVICE_LIFETIME_S: u64 = 600;
@@ -81,7 +82,7 @@ impl LocalIssuer {
         let Some(sign_in) = &self.sign_in else {
             return Reply::error(400, "unauthorized_client", "nobody can sign in here");
         };
-        let form = match Fields::of_body(request.content_type, request.body) {
+        let form = match Form::of_body(request.content_type, request.body, FORM_BYTES_MAX) {
             Ok(form) => form,
             Err(why) => return Reply::error(400, "invalid_request", why),
         };
@@ -154,7 +155,7 @@ impl LocalIssuer {
         &self,
         sign_in: &SignIn,
         client: &Client,
-        form: &Fields,
+        form: &Form,
         now: Timestamp,
     ) -> Result<Value, NoTokens> {
         let code = form.get("device_code").ok_or(NoTokens::Refused("invalid_request", "device_code is missing"))?;
@@ -208,7 +209,7 @@ impl LocalIssuer {
         let guard = Guard::of(&request, &self.config.issuer);
         let ask = |code: &str, trouble: Option<String>, status| CodeForm { code, trouble }.page(status, &guard);
         if !request.posted {
-            let query = Fields::parse(request.query.as_bytes());
+            let query = Form::parse(request.query.as_bytes(), FORM_BYTES_MAX);
             let code = query.as_ref().ok().and_then(|q| q.get("user_code")).and_then(read_user_code);
             return ask(&code.map(|c| shown_code(&c)).unwrap_or_default(), None, 200);
         }
@@ -246,7 +247,7 @@ impl LocalIssuer {
         &self,
         sign_in: &SignIn,
         request: &PageRequest<'_>,
-        sent: &Fields,
+        sent: &Form,
         found: &Found,
         guard: &Guard,
         now: Timestamp,

@@ -8,9 +8,10 @@ use countersign_model::{IdentityKind, Timestamp};
 use serde_json::{Value, json};
 
 use super::accounts::LoginFailure;
-use super::forms::{Fields, Reply, TokenRequest, client_credentials};
+use super::forms::{FORM_BYTES_MAX, Reply, TokenRequest, client_credentials};
 use super::issuer::LocalIssuer;
 use super::sign_in::{NoTokens, SignIn};
+use crate::form::Form;
 
 /// The name of the device grant (RFC 8628, 3.4).
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -73,7 +74,7 @@ impl LocalIssuer {
     /// `POST {issuer}/token` (RFC 6749): people's grants for registered clients, and client credentials (4.4) for accounts of machines
     /// and agents.
     pub async fn token(&self, request: TokenRequest<'_>, now: Timestamp) -> Reply {
-        let form = match Fields::of_body(request.content_type, request.body) {
+        let form = match Form::of_body(request.content_type, request.body, FORM_BYTES_MAX) {
             Ok(form) => form,
             Err(why) => return Reply::error(400, "invalid_request", why),
         };
@@ -97,7 +98,7 @@ impl LocalIssuer {
         sign_in: &SignIn,
         grant: &str,
         request: &TokenRequest<'_>,
-        form: &Fields,
+        form: &Form,
         now: Timestamp,
     ) -> Reply {
         let client = match self.client(sign_in, request.authorization, form, request.source, now) {
@@ -115,7 +116,7 @@ impl LocalIssuer {
         }
     }
 
-    async fn client_credentials(&self, request: &TokenRequest<'_>, form: &Fields, now: Timestamp) -> Reply {
+    async fn client_credentials(&self, request: &TokenRequest<'_>, form: &Form, now: Timestamp) -> Reply {
         let (name, secret) = match client_credentials(request.authorization, form) {
             Ok((name, Some(secret))) => (name, secret),
             Ok((_, None)) => return Reply::unauthorized("client authentication is missing"),

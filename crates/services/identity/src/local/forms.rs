@@ -1,4 +1,4 @@
-//! Forms and queries, read strictly: bounded, no field twice. And what HTTP answers look like.
+//! What the doors of the local issuer take and how they answer, without a web server.
 //!
 //! Must never put a secret in a log or in a URL of ours, nor let an answer with a token be cached on its way.
 
@@ -9,10 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use countersign_model::Secret;
 use serde_json::{Value, json};
 
+use crate::form::Form;
+
 /// The longest form or query that is read, in bytes.
 pub const FORM_BYTES_MAX: usize = 8 * 1024;
-/// The most fields of such a form.
-const FORM_FIELDS_MAX: usize = 16;
 
 /// What to answer over HTTP.
 #[derive(Clone)]
@@ -99,52 +99,10 @@ impl Reply {
     }
 }
 
-/// The fields of a form or query.
-pub(super) struct Fields(Vec<(String, String)>);
-
-impl Fields {
-    /// Reads a form's body.
-    pub(super) fn of_body(content_type: Option<&str>, body: &[u8]) -> Result<Self, &'static str> {
-        let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            return Err("the body must be application/x-www-form-urlencoded");
-        }
-        Self::parse(body)
-    }
-
-    /// Reads a query or a form.
-    pub(super) fn parse(encoded: &[u8]) -> Result<Self, &'static str> {
-        if encoded.len() > FORM_BYTES_MAX {
-            return Err("the body is too long");
-        }
-        let mut form: Vec<(String, String)> = Vec::new();
-        for (name, value) in form_urlencoded::parse(encoded) {
-            if form.len() >= FORM_FIELDS_MAX {
-                return Err("the form has too many fields");
-            }
-            if form.iter().any(|(k, _)| *k == name) {
-                return Err("a field is there twice");
-            }
-            form.push((name.into_owned(), value.into_owned()));
-        }
-        Ok(Self(form))
-    }
-
-    /// The field of that name. An empty one is as one that is not there (RFC 6749, 3.1).
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.raw(name).filter(|v| !v.is_empty())
-    }
-
-    /// The same, empty or not.
-    pub(super) fn raw(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
-    }
-}
-
 /// The client's name and secret, from the header or from the form, but not from both. A public client has none.
 pub(super) fn client_credentials(
     authorization: Option<&str>,
-    form: &Fields,
+    form: &Form,
 ) -> Result<(String, Option<Secret>), &'static str> {
     match (authorization, form.get("client_id"), form.raw("client_secret")) {
         (Some(header), None, None) => {

@@ -14,9 +14,10 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::accounts::LoginFailure;
-use super::forms::{Fields, PageRequest, Reply};
+use super::forms::{FORM_BYTES_MAX, PageRequest, Reply};
 use super::issuer::LocalIssuer;
 use super::ports::Account;
+use crate::form::Form;
 
 const STYLE: &str = include_str!("page.css");
 /// The style sheet's hash, for the policy: the element holds exactly [`STYLE`].
@@ -64,8 +65,9 @@ impl Guard {
     }
 
     /// The form that a page of ours sent.
-    pub(super) fn checked(&self, request: &PageRequest<'_>) -> Result<Fields, &'static str> {
-        let sent = Fields::of_body(request.content_type, request.body).map_err(|_| "The form could not be read.")?;
+    pub(super) fn checked(&self, request: &PageRequest<'_>) -> Result<Form, &'static str> {
+        let sent = Form::of_body(request.content_type, request.body, FORM_BYTES_MAX)
+            .map_err(|_| "The form could not be read.")?;
         let token = sent.get("form").unwrap_or_default();
         let same = !self.set && bool::from(token.as_bytes().ct_eq(self.token().as_bytes()));
         if same && request.same_origin {
@@ -296,7 +298,7 @@ impl LocalIssuer {
     /// The person whose name and password a form holds.
     pub(super) async fn person_by_password(
         &self,
-        sent: &Fields,
+        sent: &Form,
         source: IpAddr,
         now: Timestamp,
     ) -> Result<Account, NotIn> {

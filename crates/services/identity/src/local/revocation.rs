@@ -5,11 +5,12 @@
 use countersign_model::Timestamp;
 use serde_json::Value;
 
-use super::forms::{Fields, Reply, TokenRequest};
+use super::forms::{FORM_BYTES_MAX, Reply, TokenRequest};
 use super::issuer::{LocalFault, LocalIssuer};
 use super::ports::ShortLivedKind;
 use super::sign_in::{Grant, SignIn, digest, read};
 use crate::Algorithm;
+use crate::form::Form;
 use crate::token::parse_unverified;
 
 /// What a token leads to.
@@ -28,7 +29,7 @@ impl LocalIssuer {
         let Some(sign_in) = &self.sign_in else {
             return Reply::error(400, "unsupported_token_type", "nobody can sign in here");
         };
-        let form = match Fields::of_body(request.content_type, request.body) {
+        let form = match Form::of_body(request.content_type, request.body, FORM_BYTES_MAX) {
             Ok(form) => form,
             Err(why) => return Reply::error(400, "invalid_request", why),
         };

@@ -17,10 +17,11 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::clients::{Client, ClientConfig, Clients};
-use super::forms::{Fields, Reply, client_credentials};
+use super::forms::{Reply, client_credentials};
 use super::issuer::{LocalFault, LocalIssuer, MINT_LIFETIME_S_MAX, MintRequest};
 use super::limiter::{Limiter, LimiterConfig};
 use super::ports::{Account, Added, ShortLived, ShortLivedKind, ShortLivedStore};
+use crate::form::Form;
 
 /// The longest that a sign-in may be kept going by refresh tokens, in seconds (30 days).
 pub const REFRESH_LIFETIME_S_MAX: u64 = 30 * 86_400;
@@ -193,7 +194,7 @@ impl LocalIssuer {
         &self,
         sign_in: &'s SignIn,
         authorization: Option<&str>,
-        form: &Fields,
+        form: &Form,
         source: IpAddr,
         now: Timestamp,
     ) -> Result<&'s Client, Reply> {
@@ -330,7 +331,7 @@ impl LocalIssuer {
         &self,
         sign_in: &SignIn,
         client: &Client,
-        form: &Fields,
+        form: &Form,
         now: Timestamp,
     ) -> Result<Value, NoTokens> {
         let token =
