@@ -56,10 +56,13 @@ pub(crate) fn policy_problems(problems: &[PolicyProblem]) -> Failed {
 /// The local issuer's URL as configured, or the API's address; `None` without a local issuer.
 pub(crate) fn local_issuer_url(config: &Config) -> Option<String> {
     let local = config.local_issuer.as_ref()?;
-    Some(local.url.clone().unwrap_or_else(|| {
-        let scheme = if config.api.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", config.api.address)
-    }))
+    Some(local.url.clone().unwrap_or_else(|| api_address(config)))
+}
+
+/// Where the API listens, as a URL.
+pub(crate) fn api_address(config: &Config) -> String {
+    let scheme = if config.api.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{}", config.api.address)
 }
 
 /// What is opened from the data folder alone: the store, the vault, the local issuer.

@@ -15,7 +15,7 @@ use countersign_store::{LoginRecord, Store};
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::house::local_issuer_url;
+use crate::house::{api_address, local_issuer_url};
 
 fn fault(e: impl std::fmt::Display) -> StoreFault {
     StoreFault(e.to_string())
@@ -154,10 +154,7 @@ impl IdentityDoors for ServiceDoors {
 
 /// Where clients reach the API.
 pub(crate) fn api_url(config: &Config) -> String {
-    config.identity.url.clone().unwrap_or_else(|| {
-        let scheme = if config.api.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", config.api.address)
-    })
+    config.identity.url.clone().unwrap_or_else(|| api_address(config))
 }
 
 /// What a client needs to log in, for everybody to read: nothing of it is a secret. `ca` is the generated authority of the listeners.
