@@ -174,6 +174,7 @@ mod tests {
             labels: Default::default(),
             record: RecordLevel::Statements,
             durable: false,
+            tagging: Arc::default(),
         });
         let endpoint = Endpoint::Tcp { host: "h".to_owned(), port: 1 };
         let route = Arc::new(Route::new(target, endpoint, UpstreamTls::disabled(), ""));

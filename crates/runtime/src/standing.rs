@@ -252,6 +252,7 @@ mod tests {
                 labels: BTreeMap::new(),
                 record: RecordLevel::Statements,
                 durable: false,
+                tagging: Arc::default(),
             }),
             source: ([127, 0, 0, 1], 1).into(),
             since: Timestamp::from_unix_s(0),

@@ -54,6 +54,7 @@ fn target() -> Target {
         labels: BTreeMap::from([("env".to_owned(), "prod".to_owned())]),
         record: RecordLevel::Results,
         durable: false,
+        tagging: Arc::default(),
     }
 }
 
@@ -100,7 +101,14 @@ impl Session {
     }
 
     fn done(&mut self, seq: u64, ms: u64, status: OutcomeStatus, rows: u64, code: Option<&str>) {
-        let outcome = Outcome { status, rows, bytes: rows * 10, affected: None, code: code.map(Into::into) };
+        let outcome = Outcome {
+            status,
+            rows,
+            bytes: rows * 10,
+            affected: None,
+            code: code.map(Into::into),
+            masked: Box::default(),
+        };
         self.recorder.outcome(seq, at(self.n, ms), 2500, &outcome).unwrap();
     }
 

@@ -120,7 +120,14 @@ impl Gate {
             Ok((receipt, _verdict)) => {
                 gate.outcome(
                     receipt.seq(),
-                    &Outcome { status: OutcomeStatus::Done, rows: 0, bytes: 0, affected: None, code: None },
+                    &Outcome {
+                        status: OutcomeStatus::Done,
+                        rows: 0,
+                        bytes: 0,
+                        affected: None,
+                        code: None,
+                        masked: Box::default(),
+                    },
                     now,
                 )?;
                 Ok(Opened { gate, passage: Passage { session } })
@@ -153,6 +160,7 @@ impl Gate {
         let plan = Plan {
             permit: Permit::new(session, receipt, action.text),
             limits: verdict.effects.limits,
+            masks: Arc::clone(&verdict.effects.masks),
             record_rows: self.parts.target.record == RecordLevel::Results,
         };
         let cleared = (Cleared { session, frame }, plan);
@@ -320,7 +328,14 @@ impl Gate {
             return Ok(());
         }
         self.closed = true;
-        let lost = Outcome { status: OutcomeStatus::Lost, rows: 0, bytes: 0, affected: None, code: None };
+        let lost = Outcome {
+            status: OutcomeStatus::Lost,
+            rows: 0,
+            bytes: 0,
+            affected: None,
+            code: None,
+            masked: Box::default(),
+        };
         while let Some((seq, at)) = self.in_flight.pop_front() {
             self.recorder.outcome(seq, now, now.since_us(at), &lost)?;
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use countersign_model::{Denial, Identity, Limits, Shape, Timestamp};
+use countersign_model::{Denial, Identity, Limits, Mask, Shape, Tagging, Timestamp};
 
 use crate::{CloseReason, Outcome, Permit, Presented, Proposal, TargetCredential};
 
@@ -59,6 +59,8 @@ pub struct Connected {
     pub tls_required: bool,
     /// The label of the target, stable over its configuration's life, for what a protocol caches about it.
     pub target: Arc<str>,
+    /// How the target's data is known to be sensitive.
+    pub tagging: Arc<Tagging>,
 }
 
 /// What the gate allows, for the machine to carry out.
@@ -68,6 +70,8 @@ pub struct Plan {
     pub permit: Permit,
     /// Limits to enforce; a machine that cannot must refuse.
     pub limits: Limits,
+    /// What is masked in what the client and the record see, sorted by tag; a machine that cannot must refuse.
+    pub masks: Arc<[Mask]>,
     /// True when result rows are to be emitted as [`Output::Rows`], too.
     pub record_rows: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use countersign_model::{Denial, Identity, SessionContext, SessionId, Shape, Target, Timestamp, Verdict};
+use countersign_model::{Denial, Identity, SessionContext, SessionId, Shape, Tag, Target, Timestamp, Verdict};
 
 use crate::BoxFuture;
 
@@ -147,6 +147,8 @@ pub struct Outcome {
     pub affected: Option<u64>,
     /// The target's own code for an error.
     pub code: Option<Box<str>>,
+    /// How many values of which tags were masked; empty for most.
+    pub masked: Box<[(Tag, u64)]>,
 }
 
 /// Something that happened to a session.

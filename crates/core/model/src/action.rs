@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Attribute, Attributes};
+use crate::{Attribute, Attributes, Disclosure};
 
 /// The most parameter bytes that an intent keeps; longer ones are recorded by length and digest.
 pub const PARAMETERS_MAX: usize = 1 << 20;
@@ -93,22 +93,35 @@ pub struct Shape {
     uses: Vec<Use>,
     fingerprint: Fingerprint,
     unreadable: Option<Arc<str>>,
+    disclosure: Disclosure,
 }
 
 impl Shape {
     /// A shape whose meaning is known. `kind` is a word for people and the record, such as `select`; an action without uses is
     /// treated as unreadable, because nothing would judge it.
     pub fn new(kind: &str, uses: Vec<Use>, fingerprint: Fingerprint) -> Arc<Self> {
+        Self::disclosing(kind, uses, fingerprint, Disclosure::default())
+    }
+
+    /// As [`Shape::new`], of an action that touches tagged data.
+    pub fn disclosing(kind: &str, uses: Vec<Use>, fingerprint: Fingerprint, disclosure: Disclosure) -> Arc<Self> {
         if uses.is_empty() {
             return Self::unreadable("the action has no effect that could be judged", fingerprint);
         }
-        Arc::new(Self { id: next_id(), kind: kind.into(), uses, fingerprint, unreadable: None })
+        Arc::new(Self { id: next_id(), kind: kind.into(), uses, fingerprint, unreadable: None, disclosure })
     }
 
     /// A shape of what could not be read; `why` may be shown to the client and must hold no secret.
     pub fn unreadable(why: &str, fingerprint: Fingerprint) -> Arc<Self> {
         let uses = vec![Use { access: Access::Opaque, attributes: Attributes::new() }];
-        Arc::new(Self { id: next_id(), kind: "opaque".into(), uses, fingerprint, unreadable: Some(why.into()) })
+        Arc::new(Self {
+            id: next_id(),
+            kind: "opaque".into(),
+            uses,
+            fingerprint,
+            unreadable: Some(why.into()),
+            disclosure: Disclosure::default(),
+        })
     }
 
     /// Its id in this process.
@@ -139,6 +152,11 @@ impl Shape {
     /// Why it could not be read, if so.
     pub fn why_unreadable(&self) -> Option<&str> {
         self.unreadable.as_deref()
+    }
+
+    /// What it does with tagged data; empty for what could not be read, which is denied anyway.
+    pub fn disclosure(&self) -> &Disclosure {
+        &self.disclosure
     }
 
     /// An attribute of the first use that has it.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Tagging;
+
 /// The name clients use for a target: 1 to 63 of `a-z A-Z 0-9 _ - .`, starting with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -64,4 +66,6 @@ pub struct Target {
     pub record: RecordLevel,
     /// When true, the record of a write reaches the disk before the write reaches the target.
     pub durable: bool,
+    /// How its data is known to be sensitive.
+    pub tagging: Arc<Tagging>,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientText, Request, RuleId};
+use crate::{ClientText, Mask, Request, RuleId, Tag};
 
 /// Allow or deny.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,20 @@ pub struct Effects {
     /// Raise an alert of this severity.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub alert: Option<Severity>,
+    /// The tags whose values are masked in what the client sees, sorted by tag. Cheap to clone.
+    #[serde(skip_serializing_if = "no_items", default = "empty")]
+    pub masks: Arc<[Mask]>,
+    /// The tags that a rule let this identity see in clear, and that this action shows; sorted. For the record.
+    #[serde(skip_serializing_if = "no_items", default = "empty")]
+    pub unmasked: Arc<[Tag]>,
+}
+
+fn no_items<T>(items: &Arc<[T]>) -> bool {
+    items.is_empty()
+}
+
+fn empty<T>() -> Arc<[T]> {
+    Arc::from([])
 }
 
 /// Policy's answer. It is cheap to share: caches hold it behind an [`Arc`].

@@ -288,6 +288,7 @@ impl SuiteRunner<'_> {
             labels: t.labels.clone(),
             record: RecordLevel::default(),
             durable: false,
+            tagging: Arc::default(),
         })
     }
 

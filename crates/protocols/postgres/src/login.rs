@@ -387,6 +387,7 @@ mod tests {
             part: "shop".into(),
             tls_required,
             target: "shop".into(),
+            tagging: Default::default(),
         }
     }
 

@@ -330,7 +330,13 @@ async fn reach(
         unreachable_target(route, why).detail(format_args!("{}: {e}", route.endpoint))
     })?;
     let tls_required = route.tls_required();
-    let connected = Connected { credential, part, tls_required, target: route.label().clone() };
+    let connected = Connected {
+        credential,
+        part,
+        tls_required,
+        target: route.label().clone(),
+        tagging: Arc::clone(&route.target.tagging),
+    };
     Ok(Box::new(Dialled { socket, passage, connected }))
 }
 

@@ -293,7 +293,14 @@ impl Machine for ToyMachine {
             }
             self.out.push_back(Output::Client(span));
             if last {
-                let outcome = Outcome { status: OutcomeStatus::Done, rows: 1, bytes, affected: None, code: None };
+                let outcome = Outcome {
+                    status: OutcomeStatus::Done,
+                    rows: 1,
+                    bytes,
+                    affected: None,
+                    code: None,
+                    masked: Box::default(),
+                };
                 self.out.push_back(Output::Outcome(seq, outcome));
                 self.replies.pop_front();
                 self.answer_denied();

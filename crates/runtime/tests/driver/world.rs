@@ -237,6 +237,7 @@ impl Setup {
                 labels: Default::default(),
                 record,
                 durable,
+                tagging: Default::default(),
             };
             let endpoint = Endpoint::Tcp { host: "localhost".to_owned(), port };
             let mut route = Route::new(Arc::new(target), endpoint, tls.clone(), "main");

@@ -227,6 +227,7 @@ mod tests {
             effects: Effects {
                 limits: Limits { rows: Some(5), bytes: None, affected: Some(0) },
                 alert: Some(Severity::High),
+                ..Effects::default()
             },
             rules: vec![RuleId::new("r1")],
             reason: Some("because".to_owned()),

@@ -106,6 +106,7 @@ impl Loaded {
             labels: spec.labels.clone(),
             record: spec.record,
             durable: spec.durable,
+            tagging: Arc::default(),
         })
     }
 }

@@ -142,6 +142,7 @@ impl Asked {
                 labels: header.labels.clone(),
                 record: header.record,
                 durable: header.durable,
+                tagging: Arc::default(),
             },
             session: SessionContext {
                 id: header.id,
@@ -261,6 +262,7 @@ impl Where {
             labels: self.labels.iter().cloned().collect(),
             record: RecordLevel::default(),
             durable: false,
+            tagging: Arc::default(),
         })
     }
 

@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     fn verdict(decision: Decision, rows: Option<u64>, affected: Option<u64>, alert: Option<Severity>) -> Verdict {
-        let effects = Effects { limits: Limits { rows, bytes: None, affected }, alert };
+        let effects = Effects { limits: Limits { rows, bytes: None, affected }, alert, ..Effects::default() };
         Verdict { decision, effects, rules: Vec::new(), reason: None, denied_for: Vec::new(), epoch: 1 }
     }
 

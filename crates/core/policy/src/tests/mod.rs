@@ -71,6 +71,7 @@ impl World {
                 labels: BTreeMap::from([("env".to_owned(), "prod".to_owned())]),
                 record: RecordLevel::default(),
                 durable: false,
+                tagging: Arc::default(),
             },
             session: SessionContext {
                 id: SessionId::from_u128(1),

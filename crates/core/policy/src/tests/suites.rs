@@ -43,6 +43,7 @@ fn run(cases: &str) -> SuiteReport {
                 labels: [("env".to_owned(), "prod".to_owned())].into(),
                 record: RecordLevel::default(),
                 durable: false,
+                tagging: Default::default(),
             })
         },
     };

@@ -204,7 +204,8 @@ impl Session {
         code: Option<Box<str>>,
     ) {
         let (rows, bytes, affected) = counts.unwrap_or_default();
-        self.out.push_back(Output::Outcome(seq, Outcome { status, rows, bytes, affected, code }));
+        self.out
+            .push_back(Output::Outcome(seq, Outcome { status, rows, bytes, affected, code, masked: Box::default() }));
     }
 }
 

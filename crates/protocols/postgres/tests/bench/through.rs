@@ -209,6 +209,7 @@ impl<F: Far> Through<F> {
                         part: self.part.clone(),
                         tls_required: false,
                         target: "shop".into(),
+                        tagging: Arc::default(),
                     });
                 }
                 Err(denial) => self.machine.on_fatal(&denial),

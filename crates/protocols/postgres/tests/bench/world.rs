@@ -168,7 +168,7 @@ impl Policy for Rules {
         };
         Arc::new(Verdict {
             decision: if denied { Decision::Deny } else { Decision::Allow },
-            effects: Effects { limits, alert: None },
+            effects: Effects { limits, ..Effects::default() },
             rules: vec![RuleId::new(if denied { "no-secrets" } else { "bench" })],
             reason: None,
             denied_for: Vec::new(),
@@ -269,7 +269,14 @@ pub(crate) fn open(rules: &Rules, log: &Log, connect: &Shape, now: Timestamp) ->
     let name = TargetName::parse("shop").unwrap_or_else(|| unreachable!("a constant that is a target name"));
     let parts = GateParts {
         identity: identity(),
-        target: Arc::new(Target { name, protocol: "postgres".into(), labels: BTreeMap::new(), record, durable: false }),
+        target: Arc::new(Target {
+            name,
+            protocol: "postgres".into(),
+            labels: BTreeMap::new(),
+            record,
+            durable: false,
+            tagging: Arc::default(),
+        }),
         context: SessionContext {
             id: SessionId::new(now, 7),
             source: ([127, 0, 0, 1], 1).into(),

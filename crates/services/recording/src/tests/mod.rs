@@ -74,6 +74,7 @@ pub(super) fn target(name: &str) -> Target {
         labels: BTreeMap::from([("env".to_owned(), "prod".to_owned())]),
         record: RecordLevel::Results,
         durable: true,
+        tagging: Arc::default(),
     }
 }
 
@@ -160,7 +161,7 @@ impl Writer {
 
     pub(super) fn outcome(&mut self, seq: u64, status: OutcomeStatus) -> Result<(), Denial> {
         let code = (status == OutcomeStatus::Failed).then(|| "23505".into());
-        let outcome = Outcome { status, rows: 2, bytes: 30, affected: Some(1), code };
+        let outcome = Outcome { status, rows: 2, bytes: 30, affected: Some(1), code, masked: Box::default() };
         self.session.outcome(seq, later(self.n, 60), 50, &outcome)
     }
 
