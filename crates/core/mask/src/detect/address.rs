@@ -1,0 +1,217 @@
+//! Addresses: e-mail, IP, MAC.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::context::Topics;
+use super::number::{Place, Separator};
+use super::scan::Sink;
+use super::view::{Found, View, is_word};
+use super::{Confidence, Detector};
+use crate::transform::pseudonym::EMAIL_DOMAIN;
+
+/// RFC 5321, section 4.5.3.1.1, in bytes.
+const LOCAL_BYTES_MAX: usize = 64;
+/// RFC 5321, section 4.5.3.1.2, in bytes.
+const DOMAIN_BYTES_MAX: usize = 255;
+
+/// An e-mail address around the `@` at `at`.
+pub(super) fn email(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> usize {
+    // What was taken for a number may be the local part; a password before an @ is not.
+    let behind = match sink.reaching(at) {
+        Some(d) if d.tag().starts_with("secret.") => view.behind(at),
+        _ => view.slice(at.saturating_sub(LOCAL_BYTES_MAX + 2)..at),
+    };
+    let found = email_range(behind, view.ahead(at + 1))
+        .map(|(local, domain)| Found::new(at - local, at + 1 + domain, Detector::Email, Confidence::Certain));
+    match found {
+        Some(found) => {
+            sink.push(view, found);
+            found.end
+        }
+        None => at + 1,
+    }
+}
+
+/// How many bytes before and after the `@` belong to an address.
+fn email_range(behind: &[u8], ahead: &[u8]) -> Option<(usize, usize)> {
+    let mut local = 0;
+    let mut rest = behind;
+    loop {
+        match rest {
+            [r @ .., b]
+                if b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'' | b'&') =>
+            {
+                (rest, local) = (r, local + 1);
+            }
+            // Two bytes of UTF-8: letters of Latin, Greek, Cyrillic.
+            [r @ .., 0xc3..=0xd4, 0x80..=0xbf] => (rest, local) = (r, local + 2),
+            _ => break,
+        }
+        if local > LOCAL_BYTES_MAX {
+            return None;
+        }
+    }
+    // A handle such as @ana@example.org.
+    if rest.last() == Some(&b'@') {
+        return None;
+    }
+    // A quote before it is not of it.
+    let taken = behind.get(behind.len() - local..)?;
+    local -= taken.iter().take_while(|b| matches!(b, b'.' | b'\'' | b'&' | b'%')).count();
+    let name = behind.get(behind.len() - local..)?;
+    if name.is_empty() || name.last() == Some(&b'.') || name == b"git" {
+        return None;
+    }
+    Some((local, domain_length(ahead)?))
+}
+
+/// The length of the domain at the beginning: labels with dots between, the last one of letters.
+fn domain_length(text: &[u8]) -> Option<usize> {
+    let (mut end, mut dots) = (0, 0);
+    loop {
+        let label = label_length(text.get(end..)?);
+        if label == 0 {
+            break;
+        }
+        end += label;
+        if text.get(end) == Some(&b'.') && label_length(text.get(end + 1..)?) > 0 {
+            (end, dots) = (end + 1, dots + 1);
+        } else {
+            break;
+        }
+    }
+    let domain = text.get(..end)?;
+    let top = domain.rsplit(|b| *b == b'.').next()?;
+    let named =
+        top.len() >= 2 && (top.iter().all(|b| b.is_ascii_alphabetic() || *b >= 0x80) || top.starts_with(b"xn--"));
+    // Names of files, such as icon@2x.png.
+    let file = [&b"png"[..], b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"js", b"css", b"html", b"json", b"xml", b"txt"];
+    let ours = EMAIL_DOMAIN.as_bytes().get(1..) == Some(domain);
+    let fits =
+        dots > 0 && end <= DOMAIN_BYTES_MAX && named && !ours && !file.iter().any(|f| top.eq_ignore_ascii_case(f));
+    fits.then_some(end)
+}
+
+/// The length of a label: letters, digits, dashes within.
+fn label_length(text: &[u8]) -> usize {
+    let mut end = 0;
+    loop {
+        match text.get(end..) {
+            Some([b, ..]) if b.is_ascii_alphanumeric() || (*b == b'-' && end > 0) => end += 1,
+            Some([0xc3..=0xd4, 0x80..=0xbf, ..]) => end += 2,
+            _ => break,
+        }
+    }
+    let label = text.get(..end).unwrap_or_default();
+    end - label.iter().rev().take_while(|b| **b == b'-').count()
+}
+
+/// An IPv4 address at a place.
+pub(super) fn ipv4(place: &Place<'_, '_>) -> Option<(usize, Found)> {
+    if place.groups.length(place.group) > 3 || place.joined_by(4)? != Separator::Dot {
+        return None;
+    }
+    let g = place.groups;
+    let last = place.group + 3;
+    if g.separator(last + 1) == Some(Separator::Dot) || (g.lettered && last + 1 == g.count()) {
+        return None;
+    }
+    let mut octets = [0_u8; 4];
+    for (i, octet) in octets.iter_mut().enumerate() {
+        let digits = g.digits(place.group + i, 1);
+        if digits.len() > 3 || (digits.len() > 1 && digits.first() == Some(&0)) {
+            return None;
+        }
+        *octet = u8::try_from(digits.iter().fold(0_u32, |n, d| n * 10 + u32::from(*d))).ok()?;
+    }
+    let address = Ipv4Addr::from(octets);
+    // Nobody's: this host, netmasks and broadcasts.
+    if matches!(octets, [0 | 127 | 255, ..]) || address.is_multicast() && octets == [224, 0, 0, 0] {
+        return None;
+    }
+    let confidence = if place.topics().has(Topics::VERSION) { Confidence::Possible } else { Confidence::Certain };
+    Some(place.found(4, Detector::Ip, confidence))
+}
+
+/// An IPv6 or a MAC address around the colon at `at`.
+pub(super) fn with_colons(view: &View<'_>, at: usize) -> Option<Found> {
+    let start = view.run_start(at, 4, |b| b.is_ascii_hexdigit())?;
+    if view.before(start).is_some_and(|b| is_word(b) || matches!(b, b':' | b'.')) {
+        return None;
+    }
+    if at - start == 2
+        && let Some(found) = mac_at(view, start, b':')
+    {
+        return Some(found);
+    }
+    ipv6(view, start)
+}
+
+fn ipv6(view: &View<'_>, start: usize) -> Option<Found> {
+    let text = view.ahead(start);
+    let length = text.iter().take(46).take_while(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')).count();
+    let text = text.get(..length)?;
+    // A full stop or a colon of the sentence.
+    let text = text.strip_suffix(b".").unwrap_or(text);
+    let text = if text.ends_with(b"::") { text } else { text.strip_suffix(b":").unwrap_or(text) };
+    let address: Ipv6Addr = std::str::from_utf8(text).ok()?.parse().ok()?;
+    let end = start + text.len();
+    if view.at(end).is_some_and(is_word) || address.is_unspecified() || address.is_loopback() {
+        return None;
+    }
+    // `a::b` and `dead::beef` are names in code, too.
+    let digits = text.iter().any(u8::is_ascii_digit);
+    let groups = text.split(|b| *b == b':').filter(|g| !g.is_empty()).count();
+    let long = text.split(|b| *b == b':').any(|g| g.len() >= 3);
+    (groups > 3 || (digits && long)).then(|| Found::new(start, end, Detector::Ip, Confidence::Certain))
+}
+
+/// A MAC address with dashes or in Cisco's form, some part of which begins at `at`.
+pub(super) fn mac(view: &View<'_>, at: usize) -> Option<Found> {
+    let hex = |b: u8| b.is_ascii_hexdigit();
+    let end = view.run_end(at, 5, hex);
+    let (length, separator) = match (end - at, view.at(end), view.before(at)) {
+        (2, Some(b'-'), _) | (2, _, Some(b'-')) => (2, b'-'),
+        (4, Some(b'.'), _) | (4, _, Some(b'.')) => (4, b'.'),
+        _ => return None,
+    };
+    let mut start = at;
+    // Back over parts that had no digit to stop at.
+    for _ in 0..5 {
+        let Some(previous) = start.checked_sub(length + 1) else { break };
+        let part = view.slice(previous.max(view.floor)..start - 1);
+        if view.before(start) != Some(separator) || part.len() != length || !part.iter().all(|b| hex(*b)) {
+            break;
+        }
+        start = previous;
+    }
+    if length == 2 { mac_at(view, start, b'-') } else { cisco_at(view, start) }
+}
+
+fn mac_at(view: &View<'_>, start: usize, separator: u8) -> Option<Found> {
+    let text = view.slice(start..start + 17);
+    let fits = |(i, b): (usize, &u8)| if i % 3 == 2 { *b == separator } else { b.is_ascii_hexdigit() };
+    (text.len() == 17 && text.iter().enumerate().all(fits)).then_some(())?;
+    mac_alone(view, start, start + 17, separator)
+}
+
+fn cisco_at(view: &View<'_>, start: usize) -> Option<Found> {
+    let text = view.slice(start..start + 14);
+    let fits = |(i, b): (usize, &u8)| if i % 5 == 4 { *b == b'.' } else { b.is_ascii_hexdigit() };
+    // Digits alone are amounts and versions.
+    let lettered = text.iter().any(u8::is_ascii_alphabetic);
+    (text.len() == 14 && lettered && text.iter().enumerate().all(fits)).then_some(())?;
+    mac_alone(view, start, start + 14, b'.')
+}
+
+/// The address, when nothing hangs on it and it is somebody's.
+fn mac_alone(view: &View<'_>, start: usize, end: usize, separator: u8) -> Option<Found> {
+    let hangs = |b: u8| is_word(b) || b == separator;
+    let before = view.before(start).is_some_and(hangs);
+    let after =
+        view.at(end).is_some_and(is_word) || (view.at(end) == Some(separator) && view.at(end + 1).is_some_and(is_word));
+    let text = view.slice(start..end);
+    let plain = |x: u8| text.iter().filter(|b| b.is_ascii_hexdigit()).all(|b| b.eq_ignore_ascii_case(&x));
+    (!before && !after && !plain(b'0') && !plain(b'f'))
+        .then(|| Found::new(start, end, Detector::Mac, Confidence::Certain))
+}

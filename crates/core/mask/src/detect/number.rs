@@ -1,0 +1,295 @@
+//! Numbers: runs of digits with separators between them, read once into groups, then compared with the forms that people write.
+//!
+//! It must never read beyond its limits of groups and digits: a longer run is read in pieces.
+
+use super::context::{self, Topics};
+use super::scan::Sink;
+use super::view::{Found, View, is_word};
+use super::{address, card, date, letters, national, phone};
+
+/// The most groups read at once.
+const GROUPS_MAX: usize = 12;
+/// The most digits read at once.
+const DIGITS_MAX: usize = 48;
+/// A form has no more groups than this, so a run that was cut is read again from as many before its end.
+const FORM_GROUPS_MAX: usize = 7;
+
+/// What stands between two groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Separator {
+    /// Nothing: the first group.
+    None,
+    Space,
+    Dash,
+    Dot,
+    Slash,
+    /// With an opening bracket.
+    Open,
+    /// With a closing bracket.
+    Close,
+}
+
+/// Groups of digits.
+pub(super) struct Groups {
+    count: usize,
+    starts: [usize; GROUPS_MAX],
+    ends: [usize; GROUPS_MAX],
+    separators: [Separator; GROUPS_MAX],
+    /// All digits, one group after the other.
+    digits: [u8; DIGITS_MAX],
+    /// Where in `digits` each group begins.
+    offsets: [usize; GROUPS_MAX + 1],
+    /// A letter follows the last group.
+    pub(super) lettered: bool,
+    /// More digits may follow than were read.
+    cut: bool,
+}
+
+impl Groups {
+    /// Reads from the digit at `at`.
+    fn read(view: &View<'_>, at: usize) -> Self {
+        let mut g = Self {
+            count: 0,
+            starts: [0; GROUPS_MAX],
+            ends: [0; GROUPS_MAX],
+            separators: [Separator::None; GROUPS_MAX],
+            digits: [0; DIGITS_MAX],
+            offsets: [0; GROUPS_MAX + 1],
+            lettered: false,
+            cut: false,
+        };
+        let text = view.ahead(at);
+        let (mut i, mut total, mut separator) = (0, 0, Separator::None);
+        loop {
+            let start = i;
+            while let Some(b) = text.get(i)
+                && b.is_ascii_digit()
+                && let Some(slot) = g.digits.get_mut(total)
+            {
+                *slot = b - b'0';
+                (i, total) = (i + 1, total + 1);
+            }
+            if total == DIGITS_MAX && text.get(i).is_some_and(u8::is_ascii_digit) {
+                g.cut = true;
+                if g.count > 0 {
+                    return g;
+                }
+            }
+            if let (Some(s), Some(e), Some(sep), Some(offset)) = (
+                g.starts.get_mut(g.count),
+                g.ends.get_mut(g.count),
+                g.separators.get_mut(g.count),
+                g.offsets.get_mut(g.count + 1),
+            ) {
+                (*s, *e, *sep, *offset) = (at + start, at + i, separator, total);
+                g.count += 1;
+            }
+            match separator_at(text.get(i..).unwrap_or_default()) {
+                Some((next, length)) if g.count < GROUPS_MAX && !g.cut => {
+                    separator = next;
+                    i += length;
+                }
+                next => {
+                    g.cut |= next.is_some();
+                    g.lettered = text.get(i).is_some_and(|b| is_word(*b));
+                    return g;
+                }
+            }
+        }
+    }
+
+    pub(super) const fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn start(&self, group: usize) -> usize {
+        self.starts.get(group).copied().unwrap_or(0)
+    }
+
+    pub(super) fn end(&self, group: usize) -> usize {
+        self.ends.get(group).copied().unwrap_or(0)
+    }
+
+    /// Digits of a group; 0 beyond the last.
+    pub(super) fn length(&self, group: usize) -> usize {
+        if group < self.count { self.digits(group, 1).len() } else { 0 }
+    }
+
+    /// What stands before a group; `None` of the option beyond the last.
+    pub(super) fn separator(&self, group: usize) -> Option<Separator> {
+        if group < self.count { self.separators.get(group).copied() } else { None }
+    }
+
+    /// The digits of `n` groups.
+    pub(super) fn digits(&self, group: usize, n: usize) -> &[u8] {
+        let offset = |g: usize| self.offsets.get(g.min(self.count)).copied().unwrap_or(0);
+        self.digits.get(offset(group)..offset(group + n)).unwrap_or_default()
+    }
+
+    /// True when the groups from `group` on have these lengths.
+    pub(super) fn shaped(&self, group: usize, lengths: &[usize]) -> bool {
+        lengths.iter().enumerate().all(|(i, l)| self.length(group + i) == *l)
+    }
+
+    /// The separator between all of `n` groups; `None` when it is not the same.
+    pub(super) fn joined_by(&self, group: usize, n: usize) -> Option<Separator> {
+        let first = self.separator(group + 1)?;
+        (group + 1..group + n).all(|g| self.separator(g) == Some(first)).then_some(first)
+    }
+
+    /// True when the groups may end with this one: the next does not hang on it.
+    pub(super) fn ends_at(&self, group: usize) -> bool {
+        let hangs = matches!(self.separator(group + 1), Some(Separator::Dash | Separator::Dot));
+        let glued = self.lettered && group + 1 == self.count;
+        !hangs && !glued
+    }
+}
+
+/// What separates two groups, and how many bytes it has; `None` when no digit follows it.
+fn separator_at(text: &[u8]) -> Option<(Separator, usize)> {
+    let digit = |i: usize| text.get(i).is_some_and(u8::is_ascii_digit);
+    match text {
+        [b' ', b'(', ..] | [b'-', b'(', ..] if digit(2) => Some((Separator::Open, 2)),
+        [b'(', ..] if digit(1) => Some((Separator::Open, 1)),
+        [b')', b' ' | b'-' | b'.', ..] if digit(2) => Some((Separator::Close, 2)),
+        [b')', ..] if digit(1) => Some((Separator::Close, 1)),
+        [0xc2, 0xa0, ..] if digit(2) => Some((Separator::Space, 2)),
+        [b' ', b'-', b' ', ..] if digit(3) => Some((Separator::Dash, 3)),
+        [b' ', ..] if digit(1) => Some((Separator::Space, 1)),
+        [b'-', ..] if digit(1) => Some((Separator::Dash, 1)),
+        [b'.', ..] if digit(1) => Some((Separator::Dot, 1)),
+        [b'/', ..] if digit(1) => Some((Separator::Slash, 1)),
+        _ => None,
+    }
+}
+
+/// A number and what stands around it, for the forms to look at.
+pub(super) struct Place<'a, 't> {
+    pub(super) view: &'a View<'t>,
+    pub(super) groups: &'a Groups,
+    /// The group where a form is to begin.
+    pub(super) group: usize,
+    hits: &'a [super::Hit],
+    topics: std::cell::Cell<Option<Topics>>,
+}
+
+impl Place<'_, '_> {
+    pub(super) fn digits(&self, n: usize) -> &[u8] {
+        self.groups.digits(self.group, n)
+    }
+
+    pub(super) fn shaped(&self, lengths: &[usize]) -> bool {
+        self.groups.shaped(self.group, lengths)
+    }
+
+    pub(super) fn joined_by(&self, n: usize) -> Option<Separator> {
+        self.groups.joined_by(self.group, n)
+    }
+
+    /// The byte before the number.
+    pub(super) fn before(&self) -> Option<u8> {
+        self.view.before(self.groups.start(self.group))
+    }
+
+    /// What the words before it are about; worked out once.
+    pub(super) fn topics(&self) -> Topics {
+        if let Some(t) = self.topics.get() {
+            return t;
+        }
+        let t = context::topics(self.view, self.groups.start(self.group), self.hits);
+        self.topics.set(Some(t));
+        t
+    }
+
+    /// The first `n` groups, as a find.
+    pub(super) fn found(&self, n: usize, detector: super::Detector, confidence: super::Confidence) -> (usize, Found) {
+        let end = self.groups.end((self.group + n).saturating_sub(1));
+        (n, Found::new(self.groups.start(self.group), end, detector, confidence))
+    }
+}
+
+/// Looks at the digit at `at`.
+pub(super) fn visit(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> Option<usize> {
+    let before = view.before(at);
+    if before.is_some_and(is_word) {
+        return letters::visit(view, at, sink);
+    }
+    let groups = Groups::read(view, at);
+    if groups.lettered && groups.count() == 1 {
+        return letters::visit(view, at, sink);
+    }
+    if let Some(found) = with_signs(view, at, before, &groups) {
+        sink.push(view, found);
+        return Some(found.end);
+    }
+    // A part of something longer: of a name with dashes, of a path of dots, of an amount of money.
+    let hangs = match before {
+        Some(b'-' | b'.') => view.before(at - 1).is_some_and(|b| b.is_ascii_alphanumeric()),
+        Some(b'$' | b',' | b'\\') => true,
+        _ => false,
+    };
+    let mut group = 0;
+    while group < groups.count() {
+        let begins = match groups.separator(group) {
+            Some(Separator::None) => !hangs,
+            Some(Separator::Dash | Separator::Dot | Separator::Slash) => false,
+            _ => true,
+        };
+        let place = Place { view, groups: &groups, group, hits: sink.hits, topics: std::cell::Cell::new(None) };
+        let found = if begins { form(&place) } else { None };
+        match found {
+            Some((n, found)) => {
+                if let Some(found) = found {
+                    sink.push(view, found);
+                }
+                group += n.max(1);
+            }
+            None => group += 1,
+        }
+    }
+    let last = groups.count() - 1;
+    if groups.lettered {
+        // The last group belongs to a token of letters and digits, which begins there.
+        return Some(groups.start(last).max(at + 1));
+    }
+    if groups.cut && last >= FORM_GROUPS_MAX {
+        return Some(groups.start(last - FORM_GROUPS_MAX + 1));
+    }
+    Some(if groups.cut && groups.count() == 1 {
+        view.run_end(groups.end(last), usize::MAX, |b| b.is_ascii_digit())
+    } else {
+        groups.end(last)
+    })
+}
+
+/// What begins or goes on with digits, but is no number: keys, MAC addresses, Spanish numbers with a dash before their letter.
+fn with_signs(view: &View<'_>, at: usize, before: Option<u8>, groups: &Groups) -> Option<Found> {
+    let first = groups.end(0);
+    let after = view.at(first);
+    if before == Some(b'-')
+        && let Some(found) = super::key::known(view, at)
+    {
+        return Some(found);
+    }
+    match (before, first - at, after) {
+        (Some(b'-' | b'.'), 1 | 2 | 4, _) | (_, 1 | 2, Some(b'-')) | (_, 2 | 4, Some(b'.')) => address::mac(view, at),
+        (_, 7 | 8, Some(b'-')) => letters::spanish_with_dash(view, at, first),
+        _ => None,
+    }
+}
+
+/// The form that begins at a place: how many groups it has, and what was found, which is nothing when they are only to be passed over.
+fn form(place: &Place<'_, '_>) -> Option<(usize, Option<Found>)> {
+    let found = |f: Option<(usize, Found)>| f.map(|(n, f)| (n, Some(f)));
+    if place.before() == Some(b'+') && place.group == 0 {
+        return found(phone::international(place));
+    }
+    if let Some((n, f)) = date::numeric(place) {
+        return Some((n, f));
+    }
+    found(address::ipv4(place))
+        .or_else(|| found(card::card(place)))
+        .or_else(|| found(national::number(place)))
+        .or_else(|| found(phone::national(place)))
+        .or_else(|| found(date::named(place)))
+}
