@@ -1,9 +1,9 @@
 //! What fits identity to the store and to its doors: logins and first uses in the store, HTTP requests to the service. It must never
 //! decide anything.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use countersign_api::{Answer, DoorRequest as Asked, IdentityDoors};
 use countersign_config::{self as config, Config};
 use countersign_enforce::BoxFuture;
@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::house::{api_address, local_issuer_url};
+
+/// The authority of generated certificates, in the data folder: clients trust it.
+pub(crate) const GENERATED_CA: &str = "gateway-ca.pem";
 
 fn fault(e: impl std::fmt::Display) -> StoreFault {
     StoreFault(e.to_string())
@@ -109,7 +112,7 @@ impl UseLedger for StoredUses {
 /// The service behind its HTTP doors, and what clients need to log in.
 pub(crate) struct ServiceDoors {
     pub(crate) service: Arc<IdentityService>,
-    pub(crate) login_facts: String,
+    pub(crate) login_facts: Arc<ArcSwap<String>>,
 }
 
 fn answer(r: Reply) -> Answer {
@@ -148,7 +151,7 @@ impl IdentityDoors for ServiceDoors {
 
     fn login_facts(&self) -> Answer {
         let headers = vec![("content-type", "application/json".to_owned())];
-        Answer { status: 200, headers, body: self.login_facts.clone() }
+        Answer { status: 200, headers, body: self.login_facts.load().to_string() }
     }
 }
 
@@ -157,8 +160,16 @@ pub(crate) fn api_url(config: &Config) -> String {
     config.identity.url.clone().unwrap_or_else(|| api_address(config))
 }
 
-/// What a client needs to log in, for everybody to read: nothing of it is a secret. `ca` is the generated authority of the listeners.
-pub(crate) fn login_facts(config: &Config, ca: &Path) -> String {
+/// What a client needs to log in, for everybody to read: nothing of it is a secret. Listeners and the local issuer are those that the
+/// gateway was `started` with, because a reload does not change them; issuers and trust domains are those now in force.
+pub(crate) fn login_facts(started: &Config, config: &Config) -> String {
+    let config = &Config {
+        gateway: started.gateway.clone(),
+        listeners: started.listeners.clone(),
+        api: started.api.clone(),
+        local_issuer: started.local_issuer.clone(),
+        ..config.clone()
+    };
     let of_issuer = config.issuers.first().and_then(|i| i.audiences.first());
     let of_domain = config.spiffe.first().and_then(|s| s.audiences.first());
     let audience = match (&config.local_issuer, of_issuer.or(of_domain)) {
@@ -176,7 +187,7 @@ pub(crate) fn login_facts(config: &Config, ca: &Path) -> String {
         };
         Some(json!({
             "label": i.label, "issuer": i.url, "client_id": client_id, "scopes": i.scopes, "token": token,
-            "audience": i.audiences.first(),
+            "audience": i.audiences.first(), "resource": i.resource,
         }))
     };
     let mut issuers: Vec<Value> = config.issuers.iter().filter_map(issuer).collect();
@@ -191,6 +202,55 @@ pub(crate) fn login_facts(config: &Config, ca: &Path) -> String {
         );
     }
     let generated = config.listeners.iter().any(|l| matches!(l.tls, config::Certificate::Generated));
+    let ca = config.gateway.data_dir.join(GENERATED_CA);
     let ca = if generated { std::fs::read_to_string(ca).ok() } else { None };
     json!({"audience": audience, "gateway_ca_pem": ca, "listeners": listeners, "issuers": issuers}).to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::house::PROTOCOLS;
+
+    const LEAST: &str = r#"
+        [gateway]
+        data_dir = "nowhere"
+        [[listener]]
+        protocol = "postgres"
+        address = "127.0.0.1:6432"
+        [[target]]
+        name = "shop"
+        protocol = "postgres"
+        host = "db"
+        account = [{ default = true, user = "app" }]
+    "#;
+
+    fn config(more: &str) -> Config {
+        countersign_config::parse_str(&format!("{LEAST}{more}"), "countersign.toml", &PROTOCOLS).unwrap().config
+    }
+
+    #[test]
+    fn facts_follow_a_reload_as_far_as_the_gateway_does() {
+        let started = config("[local_issuer]\naudience = \"first\"");
+        let issuer = r#"
+            [[issuer]]
+            url = "https://id.example"
+            audiences = ["gw"]
+            client_id = "cli"
+            resource = "urn:gw"
+        "#;
+        let reloaded = config(&format!("[local_issuer]\naudience = \"second\"\n{issuer}").replace("6432", "6433"));
+        let facts = |config: &Config| -> Value { serde_json::from_str(&login_facts(&started, config)).unwrap() };
+        let labels = |facts: &Value| -> Vec<String> {
+            facts["issuers"].as_array().unwrap().iter().map(|i| i["label"].as_str().unwrap().to_owned()).collect()
+        };
+        let (before, after) = (facts(&started), facts(&reloaded));
+        assert_eq!(labels(&before), ["local"]);
+        assert_eq!(labels(&after), ["local", "id.example"]);
+        assert_eq!(after["issuers"][1]["resource"], json!("urn:gw"));
+        for name in ["audience", "listeners"] {
+            assert_eq!(before[name], after[name], "what needs a restart is as it was");
+        }
+    }
 }

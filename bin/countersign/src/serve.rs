@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use countersign_api::{Api, Check, IdentityDoor, IssuerDoor, Metrics, ServeOptions};
 use countersign_config::{self as config, Certificate, Config};
 use countersign_enforce::Protocol;
@@ -23,7 +24,7 @@ use crate::certificates::Authority;
 use crate::clock;
 use crate::failed::Failed;
 use crate::house::{House, load_config, local_issuer_url};
-use crate::logins::{ServiceDoors, login_facts};
+use crate::logins::{GENERATED_CA, ServiceDoors, login_facts};
 
 /// How often the local issuer and the identity service look after their keys, and after what is over.
 const ISSUER_UPKEEP: Duration = Duration::from_secs(300);
@@ -36,6 +37,7 @@ pub(crate) struct Running {
     api_stop: Option<oneshot::Sender<()>>,
     api: tokio::task::JoinHandle<()>,
     draining: Arc<AtomicBool>,
+    login_facts: Arc<ArcSwap<String>>,
 }
 
 struct Listening {
@@ -62,7 +64,8 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
         });
     }
     let draining = Arc::new(AtomicBool::new(false));
-    let (api_stop, api) = start_api(&house, metrics, draining.clone()).await?;
+    let login_facts = Arc::new(ArcSwap::from_pointee(login_facts(config, config)));
+    let (api_stop, api) = start_api(&house, metrics, draining.clone(), login_facts.clone()).await?;
     let identity = house.identity.clone();
     tokio::spawn(async move {
         loop {
@@ -80,7 +83,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
             }
         });
     }
-    Ok(Running { house, gateway, listeners, api_stop: Some(api_stop), api, draining })
+    Ok(Running { house, gateway, listeners, api_stop: Some(api_stop), api, draining, login_facts })
 }
 
 /// The protocol as its clients are to log in on this listener.
@@ -134,7 +137,7 @@ fn generated(data_dir: &Path) -> Result<(PathBuf, PathBuf), Failed> {
         fs::create_dir_all(data_dir)?;
         let authority = Authority::new("Countersign gateway (generated)")?;
         authority.issue_server(&chain, &key)?;
-        authority.write(&data_dir.join("gateway-ca.pem"))?;
+        authority.write(&data_dir.join(GENERATED_CA))?;
     }
     Ok((chain, key))
 }
@@ -143,6 +146,7 @@ async fn start_api(
     house: &Arc<House>,
     metrics: Metrics,
     draining: Arc<AtomicBool>,
+    login_facts: Arc<ArcSwap<String>>,
 ) -> Result<(oneshot::Sender<()>, tokio::task::JoinHandle<()>), Failed> {
     let config = &house.config;
     let store = house.cellar.store.clone();
@@ -180,10 +184,7 @@ async fn start_api(
             .issuer
             .clone()
             .map(|issuer| IssuerDoor { path: issuer_path(config), issuer: Arc::new(IssuerDoors(issuer)) }),
-        identity: Some(IdentityDoor(Arc::new(ServiceDoors {
-            service: house.identity.clone(),
-            login_facts: login_facts(config, &config.gateway.data_dir.join("gateway-ca.pem")),
-        }))),
+        identity: Some(IdentityDoor(Arc::new(ServiceDoors { service: house.identity.clone(), login_facts }))),
     };
     let tls = match &config.api.tls {
         None => None,
@@ -220,6 +221,7 @@ impl Running {
             let tls = tls_of(&listening.certificate, &self.house.config.gateway.data_dir, listening.alpn)?;
             listening.tls.replace(tls);
         }
+        self.login_facts.store(Arc::new(login_facts(&self.house.config, &loaded.config)));
         Ok(())
     }
 

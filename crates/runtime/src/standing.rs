@@ -239,6 +239,7 @@ mod tests {
             credential: CredentialBinding::Bearer,
             token_id: None,
             key: None,
+            signer: None,
             login: None,
             issued_at: Timestamp::from_unix_s(0),
             expires_at: Timestamp::from_unix_s(1),

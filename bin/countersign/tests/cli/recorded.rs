@@ -41,6 +41,7 @@ fn identity(name: &str, group: &str) -> Identity {
         credential: CredentialBinding::Bearer,
         token_id: None,
         key: None,
+        signer: None,
         login: None,
         issued_at: at(0, 0),
         expires_at: at(100, 0),

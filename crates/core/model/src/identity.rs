@@ -37,7 +37,7 @@ pub enum CredentialBinding {
     Bearer,
     /// Useless without a key.
     Bound,
-    /// Useless without a key that cannot leave its hardware.
+    /// Useless without a key that cannot leave its hardware. Reserved: nothing proves that yet.
     Hardware,
 }
 
@@ -72,6 +72,9 @@ pub struct Actor {
     /// What is claimed of the actor.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, serde_json::Value>,
+    /// The thumbprint of its issuer's key that the actor's own token was verified with; `None` where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
 }
 
 const fn agent() -> IdentityKind {
@@ -102,6 +105,10 @@ pub struct IdentityParts {
     /// The thumbprint of the key that the credential is bound to (SHA-256, base64url: RFC 7638 for a JWK, RFC 8705 for a certificate).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// The thumbprint of the issuer's key that the credential was verified with (SHA-256, base64url: RFC 7638 for a JWK; of an authority's
+    /// certificate, its SubjectPublicKeyInfo): when that key is revoked, so is what it signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
     /// The login that the credential belongs to: whoever ends it ends every credential of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,

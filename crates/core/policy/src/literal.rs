@@ -35,6 +35,29 @@ pub(crate) fn check_entity(literal: &EntityUid) -> Option<(String, String)> {
 /// Compared words that do not exist, in a rule's JSON form.
 pub(crate) fn check_words(rule: &Value) -> Vec<(String, Option<String>)> {
     let mut found = Vec::new();
+    each_comparison(rule, |attribute, literal| compare(attribute, literal, &mut found));
+    found
+}
+
+/// Whether a rule asks for a credential that nothing gives: what to say of it, and what to do.
+pub(crate) fn reserved(rule: &Value) -> Option<(String, String)> {
+    let mut asked = false;
+    each_comparison(rule, |attribute, literal| {
+        let words = words(literal);
+        asked |= path(attribute) == Some(("principal", vec!["credential"]))
+            && !words.is_empty()
+            && words.iter().all(|word| *word == CredentialBinding::Hardware.as_str());
+    });
+    asked.then(|| {
+        (
+            "no credential is \"hardware\": the word is reserved, because nothing proves yet that a key cannot leave its device".to_owned(),
+            "ask for \"bound\", or for one of [\"bound\", \"hardware\"]".to_owned(),
+        )
+    })
+}
+
+/// Both sides of every comparison of a rule, and the other way round.
+fn each_comparison<'r>(rule: &'r Value, mut see: impl FnMut(&'r Value, &'r Value)) {
     let mut stack: Vec<&Value> = rule.get("conditions").into_iter().collect();
     while let Some(value) = stack.pop() {
         match value {
@@ -47,15 +70,23 @@ pub(crate) fn check_words(rule: &Value) -> Vec<(String, Option<String>)> {
                     else {
                         continue;
                     };
-                    compare(left, right, &mut found);
-                    compare(right, left, &mut found);
+                    see(left, right);
+                    see(right, left);
                 }
                 stack.extend(map.values());
             }
             _ => {}
         }
     }
-    found
+}
+
+/// The texts of a literal: one, or a set of them.
+fn words(literal: &Value) -> Vec<&str> {
+    let items = match literal.get("Set").and_then(Value::as_array) {
+        Some(items) => items.iter().collect(),
+        None => vec![literal],
+    };
+    items.into_iter().filter_map(|i| i.get("Value")).filter_map(Value::as_str).collect()
 }
 
 fn compare(attribute: &Value, literal: &Value, found: &mut Vec<(String, Option<String>)>) {
@@ -66,11 +97,7 @@ fn compare(attribute: &Value, literal: &Value, found: &mut Vec<(String, Option<S
         ("context", ["weekday"]) => &WEEKDAYS,
         _ => return,
     };
-    let items = match literal.get("Set").and_then(Value::as_array) {
-        Some(items) => items.iter().collect(),
-        None => vec![literal],
-    };
-    for word in items.into_iter().filter_map(|i| i.get("Value")).filter_map(Value::as_str) {
+    for word in words(literal) {
         if !known.contains(&word) {
             let help = did_you_mean(word, known.iter().copied());
             found.push((

@@ -245,7 +245,9 @@ impl Loader<'_> {
             for (message, help) in literal::check_words(&tree) {
                 self.problem(file, offset, message, help);
             }
-            for (message, help) in absence::warnings(language, info.effect, &tree) {
+            for (message, help) in
+                absence::warnings(language, info.effect, &tree).into_iter().chain(literal::reserved(&tree))
+            {
                 let (path, text) = self.file(file);
                 let warning = PolicyProblem::at(path, text, offset, message, Some(help));
                 self.warnings.push(warning);

@@ -85,6 +85,7 @@ impl From<&TestActor> for Actor {
             kind: a.kind,
             groups: a.groups.clone(),
             claims: a.claims.clone(),
+            signer: None,
         }
     }
 }
@@ -322,6 +323,7 @@ fn identity(suite: &TestSuite, case: &Case, now_s: i64) -> Result<IdentityParts,
         credential: case.credential.unwrap_or(t.credential),
         token_id: None,
         key: None,
+        signer: None,
         login: None,
         issued_at: Timestamp::from_unix_s(issued_s),
         expires_at: Timestamp::from_unix_s(issued_s.saturating_add(3600)),

@@ -240,6 +240,11 @@ fn mistakes_one_by_one() {
         (end(ISSUER).replace("id.example.test", "[::1]"), &["`label` is missing"]),
         (end(ISSUER) + "keys_refresh_s = \"2d\"", &["dropped before"]),
         (end(ISSUER) + "types = []", &["no token"]),
+        (end(ISSUER) + "resource = \"gw\"", &["does not name a resource", "RFC 8707"]),
+        (end(ISSUER) + "resource = \"https://gw.example/#a\"", &["does not name a resource"]),
+        (end(ISSUER) + "resource = \"1gw:x\"", &["does not name a resource"]),
+        (end(ISSUER) + "resource = \"urn:\"", &["does not name a resource"]),
+        (end(ISSUER) + "resource = \"urn:a b\"", &["does not name a resource"]),
         (end(ISSUER) + "[[issuer.mapping]]\nwhen = { sub = 1.5 }\nkind = \"agent\"", &["a list of texts"]),
     ];
     let objections: Vec<String> = cases.iter().filter_map(|(text, words)| objection(text, words)).collect();
@@ -274,6 +279,15 @@ audiences = ["countersign"]
 algorithms = ["RS256"]
 leeway_s = 5
 "#;
+
+#[test]
+fn a_resource_is_any_absolute_uri() {
+    for uri in ["urn:countersign", "https://gw.example/x?y=1", "api://0f5c/gw"] {
+        let loaded = good(&format!("{}resource = \"{uri}\"", end_with_issuer()));
+        assert_eq!(loaded.config.issuers[0].resource.as_deref(), Some(uri));
+    }
+    assert_eq!(good(&end_with_issuer()).config.issuers[0].resource, None);
+}
 
 #[test]
 fn others_can_point_into_the_file() {

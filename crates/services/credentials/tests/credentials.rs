@@ -64,6 +64,7 @@ fn identity(name: &str, groups: &[&str]) -> Identity {
         credential: CredentialBinding::Bearer,
         token_id: None,
         key: None,
+        signer: None,
         login: None,
         issued_at: now(),
         expires_at: now(),

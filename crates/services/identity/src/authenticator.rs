@@ -75,13 +75,26 @@ struct Issuer {
     trust_domain: Option<SpiffeConfig>,
 }
 
+/// What an issuer said of somebody, when, and with which key.
+#[derive(Clone, Copy)]
+struct Credential<'a> {
+    subject: &'a str,
+    claims: &'a BTreeMap<String, Value>,
+    signer: Option<&'a str>,
+    ends: Timestamp,
+}
+
 impl Issuer {
     fn is_of(&self, entry: &IssuerEntry) -> bool {
         self.config == entry.config && self.trust_domain == entry.trust_domain
     }
 
     /// Whether who is behind a token, or behind what it became, still stands.
-    async fn stands(&self, subject: &str, claims: &BTreeMap<String, Value>, now: Timestamp) -> Result<(), Rejection> {
+    async fn stands(&self, whose: &Credential<'_>, now: Timestamp) -> Result<(), Rejection> {
+        let Credential { subject, claims, signer, ends } = *whose;
+        if signer.is_some_and(|signer| self.keys.is_revoked(signer, ends, now)) {
+            return Err(Rejection::KeyRevoked);
+        }
         if let Some(accounts) = &self.accounts {
             account_stands(accounts.standing(subject, claims).await)?;
         }
@@ -300,15 +313,18 @@ impl TokenAuthenticator {
         self.uses.sweep(now).await
     }
 
-    /// Whether the issuers and accounts of an identity, and of those who act for it, still stand.
+    /// Whether the issuers, keys and accounts of an identity, and of those who act for it, still stand.
     pub(crate) async fn accounts_stand(&self, identity: &IdentityParts, now: Timestamp) -> Result<(), Rejection> {
         let registry = self.registry.load_full();
         let issuer =
             registry.by_url.get(&identity.issuer).ok_or_else(|| Rejection::UnknownIssuer(identity.issuer.clone()))?;
-        issuer.stands(&identity.subject, &identity.claims, now).await?;
-        for Actor { subject, issuer, claims, .. } in &identity.delegation {
+        let IdentityParts { subject, claims, signer, expires_at, .. } = identity;
+        let ends = mapping::signed_until(claims, *expires_at);
+        issuer.stands(&Credential { subject, claims, signer: signer.as_deref(), ends }, now).await?;
+        for Actor { subject, issuer, claims, signer, .. } in &identity.delegation {
             if let Some(issuer) = registry.by_url.get(issuer) {
-                issuer.stands(subject, claims, now).await?;
+                let ends = mapping::signed_until(claims, *expires_at);
+                issuer.stands(&Credential { subject, claims, signer: signer.as_deref(), ends }, now).await?;
             }
         }
         Ok(())
@@ -335,6 +351,7 @@ impl TokenAuthenticator {
         found.key.verify(algorithm, token.signed, token.signature)?;
         let times = if is_svid { check_svid(config, &token, now)? } else { claims::check_claims(config, &token, now)? };
         let identity = mapping::identify(config, token.claims, times)?;
+        let identity = mapping::signed_by(&identity, found.key.thumbprint.clone());
         Ok((Arc::new(identity), Arc::clone(issuer), found.epoch))
     }
 
@@ -352,12 +369,12 @@ impl TokenAuthenticator {
         let domain = registry.by_url.get(&svid.trust_domain_id);
         let domain = domain.ok_or_else(|| Rejection::UnknownIssuer(shown(&svid.trust_domain_id)))?;
         let verified = domain.keys.ask_bundle(|bundle| svid.verify(bundle, now), now).await;
-        verified.map_err(|rejection| match rejection {
+        let signer = verified.map_err(|rejection| match rejection {
             Rejection::UnknownKey(_) => Rejection::Certificate("no authority of its trust domain signed it"),
             other => other,
         })?;
         self.uses.check_unbound(&svid_id(&svid.trust_domain_id, &svid.serial)).await?;
-        mapping::of_svid(&domain.config, &svid)
+        Ok(mapping::signed_by(&mapping::of_svid(&domain.config, &svid)?, signer))
     }
 
     /// The time to judge by: it never goes back, so that an ended token cannot come alive again.

@@ -49,6 +49,15 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoReply {
+    /// Nothing that could have answered was reached, or it did not answer in time.
+    Unreachable(String),
+    /// Trying elsewhere or later changes nothing: it could not be asked, somebody else answered, or the answer is too long.
+    Unusable(String),
+}
+
 /// Fetches the documents of one issuer.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
@@ -120,7 +129,8 @@ impl Fetcher {
         if response.status() != StatusCode::OK {
             return Err(format!("{address}: answered {}", response.status()));
         }
-        Self::body(address, response, bytes_max).await
+        let body = Self::body(address, response, bytes_max).await;
+        body.map_err(|(NoReply::Unreachable(why) | NoReply::Unusable(why))| why)
     }
 
     /// Posts a JSON document as the bearer of a token; the status and an answer of at most `bytes_max` bytes.
@@ -130,20 +140,23 @@ impl Fetcher {
         bearer: &Secret,
         body: String,
         bytes_max: usize,
-    ) -> Result<(StatusCode, Vec<u8>), String> {
+    ) -> Result<(StatusCode, Vec<u8>), NoReply> {
+        let unusable = |why: &str| NoReply::Unusable(why.to_owned());
         let mut token = HeaderValue::from_bytes(&[b"Bearer ", bearer.expose()].concat())
-            .map_err(|_| "the token to ask with cannot be a header".to_owned())?;
+            .map_err(|_| unusable("the token to ask with cannot be a header"))?;
         token.set_sensitive(true);
         let request = self.client.post(address).header(ACCEPT, JSON).header(CONTENT_TYPE, JSON);
-        let response = request.header(AUTHORIZATION, token).body(body).send().await;
-        let response = response.map_err(|e| format!("{address}: {}", chain(&e)))?;
+        let response = request.header(AUTHORIZATION, token).body(body).send().await.map_err(|e| {
+            let why = format!("{address}: {}", chain(&e));
+            if is_somebody_else(&e) { NoReply::Unusable(why) } else { NoReply::Unreachable(why) }
+        })?;
         let status = response.status();
         Ok((status, Self::body(address, response, bytes_max).await?))
     }
 
-    async fn body(address: &str, mut response: reqwest::Response, bytes_max: usize) -> Result<Vec<u8>, String> {
-        let fault = |e: reqwest::Error| format!("{address}: {}", chain(&e));
-        let too_long = || format!("{address}: longer than {bytes_max} bytes");
+    async fn body(address: &str, mut response: reqwest::Response, bytes_max: usize) -> Result<Vec<u8>, NoReply> {
+        let fault = |e: reqwest::Error| NoReply::Unreachable(format!("{address}: {}", chain(&e)));
+        let too_long = || NoReply::Unusable(format!("{address}: longer than {bytes_max} bytes"));
         if response.content_length().is_some_and(|n| n > bytes_max as u64) {
             return Err(too_long());
         }
@@ -168,6 +181,20 @@ pub(crate) fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String
         return Err(format!("{}: longer than {bytes_max} bytes", path.display()));
     }
     Ok(bytes)
+}
+
+/// Whether what answered has a certificate that is not the one expected: whoever it is, it can be reached.
+fn is_somebody_else(e: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(e);
+    while let Some(c) = cause {
+        if matches!(c.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        // What an `io::Error` wraps is not its source, but its source's parent.
+        let wrapped = c.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = wrapped.map(|w| w as _).or_else(|| c.source());
+    }
+    false
 }
 
 /// An error with its causes: the outermost alone often says nothing.

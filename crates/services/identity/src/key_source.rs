@@ -23,6 +23,8 @@ pub(crate) const UNKNOWN_KID_INTERVAL_S: u64 = 10;
 pub(crate) const RETRY_S_MIN: u64 = 1;
 /// The longest wait after failed fetches, in seconds.
 pub(crate) const RETRY_S_MAX: u64 = 60;
+/// The most keys that were taken away and are remembered, for each issuer; the oldest goes first.
+const DEPARTED_MAX: usize = 256;
 /// A document that asks to be fetched more rarely is fetched after this time, in seconds.
 pub(crate) const REFRESH_S_MAX: u64 = 3600;
 
@@ -67,6 +69,8 @@ pub(crate) trait Document: Sized + Send + Sync + 'static {
     fn digest(&self) -> &[u8; 32];
     /// How many keys it has.
     fn keys(&self) -> usize;
+    /// The thumbprints of those that sign credentials.
+    fn signers(&self) -> impl Iterator<Item = &str>;
     /// After how many seconds it asks to be fetched anew.
     fn refresh_s(&self) -> Option<u64>;
 }
@@ -82,6 +86,10 @@ impl Document for KeySet {
 
     fn keys(&self) -> usize {
         self.len()
+    }
+
+    fn signers(&self) -> impl Iterator<Item = &str> {
+        self.thumbprints()
     }
 
     fn refresh_s(&self) -> Option<u64> {
@@ -126,13 +134,13 @@ impl KeySource {
     }
 
     /// Asks the authorities of a trust domain; once more when they were renewed because none of those known was the one.
-    pub(crate) async fn ask_bundle(
+    pub(crate) async fn ask_bundle<T>(
         &self,
-        ask: impl Fn(&Bundle) -> Result<(), NoKey>,
+        ask: impl Fn(&Bundle) -> Result<T, NoKey>,
         now: Timestamp,
-    ) -> Result<(), Rejection> {
+    ) -> Result<T, Rejection> {
         match self {
-            Self::Bundle(cache) => cache.find(ask, now).await.map(|((), _)| ()),
+            Self::Bundle(cache) => cache.find(ask, now).await.map(|(found, _)| found),
             _ => Err(Rejection::UnknownKey("it has no bundle")),
         }
     }
@@ -158,6 +166,18 @@ impl KeySource {
         found(key.map(|key| (key, epoch)).map_err(refuse))
     }
 
+    /// Whether a key was taken away before what it signed had ended (`ends`). A key that is taken away later was rotated, and what came of
+    /// its tokens does not depend on it any more. While nothing is known of the issuer's keys, nothing is revoked.
+    pub(crate) fn is_revoked(&self, signer: &str, ends: Timestamp, now: Timestamp) -> bool {
+        let has = |keys: &KeySet| keys.thumbprints().any(|t| t == signer);
+        match self {
+            Self::Fixed(keys) => !has(keys) && now < ends,
+            Self::Shared(shared) => !has(&shared.keys.load()) && now < ends,
+            Self::Cached(cache) => cache.is_revoked(signer, ends, now),
+            Self::Bundle(cache) => cache.is_revoked(signer, ends, now),
+        }
+    }
+
     /// The version of the keys now in force; `None` when there are none that may be used.
     pub(crate) fn epoch(&self, now: Timestamp) -> Option<u64> {
         match self {
@@ -167,6 +187,13 @@ impl KeySource {
             Self::Bundle(cache) => cache.epoch(now),
         }
     }
+}
+
+fn depart(departed: &mut Vec<(String, Timestamp)>, signer: &str, seen: Timestamp) {
+    if departed.len() >= DEPARTED_MAX {
+        departed.remove(0);
+    }
+    departed.push((signer.to_owned(), seen));
 }
 
 fn refuse(no: NoKey) -> Rejection {
@@ -215,6 +242,8 @@ pub(crate) struct Cache<D> {
     refresh_us: u64,
     age_us_max: u64,
     current: ArcSwapOption<Fetched<D>>,
+    /// Keys that are not in the set any more, and when they were last known to be.
+    departed: Mutex<Vec<(String, Timestamp)>>,
     attempts: Mutex<Attempts>,
     refreshing: AtomicBool,
     flight: tokio::sync::Mutex<()>,
@@ -229,6 +258,7 @@ impl<D: Document> Cache<D> {
             refresh_us: c.keys_refresh_s.saturating_mul(1_000_000),
             age_us_max: c.max_keys_age_s.saturating_mul(1_000_000),
             current: ArcSwapOption::empty(),
+            departed: Mutex::default(),
             attempts: Mutex::default(),
             refreshing: AtomicBool::new(false),
             flight: tokio::sync::Mutex::new(()),
@@ -266,22 +296,54 @@ impl<D: Document> Cache<D> {
     /// The cached keys while they may be used; starts a refresh when they are getting old.
     fn live(self: &Arc<Self>, now: Timestamp) -> Option<Arc<Fetched<D>>> {
         let fetched = self.current.load_full()?;
-        let age_us = now.since_us(fetched.at);
-        let asked_for =
-            fetched.keys.refresh_s().map(|s| s.clamp(KEYS_REFRESH_S_MIN, REFRESH_S_MAX).saturating_mul(1_000_000));
-        if age_us >= asked_for.unwrap_or(self.refresh_us)
+        self.keep_fresh(Some(&fetched), now);
+        (now.since_us(fetched.at) < self.age_us_max).then_some(fetched)
+    }
+
+    /// Starts a fetch when there are no keys, or when they are getting old; nobody waits for it.
+    fn keep_fresh(self: &Arc<Self>, fetched: Option<&Fetched<D>>, now: Timestamp) {
+        let due = fetched.is_none_or(|f| {
+            let asked_for =
+                f.keys.refresh_s().map(|s| s.clamp(KEYS_REFRESH_S_MIN, REFRESH_S_MAX).saturating_mul(1_000_000));
+            now.since_us(f.at) >= asked_for.unwrap_or(self.refresh_us)
+        });
+        if due
             && self.may_fetch(Want::Keys, now)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
             && !self.refreshing.swap(true, Ordering::AcqRel)
         {
             let cache = Arc::clone(self);
-            let seen = fetched.at;
+            let seen = fetched.map(|f| f.at);
             runtime.spawn(async move {
-                cache.fetch(Some(seen), Want::Keys, now).await;
+                cache.fetch(seen, Want::Keys, now).await;
                 cache.refreshing.store(false, Ordering::Release);
             });
         }
-        (age_us < self.age_us_max).then_some(fetched)
+    }
+
+    /// See [`KeySource::is_revoked`]. Between two fetches it cannot be told when a key went; then it went early.
+    fn is_revoked(self: &Arc<Self>, signer: &str, ends: Timestamp, now: Timestamp) -> bool {
+        let fetched = self.current.load_full();
+        self.keep_fresh(fetched.as_deref(), now);
+        let Some(fetched) = fetched.filter(|f| f.keys.signers().all(|s| s != signer)) else { return false };
+        let mut departed = self.departed.lock();
+        let seen = departed.iter().find(|(s, _)| s == signer).map(|(_, at)| *at);
+        let seen = seen.unwrap_or_else(|| {
+            // It went before this process first asked; later fetches must not make that look later.
+            depart(&mut departed, signer, fetched.at);
+            fetched.at
+        });
+        seen < ends
+    }
+
+    /// Remembers which keys are not in the new set any more.
+    fn compare(&self, before: &Fetched<D>, after: &D) {
+        let mut departed = self.departed.lock();
+        departed.retain(|(signer, _)| after.signers().all(|s| s != signer));
+        for gone in before.keys.signers().filter(|b| after.signers().all(|a| a != *b)) {
+            tracing::info!(issuer = %self.label, key = gone, "a key of an issuer was taken away");
+            depart(&mut departed, gone, before.at);
+        }
     }
 
     fn unavailable(&self) -> Rejection {
@@ -317,6 +379,9 @@ impl<D: Document> Cache<D> {
                 let epoch = current.as_ref().map_or(0, |c| c.epoch).saturating_add(u64::from(changed));
                 if changed {
                     tracing::info!(issuer = %self.label, keys = keys.keys(), epoch, "new keys of an issuer");
+                    if let Some(before) = &current {
+                        self.compare(before, &keys);
+                    }
                 }
                 self.current.store(Some(Arc::new(Fetched { keys, at: now, epoch })));
                 *self.attempts.lock() = Attempts { last: Some(now), failures: 0, fault: None };

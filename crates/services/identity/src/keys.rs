@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Rejection;
 use crate::strict_json;
+use crate::thumbprint::{of_members, unsigned};
 
 /// The longest key set, in bytes.
 pub(crate) const JWKS_BYTES_MAX: usize = 256 * 1024;
@@ -84,6 +85,8 @@ impl Algorithm {
 pub(crate) struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
+    /// Its thumbprint (RFC 7638), whatever it is called in the set.
+    pub(crate) thumbprint: String,
     key: Public,
 }
 
@@ -189,6 +192,11 @@ impl KeySet {
         }
     }
 
+    /// The thumbprints of its keys.
+    pub(crate) fn thumbprints(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|k| k.thumbprint.as_str())
+    }
+
     /// Tells sets apart.
     pub(crate) fn digest(&self) -> &[u8; 32] {
         &self.digest
@@ -243,7 +251,8 @@ fn read_key(entry: &Map<String, Value>) -> Option<Key> {
         Some(v) => Some(v.as_str()?.to_owned()),
     };
     let decode = |name: &str| URL_SAFE_NO_PAD.decode(text(entry, name)?).ok();
-    let (fits, key): (&[Algorithm], Public) = match (text(entry, "kty")?, text(entry, "crv")) {
+    let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let (fits, key, thumbprint): (&[Algorithm], Public, String) = match (text(entry, "kty")?, text(entry, "crv")) {
         ("RSA", _) => {
             let (n, e) = (decode("n")?, decode("e")?);
             let n = n.get(n.iter().position(|b| *b != 0)?..)?;
@@ -252,7 +261,8 @@ fn read_key(entry: &Map<String, Value>) -> Option<Key> {
             if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) || !odd_exponent {
                 return None;
             }
-            (&Algorithm::RSA, Public::Library(DecodingKey::from_rsa_raw_components(n, &e)))
+            let thumbprint = of_members(&[("e", &b64(unsigned(&e))), ("kty", "RSA"), ("n", &b64(n))]);
+            (&Algorithm::RSA, Public::Library(DecodingKey::from_rsa_raw_components(n, &e)), thumbprint)
         }
         ("EC", Some(crv)) => {
             let (fits, length): (&[Algorithm], usize) = match crv {
@@ -266,14 +276,17 @@ fn read_key(entry: &Map<String, Value>) -> Option<Key> {
                 return None;
             }
             let point = [&[4], x.as_slice(), y.as_slice()].concat();
-            (fits, if length == 66 { Public::P521(point) } else { Public::Library(DecodingKey::from_ec_der(&point)) })
+            let key =
+                if length == 66 { Public::P521(point) } else { Public::Library(DecodingKey::from_ec_der(&point)) };
+            (fits, key, of_members(&[("crv", crv), ("kty", "EC"), ("x", &b64(&x)), ("y", &b64(&y))]))
         }
         ("OKP", Some("Ed25519")) => {
             let x = decode("x")?;
             if x.len() != 32 {
                 return None;
             }
-            (&[Algorithm::EdDSA], Public::Library(DecodingKey::from_ed_der(&x)))
+            let thumbprint = of_members(&[("crv", "Ed25519"), ("kty", "OKP"), ("x", &b64(&x))]);
+            (&[Algorithm::EdDSA], Public::Library(DecodingKey::from_ed_der(&x)), thumbprint)
         }
         _ => return None,
     };
@@ -287,7 +300,7 @@ fn read_key(entry: &Map<String, Value>) -> Option<Key> {
             vec![alg]
         }
     };
-    Some(Key { id, algorithms, key })
+    Some(Key { id, algorithms, thumbprint, key })
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ pub(crate) fn identify(c: &IssuerConfig, mut claims: Map<String, Value>, times: 
         credential: CredentialBinding::Bearer,
         token_id,
         key: None,
+        signer: None,
         login: None,
         issued_at: times.issued_at,
         expires_at: times.expires_at,
@@ -63,6 +64,17 @@ pub(crate) fn identify(c: &IssuerConfig, mut claims: Map<String, Value>, times: 
 /// The same identity, by a token that is bound to a key, which was proved.
 pub(crate) fn bound(identity: &Identity, key: String) -> Identity {
     vouch(IdentityParts { credential: CredentialBinding::Bound, key: Some(key), ..parts_of(identity) })
+}
+
+/// The same identity, with the thumbprint of the issuer's key that its credential was verified with.
+pub(crate) fn signed_by(identity: &Identity, signer: String) -> Identity {
+    vouch(IdentityParts { signer: Some(signer), ..parts_of(identity) })
+}
+
+/// When a credential ends that a key of its issuer signed: what is made of it may end at another time.
+pub(crate) fn signed_until(claims: &BTreeMap<String, Value>, otherwise: Timestamp) -> Timestamp {
+    let exp = claims.get("exp").and_then(|exp| exp.as_i64().or_else(|| exp.as_f64().map(|s| s as i64)));
+    exp.map_or(otherwise, Timestamp::from_unix_s)
 }
 
 /// An identity by an X.509-SVID. The caller has verified the certificate, and the connection its key.
@@ -224,6 +236,7 @@ fn actor(c: &IssuerConfig, act: &Map<String, Value>, subject: String, issuer: St
         claims,
         subject,
         issuer,
+        signer: None,
     })
 }
 

@@ -156,6 +156,9 @@ pub enum Rejection {
     /// Whether the account stands cannot be told.
     #[error("whether the account stands cannot be told")]
     AccountUnknown,
+    /// The issuer took away the key that signed the credential, before the credential had ended.
+    #[error("its issuer revoked the key that signed it")]
+    KeyRevoked,
     /// The cluster that issued the token does not stand behind it any more: its pod or service account is gone.
     #[error("the cluster does not vouch for the token: {0}")]
     NotVouched(String),
@@ -215,6 +218,7 @@ impl Rejection {
             Self::AccountEnded => "account_ended",
             Self::AccountChanged => "account_changed",
             Self::AccountUnknown => "account_unknown",
+            Self::KeyRevoked => "key_revoked",
             Self::NotVouched(_) => "not_vouched",
             Self::ReviewUnavailable { .. } => "review_unavailable",
         }
@@ -241,6 +245,7 @@ impl Rejection {
             | Self::IdToken(_)
             | Self::Proof(_)
             | Self::Actor(_)
+            | Self::KeyRevoked
             | Self::NotVouched(_)
             | Self::AccountEnded => Some(Severity::Medium),
             Self::Expired { .. } | Self::BearerRefused(_) => Some(Severity::Low),
@@ -322,6 +327,10 @@ impl Rejection {
             Self::LoginOver | Self::LoginEnded(_) | Self::LoginGone => (
                 ClientText::new("the login has ended"),
                 Some(ClientText::new("Log in again with `countersign login`.")),
+            ),
+            Self::KeyRevoked => (
+                ClientText::new("the key that signed this login was revoked"),
+                Some(ClientText::new("Log in again with `countersign login`, or get a fresh token.")),
             ),
             Self::AccountChanged => {
                 (ClientText::new("the account was changed since the login"), Some(ClientText::new("Log in again.")))

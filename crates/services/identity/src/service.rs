@@ -240,8 +240,13 @@ impl IdentityService {
             live(&*self.logins.find(id, now).await?.ok_or(Rejection::LoginGone)?, now)?;
         }
         let stands = self.tokens.accounts_stand(identity, now).await;
-        if let (Err(Rejection::NotVouched(_)), Some(login)) = (&stands, &identity.login)
-            && let Err(fault) = self.logins.end(login, "its cluster does not vouch for it any more", now).await
+        let why = match &stands {
+            Err(Rejection::NotVouched(_)) => Some("its cluster does not vouch for it any more"),
+            Err(Rejection::KeyRevoked) => Some("its issuer revoked the key that signed its token"),
+            _ => None,
+        };
+        if let (Some(why), Some(login)) = (why, &identity.login)
+            && let Err(fault) = self.logins.end(login, why, now).await
         {
             tracing::warn!(%fault, "a login ended here, other gateways could not be told");
         }

@@ -107,7 +107,7 @@ impl PublicKey {
             return Err("is not a point of its curve in uncompressed form");
         };
         let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-        let thumbprint = sha256(format!(r#"{{"crv":"{curve}","kty":"EC","x":"{x}","y":"{y}"}}"#).as_bytes());
+        let thumbprint = of_members(&[("crv", curve), ("kty", "EC"), ("x", &x), ("y", &y)]);
         Ok(Self { kind, bits, thumbprint })
     }
 
@@ -116,7 +116,7 @@ impl PublicKey {
             return Err("is not 32 bytes long, as Ed25519 keys are");
         }
         let x = URL_SAFE_NO_PAD.encode(&bits);
-        let thumbprint = sha256(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#).as_bytes());
+        let thumbprint = of_members(&[("crv", "Ed25519"), ("kty", "OKP"), ("x", &x)]);
         Ok(Self { kind: KeyKind::Ed25519, bits, thumbprint })
     }
 
@@ -130,7 +130,7 @@ impl PublicKey {
             return Err("is an RSA key with an unusual exponent");
         }
         let (n, e) = (URL_SAFE_NO_PAD.encode(modulus), URL_SAFE_NO_PAD.encode(exponent));
-        let thumbprint = sha256(format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#).as_bytes());
+        let thumbprint = of_members(&[("e", &e), ("kty", "RSA"), ("n", &n)]);
         Ok(Self { kind: KeyKind::Rsa, bits, thumbprint })
     }
 }
@@ -138,6 +138,17 @@ impl PublicKey {
 /// The thumbprint of a certificate (RFC 8705, 3.1).
 pub(crate) fn of_certificate(der: &[u8]) -> String {
     sha256(der)
+}
+
+/// The thumbprint of a SubjectPublicKeyInfo, without its outer tag and length, as trust anchors have it.
+pub(crate) fn of_spki(contents: &[u8]) -> String {
+    sha256(contents)
+}
+
+/// The thumbprint of the JWK with these required members (RFC 7638, 3.2), which are in order and need no escapes.
+pub(crate) fn of_members(members: &[(&str, &str)]) -> String {
+    let members: Vec<String> = members.iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
+    sha256(format!("{{{}}}", members.join(",")).as_bytes())
 }
 
 /// Whether a text can be a thumbprint.
@@ -149,8 +160,8 @@ fn sha256(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(bytes))
 }
 
-/// A DER integer without the zero that keeps it positive.
-fn unsigned(bytes: &[u8]) -> &[u8] {
+/// A number without the zeros before it, such as the one that keeps a DER integer positive.
+pub(crate) fn unsigned(bytes: &[u8]) -> &[u8] {
     let zeros = bytes.iter().take_while(|b| **b == 0).count();
     bytes.get(zeros..).unwrap_or_default()
 }

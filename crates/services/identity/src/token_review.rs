@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::{IssuerConfig, OnUnreachable, TokenReviewConfig};
 use crate::confirmation::bound_audience;
-use crate::fetch::{self, Fetcher};
+use crate::fetch::{self, Fetcher, NoReply};
 use crate::login::digest_of;
 use crate::token::shown;
 use crate::{Rejection, strict_json};
@@ -191,7 +191,10 @@ impl TokenReview {
             "spec": {"token": token, "audiences": question.audiences},
         });
         let posted = self.fetcher.post(&self.address, &own, body.to_string(), ANSWER_BYTES_MAX).await;
-        let (status, answer) = posted.map_err(unreachable)?;
+        let (status, answer) = posted.map_err(|no| match no {
+            NoReply::Unreachable(why) => NoAnswer::Unreachable(why),
+            NoReply::Unusable(why) => NoAnswer::Unusable(why),
+        })?;
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             return Err(unreachable(format!("{}: answered {status}", self.address)));
         }

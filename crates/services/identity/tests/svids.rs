@@ -314,6 +314,36 @@ async fn an_x509_svid_is_a_login_without_a_password() {
 }
 
 #[tokio::test]
+async fn adv_090_sessions_end_when_their_authority_or_key_leaves_the_bundle() {
+    let (gone, stays, stranger) = (Ca::new(), Ca::new(), Ca::new());
+    let (lost, kept) = (Key::p256("1"), Key::p256("2"));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let write = |keys: &[&Key], authorities: &[&Ca]| std::fs::write(file.path(), bundle(keys, authorities)).unwrap();
+    write(&[&lost, &kept], &[&gone, &stays]);
+    let config = SpiffeConfig::new("td.example", &["gw"], BundleSource::File(file.path().to_owned()));
+    let gateway = Store::new().await.gateway_of(IdentityConfig::default(), vec![config.into()]).await;
+    let by_certificate =
+        async |ca: &Ca, s: i64| gateway.present(WEB, PresentedCredential::Certificate(ca.sign(|_| {})), HERE, s).await;
+    let by_token = async |key: &Key| {
+        let token = PresentedCredential::token(countersign_model::Secret::from(svid(key, "ES256", json!({}))));
+        gateway.present(WEB, token, HERE, 0).await.unwrap()
+    };
+    let sessions = [
+        ("a certificate of the one that goes", by_certificate(&gone, 0).await.unwrap(), false),
+        ("a certificate of the one that stays", by_certificate(&stays, 0).await.unwrap(), true),
+        ("a token of the one that goes", by_token(&lost).await, false),
+        ("a token of the one that stays", by_token(&kept).await, true),
+    ];
+    write(&[&kept], &[&stays]);
+    // Whoever nobody vouches for has the bundle read again.
+    assert_eq!(reason(&by_certificate(&stranger, 20).await), "certificate");
+    for (what, session, want) in sessions {
+        let standing = gateway.service.standing(&session, at(21)).await;
+        assert_eq!(standing == Standing::Stands, want, "{what}: {standing:?}");
+    }
+}
+
+#[tokio::test]
 async fn adv_083_hostile_x509_svids() {
     let (ca, other) = (Ca::new(), Ca::new());
     let (past, future) = (Ca::within(-1000, -1), Ca::within(1, 86_400));

@@ -209,7 +209,7 @@ async fn adv_083_what_a_stand_in_for_a_cluster_does_not_vouch_for_is_refused() {
     cluster.server.put(PATH, Answer { status: 201, ..Answer::json("{\"kind\":1,\"kind\":2}") });
     check("not strict JSON", "review_unavailable", "review_unavailable").await;
     cluster.server.put(PATH, Answer { status: 201, ..Answer::json("x".repeat(70_000)) });
-    check("too long", "review_unavailable", "ok").await;
+    check("too long", "review_unavailable", "review_unavailable").await;
     for (status, lenient) in
         [(401, false), (403, false), (404, false), (302, false), (429, true), (500, true), (503, true)]
     {
@@ -221,7 +221,24 @@ async fn adv_083_what_a_stand_in_for_a_cluster_does_not_vouch_for_is_refused() {
     std::fs::remove_file(cluster.files.path().join("token")).unwrap();
     check("without a token to ask with", "review_unavailable", "review_unavailable").await;
     std::fs::File::create(cluster.files.path().join("token")).unwrap().write_all(b"a\nb").unwrap();
-    check("with a token that is none", "review_unavailable", "ok").await;
+    check("with a token that is none", "review_unavailable", "review_unavailable").await;
+}
+
+#[tokio::test]
+async fn adv_003_only_a_cluster_that_cannot_be_reached_is_unreachable() {
+    let (cluster, other, store) = (Cluster::start().await, Cluster::start().await, Store::new().await);
+    other.says(&[]);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for (what, url, want) in [
+        ("nobody listens", format!("https://127.0.0.1:{port}"), "ok"),
+        ("somebody else's certificate", other.server.url.clone(), "review_unavailable"),
+    ] {
+        let mut config = cluster.config(OnUnreachable::Accept);
+        config.token_review.as_mut().unwrap().url = url;
+        let gateway = store.gateway_of(IdentityConfig::default(), vec![config.into()]).await;
+        assert_eq!(see(&gateway, &cluster.token("1"), 0).await, want, "{what}");
+    }
+    assert_eq!(other.asked(), 0);
 }
 
 #[tokio::test]

@@ -212,6 +212,7 @@ impl Who {
             credential: self.credential,
             token_id: None,
             key: None,
+            signer: None,
             login: None,
             issued_at,
             expires_at: Timestamp::from_unix_s(issued_at.unix_s().saturating_add(TOKEN_LIFETIME_S)),
@@ -369,6 +370,7 @@ fn parse_actor(text: &str) -> Result<Described, String> {
         kind: IdentityKind::Agent,
         groups: BTreeSet::new(),
         claims: BTreeMap::new(),
+        signer: None,
     };
     let mut issuer = None;
     for pair in text.split(',') {

@@ -26,6 +26,7 @@ fn actor(name: &str, groups: &[&str]) -> Actor {
         kind: IdentityKind::Agent,
         groups: groups.iter().map(|g| (*g).to_owned()).collect(),
         claims: [("ref".to_owned(), json!("c0"))].into(),
+        signer: None,
     }
 }
 

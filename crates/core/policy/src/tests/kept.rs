@@ -80,6 +80,7 @@ fn actors() -> impl Strategy<Value = Actor> {
             kind: if machine { IdentityKind::Machine } else { IdentityKind::Agent },
             groups: groups.iter().map(|g| format!("g{g}")).collect(),
             claims: [("ref".to_owned(), json!(format!("c{claim}")))].into(),
+            signer: None,
         },
     )
 }

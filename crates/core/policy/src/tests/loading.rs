@@ -143,3 +143,23 @@ fn no_file_is_a_set_that_denies() {
     let set = PolicySet::load(&[] as &[PolicyFile], &language(), 3).unwrap();
     assert_eq!(set.rules().count(), 0);
 }
+
+#[test]
+fn a_credential_that_nothing_gives_is_warned_of() {
+    for (condition, warned) in [
+        (r#"principal.credential == "hardware""#, true),
+        (r#"principal.credential != "hardware""#, true),
+        (r#""hardware" == principal.credential && context.encrypted"#, true),
+        (r#"["hardware"].contains(principal.credential)"#, true),
+        (r#"["bound", "hardware"].contains(principal.credential)"#, false),
+        (r#"principal.credential == "bound""#, false),
+        (r#"principal.name == "hardware""#, false),
+    ] {
+        for effect in ["permit", "forbid"] {
+            let set = load(&format!("@id(\"r\")\n{effect} (principal, action, resource) when {{ {condition} }};"));
+            let told: Vec<String> = set.warnings().iter().map(ToString::to_string).collect();
+            assert_eq!(told.len(), usize::from(warned), "{effect} {condition}: {told:?}");
+            assert!(told.iter().all(|t| t.contains("0.cedar:1:1: no credential is \"hardware\"")), "{told:?}");
+        }
+    }
+}

@@ -115,6 +115,7 @@ pub(super) fn parts() -> IdentityParts {
         credential: CredentialBinding::Bearer,
         token_id: None,
         key: None,
+        signer: None,
         login: None,
         issued_at: Timestamp::from_unix_s(NOON_S - 60),
         expires_at: Timestamp::from_unix_s(NOON_S + 3600),

@@ -50,6 +50,12 @@ impl Decoder<'_, '_> {
         let require_bound = taken(t.flag(self.sink, "require_bound"));
         let client_id = t.text(self.sink, "client_id").map(|c| c.value);
         let scopes = taken(t.texts(self.sink, "scopes"));
+        let resource = t.text(self.sink, "resource");
+        if let Some(r) = resource.as_ref().filter(|r| !is_absolute_uri(&r.value)) {
+            let fault = Fault::new(r.span.clone(), r.key.clone(), "it does not name a resource".to_owned());
+            self.sink
+                .error(fault.expected("an absolute URI without a fragment (RFC 8707), such as https://gw.example.com"));
+        }
         let login_token = match t.text(self.sink, "login_token").as_ref().map(|w| w.value.as_str()) {
             Some("id_token") => LoginToken::Id,
             Some(_) => LoginToken::Access,
@@ -111,6 +117,7 @@ impl Decoder<'_, '_> {
             require_bound,
             client_id,
             scopes,
+            resource: resource.map(|r| r.value),
             login_token,
             leeway: taken(leeway),
             token_lifetime_max,
@@ -235,6 +242,16 @@ impl Decoder<'_, '_> {
         let client = LocalClient { id: id.value, redirect_uris: redirect_uris?.value, secret };
         Some(At { value: client, span: id.span, key: id.key, given: id.given })
     }
+}
+
+/// RFC 3986, 4.3: a scheme and something behind it, in the characters of URIs.
+fn is_absolute_uri(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let named = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    let fits =
+        |c: char| c.is_ascii_graphic() && !matches!(c, '#' | '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}');
+    named && !rest.is_empty() && rest.chars().all(fits)
 }
 
 fn may_be_sent_back_to(uri: &str) -> bool {

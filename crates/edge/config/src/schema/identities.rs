@@ -100,6 +100,12 @@ pub(crate) static ISSUER: Section = Section {
         ),
         key("scopes", Form::Texts(TEXT_CHARS_MAX), Default("[\"openid\"]"), "What `countersign login` asks for."),
         key(
+            "resource",
+            Form::Text(TEXT_CHARS_MAX),
+            Optional,
+            "The resource that `countersign login` asks for a token for (RFC 8707), for issuers that make its `aud` of it: an absolute URI without a fragment.",
+        ),
+        key(
             "login_token",
             Form::Word(&["access_token", "id_token"]),
             Derived("`\"id_token\"` where `accept_id_tokens` is true, else `\"access_token\"`"),

@@ -257,6 +257,7 @@ pub(crate) fn identity() -> Arc<Identity> {
         credential: CredentialBinding::Bearer,
         token_id: None,
         key: None,
+        signer: None,
         login: None,
         issued_at: Timestamp::from_unix_s(0),
         expires_at: Timestamp::from_unix_s(i64::MAX),

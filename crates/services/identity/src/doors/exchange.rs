@@ -213,6 +213,7 @@ fn delegation(subject: &Identity, actor: Option<&Identity>) -> Result<Vec<Actor>
         kind: actor.kind,
         groups: actor.groups.clone(),
         claims: actor.claims.clone(),
+        signer: actor.signer.clone(),
     };
     Ok(std::iter::once(nearest).chain(subject.delegation.iter().cloned()).collect())
 }

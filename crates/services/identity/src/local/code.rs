@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::clients::{Client, Place};
-use super::forms::{FORM_BYTES_MAX, PageRequest, Reply};
 use super::issuer::{LocalFault, LocalIssuer};
+use super::messages::{FORM_BYTES_MAX, PageRequest, Reply};
 use super::page::{self, Guard, SignInForm};
 use super::ports::{Added, ShortLivedKind};
 use super::sign_in::{Grant, NOT_GOOD, NoTokens, SignIn, after_s, digest, entry, fresh_token, known_scope, read};

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::accounts::network_of;
 use super::clients::Client;
-use super::forms::{FORM_BYTES_MAX, PageRequest, Reply, TokenRequest};
 use super::issuer::{LocalFault, LocalIssuer};
+use super::messages::{FORM_BYTES_MAX, PageRequest, Reply, TokenRequest};
 use super::page::{self, CodeForm, DeviceFacts, Guard, SignInForm};
 use super::ports::{Added, ShortLivedKind};
 use super::sign_in::{
@@ -79,15 +79,8 @@ enum Taken {
 impl LocalIssuer {
     /// `POST {issuer}/device_authorization` (RFC 8628, 3.1).
     pub async fn device_authorization(&self, request: TokenRequest<'_>, now: Timestamp) -> Reply {
-        let Some(sign_in) = &self.sign_in else {
-            return Reply::error(400, "unauthorized_client", "nobody can sign in here");
-        };
-        let form = match Form::of_body(request.content_type, request.body, FORM_BYTES_MAX) {
-            Ok(form) => form,
-            Err(why) => return Reply::error(400, "invalid_request", why),
-        };
-        let client = match self.client(sign_in, request.authorization, &form, request.source, now) {
-            Ok(client) => client,
+        let (sign_in, client, form) = match self.asked_by(&request, "unauthorized_client", now) {
+            Ok(asked) => asked,
             Err(reply) => return reply,
         };
         if client.is_confidential() {

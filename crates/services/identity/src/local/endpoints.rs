@@ -8,8 +8,8 @@ use countersign_model::{IdentityKind, Timestamp};
 use serde_json::{Value, json};
 
 use super::accounts::LoginFailure;
-use super::forms::{FORM_BYTES_MAX, Reply, TokenRequest, client_credentials};
 use super::issuer::LocalIssuer;
+use super::messages::{Reply, TokenRequest, client_credentials};
 use super::sign_in::{NoTokens, SignIn};
 use crate::form::Form;
 
@@ -74,9 +74,9 @@ impl LocalIssuer {
     /// `POST {issuer}/token` (RFC 6749): people's grants for registered clients, and client credentials (4.4) for accounts of machines
     /// and agents.
     pub async fn token(&self, request: TokenRequest<'_>, now: Timestamp) -> Reply {
-        let form = match Form::of_body(request.content_type, request.body, FORM_BYTES_MAX) {
+        let form = match request.form() {
             Ok(form) => form,
-            Err(why) => return Reply::error(400, "invalid_request", why),
+            Err(reply) => return reply,
         };
         for name in ["audience", "resource"] {
             if form.get(name).is_some_and(|a| a != self.config.audience) {
@@ -101,7 +101,7 @@ impl LocalIssuer {
         form: &Form,
         now: Timestamp,
     ) -> Reply {
-        let client = match self.client(sign_in, request.authorization, form, request.source, now) {
+        let client = match self.client(sign_in, request, form, now) {
             Ok(client) => client,
             Err(reply) => return reply,
         };

@@ -8,10 +8,10 @@ mod clients;
 mod code;
 mod device;
 mod endpoints;
-mod forms;
 mod issuer;
 mod limiter;
 mod memory;
+mod messages;
 mod page;
 mod ports;
 mod revocation;
@@ -23,10 +23,10 @@ pub use accounts::{LoginFailure, NewAccount, PASSWORD_BYTES_MAX, PASSWORD_CHARS_
 pub use clients::{CLI_CLIENT_ID, CLI_SCOPES, CLIENTS_MAX, ClientConfig};
 pub use code::CODE_LIFETIME_S;
 pub use device::{DEVICE_INTERVAL_S, DEVICE_LIFETIME_S};
-pub use forms::{FORM_BYTES_MAX, PageRequest, Reply, TokenRequest};
 pub use issuer::{LocalFault, LocalIssuer, LocalIssuerConfig, MINT_LIFETIME_S_MAX, MintRequest};
 pub use limiter::{Limiter, LimiterConfig};
 pub use memory::{MemoryAccounts, MemoryKeys, MemoryShortLived};
+pub use messages::{FORM_BYTES_MAX, PageRequest, Reply, TokenRequest};
 pub use ports::{
     Account, AccountStore, Added, KeyStore, ShortLived, ShortLivedKind, ShortLivedStore, SigningKey, StoreFault,
 };

@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::accounts::LoginFailure;
-use super::forms::{FORM_BYTES_MAX, PageRequest, Reply};
 use super::issuer::LocalIssuer;
+use super::messages::{FORM_BYTES_MAX, PageRequest, Reply};
 use super::ports::Account;
 use crate::form::Form;
 

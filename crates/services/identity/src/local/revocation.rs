@@ -5,12 +5,11 @@
 use countersign_model::Timestamp;
 use serde_json::Value;
 
-use super::forms::{FORM_BYTES_MAX, Reply, TokenRequest};
 use super::issuer::{LocalFault, LocalIssuer};
+use super::messages::{Reply, TokenRequest};
 use super::ports::ShortLivedKind;
 use super::sign_in::{Grant, SignIn, digest, read};
 use crate::Algorithm;
-use crate::form::Form;
 use crate::token::parse_unverified;
 
 /// What a token leads to.
@@ -26,15 +25,8 @@ enum Known {
 impl LocalIssuer {
     /// `POST {issuer}/revoke`.
     pub async fn revoke(&self, request: TokenRequest<'_>, now: Timestamp) -> Reply {
-        let Some(sign_in) = &self.sign_in else {
-            return Reply::error(400, "unsupported_token_type", "nobody can sign in here");
-        };
-        let form = match Form::of_body(request.content_type, request.body, FORM_BYTES_MAX) {
-            Ok(form) => form,
-            Err(why) => return Reply::error(400, "invalid_request", why),
-        };
-        let client = match self.client(sign_in, request.authorization, &form, request.source, now) {
-            Ok(client) => client,
+        let (sign_in, client, form) = match self.asked_by(&request, "unsupported_token_type", now) {
+            Ok(asked) => asked,
             Err(reply) => return reply,
         };
         let Some(token) = form.get("token") else { return Reply::error(400, "invalid_request", "token is missing") };

@@ -17,9 +17,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::clients::{Client, ClientConfig, Clients};
-use super::forms::{Reply, client_credentials};
 use super::issuer::{LocalFault, LocalIssuer, MINT_LIFETIME_S_MAX, MintRequest};
 use super::limiter::{Limiter, LimiterConfig};
+use super::messages::{Reply, TokenRequest, client_credentials};
 use super::ports::{Account, Added, ShortLived, ShortLivedKind, ShortLivedStore};
 use crate::form::Form;
 
@@ -189,22 +189,34 @@ impl LocalIssuer {
         Ok(self)
     }
 
+    /// The form of a program and the client that it proves to be; `nobody` is the error's code where nobody can sign in.
+    pub(super) fn asked_by(
+        &self,
+        request: &TokenRequest<'_>,
+        nobody: &'static str,
+        now: Timestamp,
+    ) -> Result<(&SignIn, &Client, Form), Reply> {
+        let Some(sign_in) = &self.sign_in else { return Err(Reply::error(400, nobody, "nobody can sign in here")) };
+        let form = request.form()?;
+        let client = self.client(sign_in, request, &form, now)?;
+        Ok((sign_in, client, form))
+    }
+
     /// The client that sends a form, when it is known and proves itself.
     pub(super) fn client<'s>(
         &self,
         sign_in: &'s SignIn,
-        authorization: Option<&str>,
+        request: &TokenRequest<'_>,
         form: &Form,
-        source: IpAddr,
         now: Timestamp,
     ) -> Result<&'s Client, Reply> {
-        let (id, secret) = client_credentials(authorization, form).map_err(Reply::unauthorized)?;
+        let (id, secret) = client_credentials(request.authorization, form).map_err(Reply::unauthorized)?;
         let found = sign_in.clients.find(&id);
         // Guesses from the same address must not keep out those who have nothing to guess.
         if let Some(public) = found.filter(|c| !c.is_confidential() && c.accepts(secret.as_ref())) {
             return Ok(public);
         }
-        let source = super::accounts::network_of(source);
+        let source = super::accounts::network_of(request.source);
         if let Some(wait_s) = sign_in.strangers.wait_s(&source, now) {
             return Err(too_many("invalid_client", wait_s));
         }

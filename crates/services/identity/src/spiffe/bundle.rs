@@ -14,11 +14,14 @@ use x509_parser::prelude::FromDer as _;
 use crate::key_source::Document;
 use crate::keys::{JWKS_BYTES_MAX, KeySet, entries};
 use crate::strict_json;
+use crate::thumbprint::of_spki;
 
 /// A certificate authority of a trust domain.
 #[derive(Debug)]
 pub(crate) struct Authority {
     pub(crate) anchor: TrustAnchor<'static>,
+    /// The thumbprint of its key.
+    pub(crate) thumbprint: String,
     pub(crate) begins: Timestamp,
     pub(crate) ends: Timestamp,
 }
@@ -61,6 +64,10 @@ impl Document for Bundle {
         self.tokens.len().saturating_add(self.authorities.len())
     }
 
+    fn signers(&self) -> impl Iterator<Item = &str> {
+        self.tokens.thumbprints().chain(self.authorities.iter().map(|a| a.thumbprint.as_str()))
+    }
+
     fn refresh_s(&self) -> Option<u64> {
         self.refresh_s
     }
@@ -95,7 +102,8 @@ fn authority(entry: &Map<String, Value>) -> Result<Authority, &'static str> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(der.as_slice())).map_err(|_| no_certificate)?;
     let anchor = roots.roots.pop().ok_or(no_certificate)?;
-    Ok(Authority { anchor, begins, ends })
+    let thumbprint = of_spki(&anchor.subject_public_key_info);
+    Ok(Authority { anchor, thumbprint, begins, ends })
 }
 
 #[cfg(test)]

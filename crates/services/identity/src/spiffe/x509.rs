@@ -14,6 +14,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
+use super::bundle::Authority;
 use super::{Bundle, SpiffeId};
 use crate::Rejection;
 use crate::certificate::hex;
@@ -101,14 +102,20 @@ impl<'c> Svid<'c> {
         })
     }
 
-    /// Verifies the chain to those authorities of the bundle that are in their time.
-    pub(crate) fn verify(&self, bundle: &Bundle, now: Timestamp) -> Result<(), NoKey> {
-        let unfit = |why: &'static str| NoKey::Unfit(Rejection::Certificate(why));
-        let in_time = bundle.authorities.iter().filter(|a| a.begins <= now && now <= a.ends);
-        let roots = RootCertStore { roots: in_time.map(|a| a.anchor.clone()).collect() };
-        if roots.is_empty() {
+    /// Verifies the chain to those authorities of the bundle that are in their time, and says which one it is: its thumbprint.
+    pub(crate) fn verify(&self, bundle: &Bundle, now: Timestamp) -> Result<String, NoKey> {
+        let in_time: Vec<&Authority> = bundle.authorities.iter().filter(|a| a.begins <= now && now <= a.ends).collect();
+        if in_time.is_empty() {
             return Err(NoKey::Unknown);
         }
+        self.verify_by(&in_time, now)?;
+        let by = in_time.iter().find(|a| in_time.len() == 1 || self.verify_by(&[a], now).is_ok());
+        by.map(|a| a.thumbprint.clone()).ok_or(NoKey::Unknown)
+    }
+
+    fn verify_by(&self, authorities: &[&Authority], now: Timestamp) -> Result<(), NoKey> {
+        let unfit = |why: &'static str| NoKey::Unfit(Rejection::Certificate(why));
+        let roots = RootCertStore { roots: authorities.iter().map(|a| a.anchor.clone()).collect() };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()

@@ -61,6 +61,7 @@ pub(super) fn identity(name: &str) -> Identity {
         credential: if name == "who0" { CredentialBinding::Bound } else { CredentialBinding::Bearer },
         token_id: Some("jti-1".to_owned()),
         key: None,
+        signer: None,
         login: (name == "who0").then(|| "01JD3V0000000000000000000A".to_owned()),
         issued_at: at(0),
         expires_at: at(3600),

@@ -1,4 +1,4 @@
-//! What the doors of the local issuer take and how they answer, without a web server.
+//! The requests that the doors of the local issuer take, and their replies, without a web server.
 //!
 //! Must never put a secret in a log or in a URL of ours, nor let an answer with a token be cached on its way.
 
@@ -63,6 +63,14 @@ pub struct PageRequest<'a> {
     pub same_origin: bool,
     /// Where it comes from.
     pub source: IpAddr,
+}
+
+impl TokenRequest<'_> {
+    /// The form that was sent, or what to answer instead.
+    pub(super) fn form(&self) -> Result<Form, Reply> {
+        let form = Form::of_body(self.content_type, self.body, FORM_BYTES_MAX);
+        form.map_err(|why| Reply::error(400, "invalid_request", why))
+    }
 }
 
 impl Reply {
