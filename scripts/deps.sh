@@ -250,6 +250,65 @@ need_go() {
   need_packages "Go" golang-go
 }
 
+# etcd_program: prints etcd's program; fails when there is none.
+etcd_program() {
+  command -v etcd && return 0
+  [ -x "$COUNTERSIGN_CACHE/etcd/usr/bin/etcd" ] && echo "$COUNTERSIGN_CACHE/etcd/usr/bin/etcd"
+}
+
+# need_etcd: etcd, taken out of Debian's package: installing that would start a server that nobody asked for.
+need_etcd() {
+  etcd_program >/dev/null && return 0
+  if ! command -v apt-get >/dev/null; then
+    missing "etcd" "This is not a Debian-like system: install it with your package manager and start again."
+    return 1
+  fi
+  with_progress "fetching etcd" unpack_package etcd-server "$COUNTERSIGN_CACHE/etcd" || missing "etcd" "apt-get download etcd-server failed: see above."
+}
+
+# unpack_package NAME FOLDER: a package's files, without installing it.
+unpack_package() {
+  local part="$2.part"
+  rm -rf "$part" && mkdir -p "$part/files" || return 1
+  # Lists that were never read know no package; reading them takes root.
+  [ -n "$(apt-cache show "$1" 2>/dev/null)" ] || as_root apt-get update -q || true
+  (cd "$part" && apt-get download -q "$1") && dpkg-deb -x "$part/$1"_*.deb "$part/files" && rm -rf "$2" && mv "$part/files" "$2" && rm -rf "$part"
+}
+
+# kube_apiserver_program: prints the program of the version that tests/kubernetes pins; fails when it was not built yet.
+kube_apiserver_program() {
+  local program
+  program="$COUNTERSIGN_CACHE/kubernetes-$(kubernetes_version)/kube-apiserver"
+  echo "$program"
+  [ -x "$program" ]
+}
+
+kubernetes_version() {
+  sed -nE 's/^(require )?[[:space:]]*k8s\.io\/kubernetes v([0-9.]+).*/\2/p' "$(dirname "${BASH_SOURCE[0]}")/../tests/kubernetes/apiserver/go.mod"
+}
+
+# need_kube_apiserver: kube-apiserver, built once for each version: about 5 minutes on two processors. What the build needs (3 GB) goes when
+# it is done.
+need_kube_apiserver() {
+  kube_apiserver_program >/dev/null && return 0
+  need_go || return 1
+  with_progress "building kube-apiserver $(kubernetes_version)" \
+    build_kube_apiserver "$(dirname "${BASH_SOURCE[0]}")/../tests/kubernetes/apiserver" "$COUNTERSIGN_CACHE" "$(kube_apiserver_program)" ||
+    missing "kube-apiserver" "It could not be built: see above. It takes Go 1.21 or newer and a way to the Go module proxy."
+}
+
+# build_kube_apiserver MODULE CACHE PROGRAM: a build that was broken off goes on where it was.
+build_kube_apiserver() {
+  local work="$2/kubernetes-build"
+  mkdir -p "$work" "$(dirname "$3")" || return 1
+  # A toolchain that is older than go.mod wants fetches that one. The program is there to be asked, not to be fast: without optimisation and
+  # debugging information it is built sooner.
+  (
+    cd "$1" && export GOTOOLCHAIN=auto GOCACHE="$work/cache" GOMODCACHE="$work/modules" GOFLAGS="-modcacherw -buildvcs=false" &&
+      nice go build -v -trimpath -gcflags=all='-N -l -dwarf=false' -ldflags='-s -w' -o "$work/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
+  ) && mv "$work/kube-apiserver" "$3" && rm -rf "$work"
+}
+
 # need_bench: what the benchmarks compare with.
 need_bench() {
   PATH="$PATH:/usr/sbin"

@@ -12,7 +12,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
-from world import Person, Ran, World, free_port, read_until, until
+from world import RESOURCE, Person, Ran, World, free_port, read_until, until
 
 CASES = []
 
@@ -86,6 +86,7 @@ def at_another_issuer(world):
     p.login("erin", issuer="corp").exits(0).says("logged in as erin")
     seen = json.loads(p.run("whoami", "--output", "json").exits(0).out)
     assert seen["claims"]["cnf"]["jkt"] == p.thumbprint(), seen
+    assert seen["claims"]["aud"] == RESOURCE, "the provider was asked for this resource"
     p.run("exec", "shop", "-c", "select 1").exits(0)
     before = (p.folder / "refresh-token").read_text()
     p.change_facts(certificate_ends=1)

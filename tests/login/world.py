@@ -7,10 +7,12 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,11 +20,15 @@ HERE = pathlib.Path(__file__).resolve().parent
 START_S = 120
 COMMAND_S = 60
 
+# The provider makes a token's audience of the resource that is asked for (RFC 8707); without one it is for somebody else.
+RESOURCE = "urn:gateway:ES256"
+PEOPLE = {"erin": {"groups": ["analysts"]}, "frank": {"groups": ["analysts"]}}
 CORP = """
 [[issuer]]
 label = "corp"
 url = "http://127.0.0.1:{port}"
-audiences = ["countersign"]
+audiences = ["{resource}"]
+resource = "{resource}"
 algorithms = ["ES256"]
 types = ["at+jwt"]
 kind = "human"
@@ -205,13 +211,13 @@ class World:
 
     def start(self):
         port = free_port()
-        self.provider = self.spawn(["node", self.provider_script, str(port)], "provider.log")
+        folder = self.dir / "provider"
+        folder.mkdir(mode=0o700)
+        (folder / "people.json").write_text(json.dumps(PEOPLE))
+        self.provider = self.spawn(["node", self.provider_script, str(port), "1", str(folder)], "provider.log")
         self.wait("the provider", self.provider, "provider.log", lambda log: "ready" in log)
-        # Once, so that the demo writes its configuration; then again with one issuer more.
-        self.stop(self.serve())
-        config = self.data / "countersign.toml"
-        config.write_text(config.read_text() + CORP.format(port=port))
         self.gateway = self.serve()
+        config = self.data / "countersign.toml"
         text = config.read_text()
         api = re.search(r'\[api\]\s+address = "127\.0\.0\.1:(\d+)"', text).group(1)
         self.port = int(re.search(r'\[\[listener\]\][^\[]*?address = "127\.0\.0\.1:(\d+)"', text).group(1))
@@ -220,6 +226,18 @@ class World:
         self.passwords = dict(re.findall(r"^  (\w+): ([\w-]+)$", out, re.M))
         assert self.passwords, out
         self.ci = CiService(self)
+        # The demo wrote its configuration when it started; what logins are told follows a reload.
+        assert self.labels() == ["local"], self.labels()
+        config.write_text(text + CORP.format(port=port, resource=RESOURCE))
+        self.gateway.send_signal(signal.SIGHUP)
+        until("the reload", lambda: self.labels() == ["local", "corp"], seconds=30)
+
+    def labels(self):
+        """The issuers that the gateway names to those who want to log in."""
+        context = ssl.create_default_context(cafile=self.ca)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+        with opener.open(f"{self.url}/v1/login", timeout=COMMAND_S) as answer:
+            return [issuer["label"] for issuer in json.load(answer)["issuers"]]
 
     def spawn(self, command, log, out=None):
         for name in {log, out or log}:

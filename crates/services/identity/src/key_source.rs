@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::Rejection;
 use crate::config::{IssuerConfig, KEYS_REFRESH_S_MIN};
+use crate::departed::Departed;
 use crate::fetch::{self, Fetcher};
 use crate::keys::{Algorithm, JWKS_BYTES_MAX, Key, KeySet, NoKey};
 use crate::spiffe::{Bundle, BundleSource};
@@ -23,8 +24,6 @@ pub(crate) const UNKNOWN_KID_INTERVAL_S: u64 = 10;
 pub(crate) const RETRY_S_MIN: u64 = 1;
 /// The longest wait after failed fetches, in seconds.
 pub(crate) const RETRY_S_MAX: u64 = 60;
-/// The most keys that were taken away and are remembered, for each issuer; the oldest goes first.
-const DEPARTED_MAX: usize = 256;
 /// A document that asks to be fetched more rarely is fetched after this time, in seconds.
 pub(crate) const REFRESH_S_MAX: u64 = 3600;
 
@@ -189,13 +188,6 @@ impl KeySource {
     }
 }
 
-fn depart(departed: &mut Vec<(String, Timestamp)>, signer: &str, seen: Timestamp) {
-    if departed.len() >= DEPARTED_MAX {
-        departed.remove(0);
-    }
-    departed.push((signer.to_owned(), seen));
-}
-
 fn refuse(no: NoKey) -> Rejection {
     match no {
         NoKey::Unknown => Rejection::UnknownKey("none has its kid and kind"),
@@ -242,8 +234,7 @@ pub(crate) struct Cache<D> {
     refresh_us: u64,
     age_us_max: u64,
     current: ArcSwapOption<Fetched<D>>,
-    /// Keys that are not in the set any more, and when they were last known to be.
-    departed: Mutex<Vec<(String, Timestamp)>>,
+    departed: Departed,
     attempts: Mutex<Attempts>,
     refreshing: AtomicBool,
     flight: tokio::sync::Mutex<()>,
@@ -258,7 +249,7 @@ impl<D: Document> Cache<D> {
             refresh_us: c.keys_refresh_s.saturating_mul(1_000_000),
             age_us_max: c.max_keys_age_s.saturating_mul(1_000_000),
             current: ArcSwapOption::empty(),
-            departed: Mutex::default(),
+            departed: Departed::default(),
             attempts: Mutex::default(),
             refreshing: AtomicBool::new(false),
             flight: tokio::sync::Mutex::new(()),
@@ -326,24 +317,16 @@ impl<D: Document> Cache<D> {
         let fetched = self.current.load_full();
         self.keep_fresh(fetched.as_deref(), now);
         let Some(fetched) = fetched.filter(|f| f.keys.signers().all(|s| s != signer)) else { return false };
-        let mut departed = self.departed.lock();
-        let seen = departed.iter().find(|(s, _)| s == signer).map(|(_, at)| *at);
-        let seen = seen.unwrap_or_else(|| {
-            // It went before this process first asked; later fetches must not make that look later.
-            depart(&mut departed, signer, fetched.at);
-            fetched.at
-        });
-        seen < ends
+        // When it went before this process first asked, it was gone when these were fetched.
+        self.departed.until(signer, fetched.at) < ends
     }
 
     /// Remembers which keys are not in the new set any more.
     fn compare(&self, before: &Fetched<D>, after: &D) {
-        let mut departed = self.departed.lock();
-        departed.retain(|(signer, _)| after.signers().all(|s| s != signer));
-        for gone in before.keys.signers().filter(|b| after.signers().all(|a| a != *b)) {
-            tracing::info!(issuer = %self.label, key = gone, "a key of an issuer was taken away");
-            depart(&mut departed, gone, before.at);
-        }
+        let is_there = |signer: &str| after.signers().any(|s| s == signer);
+        let gone = before.keys.signers().filter(|s| !is_there(s));
+        let gone = gone.inspect(|key| tracing::info!(issuer = %self.label, key, "a key of an issuer was taken away"));
+        self.departed.note(gone, before.at, is_there);
     }
 
     fn unavailable(&self) -> Rejection {

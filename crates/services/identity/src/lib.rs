@@ -13,6 +13,7 @@ mod claims;
 mod clones;
 mod config;
 mod confirmation;
+mod departed;
 mod derived;
 mod doors;
 mod dpop;
