@@ -152,6 +152,39 @@ pub struct Copy {
     pub from: bool,
     /// Where the other end is.
     pub endpoint: Endpoint,
+    /// How its rows are written.
+    pub form: CopyForm,
+}
+
+/// How a `COPY` writes rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyForm {
+    /// Lines of columns, with backslashes before what has a meaning.
+    Text {
+        /// Between columns.
+        delimiter: u8,
+        /// What stands for null.
+        null: Arc<str>,
+        /// The first line has the columns' names.
+        header: bool,
+    },
+    /// Comma-separated values.
+    Csv {
+        /// Between columns.
+        delimiter: u8,
+        /// What stands for null, outside of quotes.
+        null: Arc<str>,
+        /// Around values that need it.
+        quote: u8,
+        /// Before quotes within quotes.
+        escape: u8,
+        /// The first line has the columns' names.
+        header: bool,
+    },
+    /// Columns with their lengths, each in its type's binary form.
+    Binary,
+    /// By options that are not known here, or in another encoding.
+    Other,
 }
 
 /// The end of a `COPY` that is not a relation.

@@ -23,8 +23,8 @@ mod walk;
 
 pub use analyse::analyse;
 pub use analysis::{
-    Analysis, Copy, Endpoint, Reference, SessionEffect, SettingChange, Statement, SyntaxError, Transaction, Undefined,
-    UndefinedKind, join,
+    Analysis, Copy, CopyForm, Endpoint, Reference, SessionEffect, SettingChange, Statement, SyntaxError, Transaction,
+    Undefined, UndefinedKind, join,
 };
 pub use cache::{Analyser, CACHE_BYTES_MAX, CACHE_ENTRIES_MAX, CACHED_TEXT_BYTES_MAX};
 pub use catalog::{

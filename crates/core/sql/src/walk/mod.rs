@@ -4,6 +4,7 @@
 
 mod call;
 mod column;
+mod copy_form;
 mod define;
 mod dml;
 mod expression;

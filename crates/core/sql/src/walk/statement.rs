@@ -9,7 +9,7 @@ use pg_query::protobuf::{
 };
 
 use super::session::{constant, query_kind};
-use super::{Walk, kind};
+use super::{Walk, copy_form, kind};
 use crate::analysis::{Copy, Endpoint, SessionEffect, Statement};
 use crate::census::Census;
 use crate::vocabulary as v;
@@ -281,7 +281,7 @@ impl Walk<'_> {
             // The server's own files and programs.
             self.uses.part(Access::Admin).beyond_catalog();
         }
-        statement.copy = Some(Copy { from: *is_from, endpoint });
+        statement.copy = Some(Copy { from: *is_from, endpoint, form: copy_form::form(options) });
     }
 
     fn copied(&mut self, range: &RangeVar, columns: &[Node], access: Access) {

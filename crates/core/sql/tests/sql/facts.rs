@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_model::Access;
-use countersign_sql::{Endpoint, Reference, SessionEffect, Statement, Transaction, join};
+use countersign_sql::{CopyForm, Endpoint, Reference, SessionEffect, Statement, Transaction, join};
 
 use super::support::{find, look, set, uses};
 
@@ -50,6 +50,36 @@ fn session_names() {
     assert_eq!(only("explain analyze execute p").executes.as_deref(), Some("p"));
     assert_eq!(only("create temp table t as execute p").executes.as_deref(), Some("p"));
     assert!(only("explain declare c cursor for select 1").session.is_none());
+}
+
+#[test]
+fn copies_say_how_rows_are_written() {
+    let text = |delimiter, null: &str, header| CopyForm::Text { delimiter, null: null.into(), header };
+    let csv = |delimiter, null: &str, quote, escape, header| CopyForm::Csv {
+        delimiter,
+        null: null.into(),
+        quote,
+        escape,
+        header,
+    };
+    for (options, form) in [
+        ("", text(b'\t', "\\N", false)),
+        ("(format text, delimiter '|', null '', header)", text(b'|', "", true)),
+        ("delimiter ';' null as '-'", text(b';', "-", false)),
+        ("(format csv)", csv(b',', "", b'"', b'"', false)),
+        ("csv header quote '''' escape '!'", csv(b',', "", b'\'', b'!', true)),
+        ("(format csv, quote '~', header off, force_quote *, encoding 'UTF8')", csv(b',', "", b'~', b'~', false)),
+        ("(format csv, header 1)", csv(b',', "", b'"', b'"', true)),
+        ("(format binary)", CopyForm::Binary),
+        ("binary", CopyForm::Binary),
+        ("(format parquet)", CopyForm::Other),
+        ("(encoding 'latin1')", CopyForm::Other),
+        ("(delimiter '||')", CopyForm::Other),
+        ("(header match)", CopyForm::Other),
+        ("(compression 'zstd')", CopyForm::Other),
+    ] {
+        assert_eq!(only(&format!("copy orders to stdout {options}")).copy.map(|c| c.form), Some(form), "{options}");
+    }
 }
 
 #[test]
