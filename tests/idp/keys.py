@@ -78,8 +78,8 @@ def adv_090_keys_are_rotated_and_revoked_while_sessions_run(scene):
         within(scene, new, SECONDS_MAX, "a token by the new key")
         assert scene.accepted(old[1]) is True, "the old key is still published"
         assert by_old.ask("select 2") == "2"
-        scene.log_in("bo", "--no-browser")
-        by_new = open_session(scene, "bo")
+        scene.log_in("di", "--no-browser")
+        by_new = open_session(scene, "di")
         assert by_new.ask("select 1") == "1"
         scene.provider.stop()
         scene.provider.start("2")
