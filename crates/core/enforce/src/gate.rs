@@ -13,6 +13,7 @@ use countersign_model::{
 };
 
 use crate::machine::Plan;
+use crate::masking::{self, Masking};
 use crate::{
     Alert, AlertSink, BoxFuture, Cleared, CloseReason, Closed, Intent, Outcome, OutcomeStatus, Passage, Permit,
     Proposal, Receipt, Recorder, SessionEvent, SessionOpened, SessionRecorder,
@@ -89,6 +90,8 @@ struct Obstacles {
     limit: Option<&'static str>,
     /// A limit on changed rows.
     count: Option<&'static str>,
+    /// Masks.
+    masking: Masking,
 }
 
 impl Obstacles {
@@ -149,7 +152,7 @@ impl Gate {
             )));
         }
         let same_text_as = proposal.same_text_as();
-        let obstacles = Obstacles { limit: proposal.why_no_limit(), count: proposal.why_no_count() };
+        let obstacles = Obstacles { limit: proposal.why_no_limit(), count: proposal.why_no_count(), masking: proposal.masking() };
         let (frame, action) = proposal.into_parts();
         let (receipt, verdict) =
             match self.judge(&action.shape, &action.text, &action.parameters, same_text_as, obstacles, now) {
@@ -187,6 +190,11 @@ impl Gate {
             let denied = Verdict { decision: Decision::Deny, reason: Some(why.to_owned()), ..Verdict::clone(&verdict) };
             verdict = Arc::new(denied);
         }
+        let unmaskable = masking::refusal(obstacles.masking, &*p.policy, &request, &verdict);
+        if let Some(why) = &unmaskable {
+            let reason = Some(why.as_str().to_owned());
+            verdict = Arc::new(Verdict { decision: Decision::Deny, reason, ..Verdict::clone(&verdict) });
+        }
         let receipt =
             self.recorder.intent(&Intent { at: now, text, same_text_as, parameters, shape, verdict: &verdict })?;
         if let Some(severity) = verdict.effects.alert {
@@ -200,9 +208,9 @@ impl Gate {
             Decision::Deny => {
                 let p = &self.parts;
                 let request = Request { identity: &p.identity, target: &p.target, session: &p.context, shape, now };
-                let hint = self.hint(shape, p.policy.ask(&request, &verdict));
-                let denial = match unlimitable {
-                    Some(why) => Denial::new(Culprit::Policy, DenialCode::Forbidden, ClientText::new(why)),
+                let hint = self.hint(shape, &verdict, p.policy.ask(&request, &verdict));
+                let denial = match unlimitable.map(ClientText::new).or(unmaskable) {
+                    Some(why) => Denial::new(Culprit::Policy, DenialCode::Forbidden, why),
                     None => self.denial(shape, &verdict),
                 };
                 Err(denial.rules(verdict.rules.clone()).hint(hint))
@@ -241,6 +249,8 @@ impl Gate {
         let target = self.parts.target.name.as_str();
         let (code, message) = if let Some(why) = shape.why_unreadable() {
             (DenialCode::Unreadable, ClientText::new("Countersign cannot judge this statement: ").name(why))
+        } else if let Some(why) = masking::withheld(verdict) {
+            (DenialCode::Forbidden, why)
         } else {
             let mut what = ClientText::new("").name(shape.kind()).and(" on target \"").name(target).and("\" is denied");
             for (n, whom) in verdict.denied_for.iter().enumerate() {
@@ -268,7 +278,7 @@ impl Gate {
     }
 
     /// How to ask for access: as the rule says, else as the configuration says, else whom.
-    fn hint(&self, shape: &Shape, rule_says: Option<ClientText>) -> ClientText {
+    fn hint(&self, shape: &Shape, verdict: &Verdict, rule_says: Option<ClientText>) -> ClientText {
         let hint = match (rule_says, &self.parts.ask) {
             (Some(ask), _) => ask,
             (None, Some(ask)) => ClientText::new("").name(ask),
@@ -277,7 +287,7 @@ impl Gate {
                 .and("\" that you (")
                 .name(&self.parts.identity.name)
                 .and(") need \"")
-                .and(shape.access().as_str())
+                .name(&masking::needed(shape.access().as_str(), verdict))
                 .and("\"."),
         };
         hint.and(" This refusal is in session ").name(&self.parts.context.id.to_string()).and(".")

@@ -8,6 +8,7 @@
 
 mod gate;
 mod machine;
+mod masking;
 mod ports;
 mod proposal;
 mod queue;

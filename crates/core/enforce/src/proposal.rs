@@ -5,6 +5,7 @@ use countersign_model::{Action, ClientText, Culprit, Denial, DenialCode, Session
 use std::sync::Arc;
 
 use crate::Receipt;
+use crate::masking::Masking;
 
 /// An action together with the very bytes that would carry it to the target.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub struct Proposal {
     same_text_as: Option<u64>,
     cannot_limit: Option<&'static str>,
     cannot_count: Option<&'static str>,
+    masking: Masking,
 }
 
 impl Proposal {
@@ -30,13 +32,20 @@ impl Proposal {
             )
             .detail("proposal text does not alias its frame"));
         }
-        Ok(Self { frame, action, same_text_as: None, cannot_limit: None, cannot_count: None })
+        Ok(Self { frame, action, same_text_as: None, cannot_limit: None, cannot_count: None, masking: Masking::default() })
     }
 
     /// Proposes a frame that runs what an earlier, admitted action put in place: the text is the earlier one's.
     pub fn under(permit: &Permit, frame: Bytes, shape: Arc<Shape>, parameters: Bytes) -> Self {
         let action = Action { shape, text: permit.text.clone(), parameters };
-        Self { frame, action, same_text_as: Some(permit.seq), cannot_limit: None, cannot_count: None }
+        Self {
+            frame,
+            action,
+            same_text_as: Some(permit.seq),
+            cannot_limit: None,
+            cannot_count: None,
+            masking: Masking::default(),
+        }
     }
 
     /// Says that the machine could not keep a limit on this action, and why (shown to the client): the gate then denies it if
@@ -52,6 +61,26 @@ impl Proposal {
     pub fn cannot_count(mut self, why: &'static str) -> Self {
         self.cannot_count = Some(why);
         self
+    }
+
+    /// Says that the machine rewrites every tagged value in what this action returns: those that depend on tagged columns, and those
+    /// that are found by their content. Without it the gate denies the action when anything of it would have to be masked.
+    #[must_use]
+    pub fn maskable(mut self) -> Self {
+        self.masking.tagged = true;
+        self
+    }
+
+    /// Says that tagged values could not be found by their content in what this action returns, and why (shown to the client after
+    /// "and"): the gate then denies it where any are looked for.
+    #[must_use]
+    pub fn cannot_search(mut self, why: &'static str) -> Self {
+        self.masking.no_search = Some(why);
+        self
+    }
+
+    pub(crate) fn masking(&self) -> Masking {
+        self.masking
     }
 
     pub(crate) fn why_no_count(&self) -> Option<&'static str> {

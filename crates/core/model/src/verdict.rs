@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientText, Mask, Request, RuleId, Tag};
+use crate::{ClientText, Mask, Probe, ProbeRefusal, Request, RuleId, Tag, Withheld};
 
 /// Allow or deny.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +85,13 @@ pub struct Effects {
     /// The tags that a rule let this identity see in clear, and that this action shows; sorted. For the record.
     #[serde(skip_serializing_if = "no_items", default = "empty")]
     pub unmasked: Arc<[Tag]>,
+    /// The masked tags that this action may compare with a constant, and how often that may be done; sorted by tag. Whoever admits
+    /// the action counts it first: [`Policy::spend`].
+    #[serde(skip_serializing_if = "no_items", default = "empty")]
+    pub probes: Arc<[Probe]>,
+    /// The tags that it is a deny for: no mask hides what the action would tell of them. Sorted; empty for every allow.
+    #[serde(skip_serializing_if = "no_items", default = "empty")]
+    pub withheld: Arc<[Withheld]>,
 }
 
 fn no_items<T>(items: &Arc<[T]>) -> bool {
@@ -104,7 +111,8 @@ pub struct Verdict {
     pub effects: Effects,
     /// The rules that decided it, sorted; empty when nothing matched (default deny).
     pub rules: Vec<RuleId>,
-    /// Why it is a deny, when no rule said so: an evaluation error or an unreadable action. For operators and the record.
+    /// Why it is a deny, when no rule said so: an evaluation error or an unreadable action; with an allow, why a tag stayed masked that
+    /// a rule might have lifted. For operators and the record.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
     /// For whom it is a deny, where somebody acts for the identity: those of the subject and its actors for whom it is one, each as
@@ -127,5 +135,14 @@ pub trait Policy: Send + Sync {
     fn ask(&self, request: &Request<'_>, verdict: &Verdict) -> Option<ClientText> {
         let _ = (request, verdict);
         None
+    }
+
+    /// Counts the probes of an action that is about to run. Evaluation counts nothing, because verdicts are kept.
+    ///
+    /// # Errors
+    /// When one of them may not be made now: then none was counted, and the action must not run.
+    fn spend(&self, request: &Request<'_>, probes: &[Probe]) -> Result<(), ProbeRefusal> {
+        let _ = (request, probes);
+        Err(ProbeRefusal::Uncounted)
     }
 }

@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
-use countersign_model::{Limits, RuleId, Severity};
+use countersign_model::{Limits, Mask, RATE_COUNT_MAX, Rate, RuleId, Severity, Tag, Transform};
 use serde::{Deserialize, Serialize};
 
+use crate::head::Head;
 use crate::problem::did_you_mean;
+use crate::schema::PROBE;
 
 /// The longest `@id`, in characters.
 pub(crate) const ID_CHARS_MAX: usize = 100;
@@ -16,9 +18,10 @@ pub(crate) const ASK_CHARS_MAX: usize = 200;
 /// The longest `@description`, in characters.
 pub(crate) const DESCRIPTION_CHARS_MAX: usize = 1000;
 
-const KNOWN: [&str; 5] = ["id", "description", "ask", "limit", "alert"];
-const NOT_ENFORCED: [&str; 2] = ["review", "mask"];
-const LIMITS: [&str; 3] = ["rows", "bytes", "affected"];
+const KNOWN: [&str; 6] = ["id", "description", "ask", "limit", "alert", "mask"];
+const NOT_ENFORCED: [&str; 1] = ["review"];
+const LIMITS: [&str; 4] = ["rows", "bytes", "affected", "probes"];
+const TRANSFORMS: [&str; 6] = ["redact", "last4", "hash", "format", "generalise", "null"];
 const SEVERITIES: [(&str, Severity); 4] =
     [("low", Severity::Low), ("medium", Severity::Medium), ("high", Severity::High), ("critical", Severity::Critical)];
 
@@ -47,6 +50,12 @@ pub struct RuleInfo {
     pub ask: Option<Arc<str>>,
     /// Its `@limit`.
     pub limits: Limits,
+    /// How often what it lets compare may be compared: `probes` of its `@limit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Rate>,
+    /// Its `@mask`: how tags that stay masked are shown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub masks: Vec<Mask>,
     /// Its `@alert`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert: Option<Severity>,
@@ -77,7 +86,15 @@ pub(crate) fn apply(info: &mut RuleInfo, name: &str, value: &str) -> Result<(), 
             "@limit on a forbid: what is forbidden has nothing to limit".to_owned(),
             Some("put the limit on the permit, or write the forbid as a condition of it".to_owned()),
         ),
-        "limit" => limits(value).map(|l| info.limits = l),
+        "limit" => limits(value).map(|(limits, probes)| {
+            info.limits = limits;
+            info.probes = probes;
+        }),
+        "mask" if info.effect == RuleEffect::Forbid => fault(
+            "@mask on a forbid: what is forbidden shows nothing to mask".to_owned(),
+            Some("put it on the permit; tagged data is masked without it too".to_owned()),
+        ),
+        "mask" => masks(value).map(|m| info.masks = m),
         "alert" => match SEVERITIES.iter().find(|(word, _)| *word == value) {
             Some((_, severity)) => {
                 info.alert = Some(*severity);
@@ -123,22 +140,93 @@ fn text(name: &str, value: &str, chars_max: usize) -> Result<Arc<str>, Fault> {
     Ok(value.into())
 }
 
-fn limits(value: &str) -> Result<Limits, Fault> {
+/// What fits the annotation and not the actions of the rule: which one, and what is wrong.
+pub(crate) fn against_head(info: &RuleInfo, head: &Head) -> Vec<(&'static str, Fault)> {
+    let mut found = Vec::new();
+    let mut wrong = |name, message: &str, help: &str| {
+        found.push((name, Fault { message: message.to_owned(), help: Some(help.to_owned()) }));
+    };
+    match (info.effect, head.names_action(PROBE), info.probes) {
+        (RuleEffect::Permit, true, None) => wrong(
+            "limit",
+            "a permit for probe without a limit: masked values could be found out by trying",
+            "add @limit(\"probes=20/1h\")",
+        ),
+        (RuleEffect::Permit, false, Some(_)) => wrong(
+            "limit",
+            "@limit: \"probes\" on a rule that does not name probe",
+            "limit probes where they are permitted: action == Action::\"probe\"",
+        ),
+        _ => {}
+    }
+    if !info.masks.is_empty() && head.is_about_tags() {
+        wrong(
+            "mask",
+            "@mask on a rule about unmask or probe alone: what it permits is not masked",
+            "put it on the permit that lets the action happen, such as action == Action::\"read\"",
+        );
+    }
+    if info.limits.affected.is_some() && head.is_about_tags() {
+        wrong("limit", "@limit: \"affected\" on a rule about unmask or probe alone: neither changes rows", "remove it");
+    }
+    found
+}
+
+fn masks(value: &str) -> Result<Vec<Mask>, Fault> {
+    const FORM: &str = "write it as @mask(\"pii.card=last4,pii.email=hash\")";
+    let mut masks: Vec<Mask> = Vec::new();
+    for item in value.split(',') {
+        let item = item.trim();
+        let Some((tag, transform)) = item.split_once('=') else {
+            return fault(format!("@mask: \"{}\" is not TAG=TRANSFORM", item.escape_debug()), Some(FORM.to_owned()));
+        };
+        let (name, word) = (tag.trim(), transform.trim());
+        let Some(tag) = Tag::parse(name) else {
+            return fault(format!("@mask: \"{}\" is not a tag", name.escape_debug()), Some(FORM.to_owned()));
+        };
+        let transform = match word.parse::<Transform>() {
+            Ok(transform) => transform,
+            Err(e) => {
+                let help = did_you_mean(word, TRANSFORMS).unwrap_or_else(|| FORM.to_owned());
+                return fault(format!("@mask: {tag}=\"{}\" is {e}", word.escape_debug()), Some(help));
+            }
+        };
+        if masks.iter().any(|m| m.tag == tag) {
+            return fault(format!("@mask: \"{tag}\" is given twice"), None);
+        }
+        masks.push(Mask { tag, transform });
+    }
+    Ok(masks)
+}
+
+fn limits(value: &str) -> Result<(Limits, Option<Rate>), Fault> {
     const FORM: &str = "write it as @limit(\"rows=10000,bytes=10M,affected=100\"), with any of the three";
     let mut limits = Limits::NONE;
+    let mut probes: Option<Rate> = None;
     for item in value.split(',') {
         let item = item.trim();
         let Some((key, number)) = item.split_once('=') else {
             return fault(format!("@limit: \"{item}\" is not KEY=NUMBER"), Some(FORM.to_owned()));
         };
         let (key, number) = (key.trim(), number.trim());
+        if key == "probes" {
+            match number.parse() {
+                Ok(_) if probes.is_some() => return fault(format!("@limit: \"{key}\" is given twice"), None),
+                Ok(rate) => probes = Some(rate),
+                Err(e) => {
+                    let help = format!("write it as @limit(\"probes=20/1h\"), at most {RATE_COUNT_MAX} of them");
+                    return fault(format!("@limit: probes=\"{}\" is {e}", number.escape_debug()), Some(help));
+                }
+            }
+            continue;
+        }
         let slot = match key {
             "rows" => &mut limits.rows,
             "bytes" => &mut limits.bytes,
             "affected" => &mut limits.affected,
             _ => {
                 let help = did_you_mean(key, LIMITS).unwrap_or_else(|| FORM.to_owned());
-                return fault(format!("@limit: \"{key}\" is not one of rows, bytes, affected"), Some(help));
+                return fault(format!("@limit: \"{key}\" is not one of rows, bytes, affected, probes"), Some(help));
             }
         };
         if slot.is_some() {
@@ -150,7 +238,7 @@ fn limits(value: &str) -> Result<Limits, Fault> {
         };
         *slot = Some(n);
     }
-    Ok(limits)
+    Ok((limits, probes))
 }
 
 /// Digits, and for bytes a binary suffix: 1K is 1024.
@@ -169,7 +257,7 @@ fn quantity(text: &str, suffix: bool) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use countersign_model::{Limits, RuleId};
+    use countersign_model::{Limits, Rate, RuleId};
 
     use super::{ID_CHARS_MAX, RuleEffect, RuleInfo, apply, limits, rule_id};
 
@@ -180,6 +268,8 @@ mod tests {
             description: None,
             ask: None,
             limits: Limits::NONE,
+            probes: None,
+            masks: Vec::new(),
             alert: None,
             file: "f".into(),
             line: 1,
@@ -188,7 +278,8 @@ mod tests {
 
     #[test]
     fn limits_are_read_or_refused() {
-        let ok = |rows, bytes, affected| Ok(Limits { rows, bytes, affected });
+        let ok = |rows, bytes, affected| Ok((Limits { rows, bytes, affected }, None));
+        let probes = |count, window_s| Ok((Limits::NONE, Some(Rate { count, window_s })));
         for (value, expected) in [
             ("rows=10", ok(Some(10), None, None)),
             (" rows = 0 , bytes=2K", ok(Some(0), Some(2048), None)),
@@ -201,6 +292,9 @@ mod tests {
             ("rows=", Err("not a whole number")),
             ("bytes=K", Err("not a whole number")),
             ("bytes=1k", Err("not a whole number")),
+            ("probes=20/1h", probes(20, 3600)),
+            ("probes=20", Err("not COUNT/TIME")),
+            ("probes=1/1h,probes=2/1h", Err("given twice")),
             ("rows=1,rows=2", Err("given twice")),
             ("row=1", Err("not one of")),
             ("", Err("not KEY=NUMBER")),
@@ -219,7 +313,11 @@ mod tests {
         use RuleEffect::{Forbid, Permit};
         for (effect, name, value, expected) in [
             (Permit, "review", "dba:2", "not enforced by this version"),
-            (Permit, "mask", "pii.card=last4", "not enforced by this version"),
+            (Forbid, "mask", "pii.card=last4", "on a forbid"),
+            (Permit, "mask", "", "not TAG=TRANSFORM"),
+            (Permit, "mask", "PII=hash", "not a tag"),
+            (Permit, "mask", "pii=last", "not one of"),
+            (Permit, "mask", "pii=hash,pii=null", "given twice"),
             (Forbid, "limit", "rows=1", "on a forbid"),
             (Permit, "alert", "hi", "one of low"),
             (Permit, "alert", "", "one of low"),

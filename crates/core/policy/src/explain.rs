@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use cedar_policy::PolicySet as CedarSet;
-use countersign_model::{Access, Attribute, Decision, Limits, RuleId, Use, Verdict};
+use countersign_model::{Access, Attribute, Decision, Limits, RuleId, Tag, Use, Verdict};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,7 +14,9 @@ use crate::annotation::{RuleEffect, RuleInfo};
 use crate::facts::Question;
 use crate::load::Rule;
 use crate::principal::{ACTORS_MAX, Principal, Role, principals};
+use crate::schema::{PROBE, UNMASK};
 use crate::set::{PolicySet, USES_MAX};
+use crate::tags;
 
 /// Why a verdict is what it is.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +25,9 @@ pub struct Explanation {
     pub verdict: Verdict,
     /// Each use of the action by the identity itself, in its order.
     pub uses: Vec<UseExplanation>,
+    /// Each tag that the action touches or that is looked for in its results, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<TagExplanation>,
     /// The same for whom else it must be allowed to, when somebody acts for the identity: its actors, nearest first, and the identity
     /// with fewer of them where that makes a difference.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -50,6 +55,19 @@ pub struct UseExplanation {
     /// Allow or deny, for this use alone.
     pub decision: Decision,
     /// The rules that applied, failed or nearly applied, in the order of the files.
+    pub rules: Vec<RuleExplanation>,
+}
+
+/// One tag of an action, and the rules about it for the identity itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct TagExplanation {
+    /// The tag.
+    pub tag: Tag,
+    /// What the action does with it: `shown`, `matched`, `chosen`, `copied`; `sought` when it is looked for in the results.
+    pub touched: Vec<&'static str>,
+    /// What became of it, in words: `unmasked`, `masked by redact`, `compared, 20/1h`, `withheld`.
+    pub outcome: String,
+    /// The rules about unmask, and about probe where it is compared.
     pub rules: Vec<RuleExplanation>,
 }
 
@@ -104,7 +122,51 @@ impl PolicySet {
             wanted.then(|| PartyExplanation { who: who.full_label(), decision, uses: of_party })
         });
         let parties = parties.collect();
-        Explanation { verdict, uses, parties }
+        let tags = tags::asked(q).into_iter().take(tags::TAGS_MAX);
+        let tags = tags.map(|tag| self.explain_tag(q, tag, &verdict)).collect();
+        Explanation { verdict, uses, tags, parties }
+    }
+
+    fn explain_tag(&self, q: &Question<'_>, tag: &Tag, verdict: &Verdict) -> TagExplanation {
+        let d = q.shape.disclosure();
+        let in_results = tags::detected(q);
+        let touched = [
+            ("shown", d.shown.as_slice()),
+            ("matched", &d.matched),
+            ("chosen", &d.chosen),
+            ("copied", &d.copied),
+            ("sought", in_results),
+        ];
+        let touched: Vec<&str> = touched.into_iter().filter(|(_, tags)| tags.contains(tag)).map(|(w, _)| w).collect();
+        let effects = &verdict.effects;
+        let outcome = if let Some(w) = effects.withheld.iter().find(|w| w.tag == *tag) {
+            format!("withheld: {}", w.by.as_str())
+        } else if verdict.decision == Decision::Deny {
+            "not shown: the action is denied".to_owned()
+        } else if let Some(m) = effects.masks.iter().find(|m| m.tag == *tag) {
+            format!("masked by {}", m.transform)
+        } else if let Some(p) = effects.probes.iter().find(|p| p.tag == *tag) {
+            format!("compared, {}", p.rate)
+        } else {
+            "unmasked".to_owned()
+        };
+        let mut rules = Vec::new();
+        for action in [UNMASK, PROBE].into_iter().take(if d.matched.contains(tag) { 2 } else { 1 }) {
+            for rule in self.loaded().iter().filter(|r| r.head.names_action(action)) {
+                let Some(who) = principals(q.identity).next() else { continue };
+                let outcome = match self.applies_to_tag(q, &who, tag, action, rule) {
+                    Err(why) => RuleOutcome::Failed(why),
+                    Ok(true) => RuleOutcome::Satisfied,
+                    Ok(false) => match (rule.info.effect, rule.head.has_tag(q, tag), rule.head.has_principal(&who)) {
+                        (RuleEffect::Permit, true, true) => RuleOutcome::ConditionFalse,
+                        (RuleEffect::Permit, true, false) => RuleOutcome::OtherPrincipal,
+                        _ => continue,
+                    },
+                };
+                rules.push(explained(&rule.info, outcome));
+            }
+        }
+        TagExplanation { tag: tag.clone(), touched, outcome, rules }
     }
 
     fn explain_use(&self, q: &Question<'_>, who: &Principal<'_>, used: &Use) -> UseExplanation {
@@ -202,6 +264,10 @@ impl fmt::Display for Explanation {
         if let Some(alert) = v.effects.alert {
             write!(f, "; alert {}", format!("{alert:?}").to_lowercase())?;
         }
+        if !v.effects.masks.is_empty() {
+            let masks: Vec<String> = v.effects.masks.iter().map(|m| format!("{}={}", m.tag, m.transform)).collect();
+            write!(f, "; masks {}", masks.join(", "))?;
+        }
         if let Some(reason) = &v.reason {
             write!(f, "; {reason}")?;
         }
@@ -210,6 +276,10 @@ impl fmt::Display for Explanation {
         }
         writeln!(f)?;
         write_uses(f, &self.uses)?;
+        for tag in &self.tags {
+            writeln!(f, "  {} ({}): {}", tag.tag, tag.touched.join(", "), tag.outcome)?;
+            tag.rules.iter().try_for_each(|r| write_rule(f, r))?;
+        }
         for party in &self.parties {
             writeln!(f, "  and for {} ({})", party.who, decision_word(party.decision))?;
             write_uses(f, &party.uses)?;
@@ -224,19 +294,21 @@ fn write_uses(f: &mut fmt::Formatter<'_>, uses: &[UseExplanation]) -> fmt::Resul
         for (name, value) in &used.attributes {
             writeln!(f, "    context.{name} = {value}")?;
         }
-        for r in &used.rules {
-            let effect = match r.effect {
-                RuleEffect::Permit => "permit",
-                RuleEffect::Forbid => "forbid",
-            };
-            let outcome = match &r.outcome {
-                RuleOutcome::Satisfied => "applies".to_owned(),
-                RuleOutcome::Failed(why) => format!("failed: {why}"),
-                RuleOutcome::ConditionFalse => "does not apply: its condition is false".to_owned(),
-                RuleOutcome::OtherPrincipal => "does not apply: it is for others".to_owned(),
-            };
-            writeln!(f, "    {effect} {} ({}:{}) {outcome}", r.rule, r.file, r.line)?;
-        }
+        used.rules.iter().try_for_each(|r| write_rule(f, r))?;
     }
     Ok(())
+}
+
+fn write_rule(f: &mut fmt::Formatter<'_>, r: &RuleExplanation) -> fmt::Result {
+    let effect = match r.effect {
+        RuleEffect::Permit => "permit",
+        RuleEffect::Forbid => "forbid",
+    };
+    let outcome = match &r.outcome {
+        RuleOutcome::Satisfied => "applies".to_owned(),
+        RuleOutcome::Failed(why) => format!("failed: {why}"),
+        RuleOutcome::ConditionFalse => "does not apply: its condition is false".to_owned(),
+        RuleOutcome::OtherPrincipal => "does not apply: it is for others".to_owned(),
+    };
+    writeln!(f, "    {effect} {} ({}:{}) {outcome}", r.rule, r.file, r.line)
 }

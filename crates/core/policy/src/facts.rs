@@ -7,12 +7,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use countersign_model::{
-    Attribute, AttributeKind, IdentityParts, Request, SessionContext, Shape, Target, Timestamp, Use,
+    Attribute, AttributeKind, IdentityParts, Request, SessionContext, Shape, Tag, Target, Timestamp, Use,
 };
 use serde_json::Value;
 
 use crate::calendar::{WEEKDAYS, datetime_text, hour, weekday};
-use crate::language::{ClaimKind, PrincipalField, SessionAttribute};
+use crate::language::{ClaimKind, PrincipalField, SessionAttribute, TAGS};
 use crate::principal::Principal;
 use crate::reads::{Memberships, Reads};
 
@@ -42,6 +42,12 @@ impl Question<'_> {
     pub(crate) fn token_age_s(&self) -> i64 {
         self.now.unix_s().saturating_sub(self.identity.issued_at.unix_s()).max(0)
     }
+}
+
+/// Every tag that an action has to do with, and those that stand for them.
+fn touched(shape: &Shape) -> BTreeSet<&str> {
+    let tags = shape.disclosure().tags().into_iter();
+    tags.flat_map(|tag| std::iter::once(tag.as_str()).chain(tag.ancestors())).collect()
 }
 
 /// The id of an identity in policies. `#` and `%` of the issuer are escaped, so that no two identities share an id.
@@ -90,6 +96,7 @@ pub(crate) struct TypeNames {
     target: EntityTypeName,
     label: EntityTypeName,
     action: EntityTypeName,
+    tag: EntityTypeName,
 }
 
 impl TypeNames {
@@ -101,11 +108,16 @@ impl TypeNames {
             target: "Target".parse().ok()?,
             label: "Label".parse().ok()?,
             action: "Action".parse().ok()?,
+            tag: "Tag".parse().ok()?,
         })
     }
 
     pub(crate) fn action(&self, word: &str) -> EntityUid {
         uid(&self.action, word)
+    }
+
+    pub(crate) fn tag(&self, tag: &str) -> EntityUid {
+        uid(&self.tag, tag)
     }
 }
 
@@ -130,6 +142,25 @@ pub(crate) struct Parties {
     pub(crate) principal: EntityUid,
     pub(crate) resource: EntityUid,
     pub(crate) entities: Entities,
+}
+
+/// One principal and the target with the facts in `reads`, and the tags, each in those that stand for it and in the target.
+pub(crate) fn parties_with_tags(
+    names: &TypeNames,
+    q: &Question<'_>,
+    id: &Principal<'_>,
+    reads: &Reads,
+    tags: &[&Tag],
+) -> Result<Parties, String> {
+    let Parties { principal, resource, entities } = parties(names, q, id, reads)?;
+    let tags = tags.iter().map(|tag| {
+        let parents = tag.ancestors().map(|a| names.tag(a)).chain([resource.clone()]).collect();
+        let attributes = [("name".to_owned(), text(tag.as_str()))].into();
+        Entity::new(names.tag(tag.as_str()), attributes, parents)
+    });
+    let tags: Vec<Entity> = tags.collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+    let entities = entities.add_entities(tags, None).map_err(|e| e.to_string())?;
+    Ok(Parties { principal, resource, entities })
 }
 
 /// One principal and the target with the facts in `reads`.
@@ -197,6 +228,9 @@ pub(crate) fn context(q: &Question<'_>, used: &Use, reads: &Reads) -> Result<Con
         Vec::with_capacity(reads.session.len() + reads.attributes.len());
     for attribute in &reads.session {
         pairs.push((attribute.name().to_owned(), session_value(q, *attribute)));
+    }
+    if reads.tags {
+        pairs.push((TAGS.to_owned(), texts(touched(q.shape))));
     }
     for (name, kind) in &reads.attributes {
         let value = match (used.attributes.find(name), kind) {

@@ -3,10 +3,11 @@
 //! It must never decide: verdicts come from Cedar.
 
 use cedar_policy::{ActionConstraint, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
-use countersign_model::Access;
+use countersign_model::{Access, Tag};
 
 use crate::facts::{Question, has_label, identity_id};
 use crate::principal::Principal;
+use crate::schema::{PROBE, UNMASK};
 
 /// A rule's head.
 #[derive(Debug)]
@@ -48,6 +49,28 @@ impl Head {
     /// True when the action is one of the rule's.
     pub(crate) fn has_action(&self, access: Access) -> bool {
         self.actions.as_ref().is_none_or(|a| a.iter().any(|word| word == access.as_str()))
+    }
+
+    /// True when the rule names the action. Actions on tags must be named.
+    pub(crate) fn names_action(&self, name: &str) -> bool {
+        self.actions.as_ref().is_some_and(|a| a.iter().any(|word| word == name))
+    }
+
+    /// True when the rule is about nothing but tags.
+    pub(crate) fn is_about_tags(&self) -> bool {
+        self.actions.as_ref().is_some_and(|a| a.iter().all(|word| [UNMASK, PROBE].contains(&word.as_str())))
+    }
+
+    /// True when the tag, on this target, is one of the rule's.
+    pub(crate) fn has_tag(&self, q: &Question<'_>, tag: &Tag) -> bool {
+        match &self.resource {
+            Party::Anything => true,
+            Party::Is(e) => e.type_name().basename() == "Tag" && AsRef::<str>::as_ref(e.id()) == tag.as_str(),
+            Party::In(e) if e.type_name().basename() == "Tag" => {
+                Tag::parse(e.id().as_ref()).is_some_and(|t| t.covers(tag))
+            }
+            Party::In(_) => self.has_resource(q),
+        }
     }
 
     /// True when the target is one of the rule's.

@@ -10,6 +10,7 @@ use crate::facts::{Question, claim_set, claim_text, has_label};
 use crate::language::{ClaimKind, PrincipalField, SessionAttribute};
 use crate::principal::Principal;
 use crate::reads::{Memberships, Reads};
+use crate::tags;
 
 /// Longer keys are not kept: the facts of an ordinary identity take a few hundred bytes.
 pub(crate) const KEY_BYTES_MAX: usize = 4096;
@@ -24,7 +25,12 @@ impl Key {
     /// Starts with what the action means.
     pub(crate) fn new(q: &Question<'_>) -> Self {
         let mut key = Self(SmallVec::new());
-        key.bytes(&q.shape.id().as_u64().to_le_bytes());
+        let id = q.shape.id().as_u64().to_le_bytes();
+        let detect = tags::detected(q);
+        // How many tags follow is told where the length of the id is, so that without any nothing is added.
+        key.count(id.len() + detect.len());
+        key.0.extend_from_slice(&id);
+        detect.iter().for_each(|tag| key.text(tag.as_str()));
         key
     }
 

@@ -35,6 +35,9 @@ pub struct ClaimSpec {
     pub doc: String,
 }
 
+/// What policies read the tags as that an action has to do with: `context.tags`.
+pub(crate) const TAGS: &str = "tags";
+
 /// A fact of the session that policies may read as `context.NAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SessionAttribute {
@@ -235,6 +238,9 @@ impl Language {
             if SessionAttribute::find(spec.name).is_some() {
                 problems.push(format!("the attribute \"{}\" is already the session's", spec.name));
             }
+            if spec.name == TAGS {
+                problems.push(format!("the attribute \"{TAGS}\" is every action's, whatever its protocol"));
+            }
             match attributes.get(spec.name) {
                 Some(earlier) if earlier.kind != spec.kind => {
                     problems.push(format!("two protocols give the attribute \"{}\" different types", spec.name));
@@ -287,7 +293,12 @@ impl Language {
 
     /// The schema in Cedar's own language, with a comment on every attribute.
     pub fn schema_text(&self) -> String {
-        crate::schema::text(self)
+        crate::schema::text(self, true)
+    }
+
+    /// The same without the actions on tags. Rules that name no action are checked against it: they are not about these.
+    pub(crate) fn schema_text_without_tags(&self) -> String {
+        crate::schema::text(self, false)
     }
 }
 

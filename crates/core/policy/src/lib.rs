@@ -19,15 +19,17 @@ mod language;
 mod literal;
 mod load;
 mod principal;
+mod probes;
 mod problem;
 mod reads;
 mod schema;
 mod set;
 mod store;
 mod suite;
+mod tags;
 
 pub use annotation::{RuleEffect, RuleInfo};
-pub use explain::{Explanation, RuleExplanation, RuleOutcome, UseExplanation};
+pub use explain::{Explanation, RuleExplanation, RuleOutcome, TagExplanation, UseExplanation};
 pub use facts::Question;
 pub use language::{CLAIMS_MAX, ClaimKind, ClaimSpec, Language, LanguageError};
 pub use load::{FILE_BYTES_MAX, PolicyFile, RULES_MAX};

@@ -3,7 +3,7 @@
 //! A rule that silently never applies is as bad as a wrong one. It must never refuse a literal that could match.
 
 use cedar_policy::EntityUid;
-use countersign_model::{CredentialBinding, IdentityKind, TargetName};
+use countersign_model::{CredentialBinding, IdentityKind, Tag, TargetName};
 use serde_json::Value;
 
 use crate::calendar::WEEKDAYS;
@@ -24,6 +24,7 @@ pub(crate) fn check_entity(literal: &EntityUid) -> Option<(String, String)> {
             "a label is written KEY:VALUE, as in Label::\"env:prod\"",
         ),
         "Target" => (TargetName::parse(id).is_some(), "a target name is 1 to 63 of letters, digits, '_', '-' and '.'"),
+        "Tag" => (Tag::parse(id).is_some(), "a tag is parts of a-z, 0-9, '_' or '-' joined by dots, as in Tag::\"pii.email\""),
         "Identity" => {
             (id.contains('#'), "an identity is written ISSUER#SUBJECT; to match a name, write principal.name == \"…\"")
         }

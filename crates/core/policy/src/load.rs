@@ -6,9 +6,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cedar_policy::{
-    Policy, PolicyId, PolicySet as CedarSet, Schema, ValidationError, ValidationMode, ValidationWarning, Validator,
+    ActionConstraint, Policy, PolicyId, PolicySet as CedarSet, Schema, ValidationError, ValidationMode,
+    ValidationWarning, Validator,
 };
-use countersign_model::{Limits, RuleId};
+use countersign_model::{Access, Limits, RuleId};
 use serde_json::Value;
 
 use crate::absence;
@@ -17,7 +18,7 @@ use crate::head::Head;
 use crate::language::Language;
 use crate::literal;
 use crate::problem::{PolicyProblem, position};
-use crate::schema::JUDGED;
+use crate::schema::{JUDGED, PROBE, UNMASK};
 
 /// The most rules in a set.
 pub const RULES_MAX: usize = 2_000;
@@ -145,7 +146,18 @@ impl Loader<'_> {
     }
 
     fn validate(&mut self, drafts: &[Draft], language: &Language) {
-        let schema = match Schema::from_cedarschema_str(&language.schema_text()) {
+        // What is asked of tags is never meant by "any action": a permit for everything must not lift every mask.
+        let any = |d: &&Draft| d.policy.action_constraint() == ActionConstraint::Any;
+        let (unnamed, named): (Vec<&Draft>, Vec<&Draft>) = drafts.iter().partition(any);
+        self.validate_against(&language.schema_text_without_tags(), &unnamed);
+        self.validate_against(&language.schema_text(), &named);
+    }
+
+    fn validate_against(&mut self, schema: &str, drafts: &[&Draft]) {
+        if drafts.is_empty() {
+            return;
+        }
+        let schema = match Schema::from_cedarschema_str(schema) {
             Ok((schema, _)) => schema,
             Err(e) => {
                 self.problems
@@ -221,6 +233,8 @@ impl Loader<'_> {
                 description: None,
                 ask: None,
                 limits: Limits::NONE,
+                probes: None,
+                masks: Vec::new(),
                 alert: None,
                 file: Arc::from(path),
                 line: position(text, offset).0,
@@ -253,7 +267,11 @@ impl Loader<'_> {
                 self.warnings.push(warning);
             }
             let policy = policy.new_id(PolicyId::new(id.as_str()));
-            rules.push(Rule { info, head: Head::new(&policy), policy, tree });
+            let head = Head::new(&policy);
+            for (annotation, fault) in annotation::against_head(&info, &head) {
+                self.problem(file, place(&policy, annotation, offset), fault.message, fault.help);
+            }
+            rules.push(Rule { info, head, policy, tree });
         }
         rules
     }
@@ -275,9 +293,8 @@ fn shortened(mut problem: PolicyProblem, id: &PolicyId) -> PolicyProblem {
     if let Some(rest) = problem.message.strip_prefix(&format!("for policy `{id}`, ")) {
         problem.message = rest.to_owned();
     }
-    for access in JUDGED {
-        problem.message =
-            problem.message.replace(&format!(" in context for Action::\"{}\"", access.as_str()), " in context");
+    for word in JUDGED.map(Access::as_str).into_iter().chain([UNMASK, PROBE]) {
+        problem.message = problem.message.replace(&format!(" in context for Action::\"{word}\""), " in context");
     }
     problem
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use countersign_model::AttributeKind;
 use serde_json::{Map, Value};
 
-use crate::language::{ClaimKind, Language, PrincipalField, SessionAttribute};
+use crate::language::{ClaimKind, Language, PrincipalField, SessionAttribute, TAGS};
 
 /// Which memberships matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(crate) struct Reads {
     pub(crate) target_name: bool,
     pub(crate) protocol: bool,
     pub(crate) session: BTreeSet<SessionAttribute>,
+    /// The tags that the action has to do with.
+    pub(crate) tags: bool,
     pub(crate) attributes: BTreeMap<&'static str, AttributeKind>,
 }
 
@@ -169,6 +171,8 @@ impl Reads {
             ("principal", "Identity") => self.identity_id = true,
             ("resource", "Label") => self.labels.add(id),
             ("resource", "Target") => self.target_name = true,
+            // Which tag it is, and what stands for it, is the question itself.
+            ("resource", "Tag") => {}
             _ => self.bare(language, variable),
         }
     }
@@ -187,6 +191,7 @@ impl Reads {
             ("resource", [_, ..]) | ("action", _) => {}
             ("context", [name, ..]) => {
                 self.session.extend(SessionAttribute::find(name));
+                self.tags |= *name == TAGS;
                 self.attributes.extend(language.attribute(name).map(|a| (a.name, a.kind)));
             }
             _ => self.bare(language, variable),
@@ -222,6 +227,7 @@ impl Reads {
 
     fn whole_context(&mut self, language: &Language) {
         self.session.extend(SessionAttribute::ALL.map(|a| a.0));
+        self.tags = true;
         self.attributes.extend(language.attributes().map(|a| (a.name, a.kind)));
     }
 

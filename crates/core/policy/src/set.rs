@@ -18,7 +18,8 @@ use crate::load::{self, PolicyFile, Rule};
 use crate::principal::{ACTORS_MAX, Principal, Role, principals};
 use crate::problem::PolicyProblem;
 use crate::reads::Reads;
-use crate::schema::JUDGED;
+use crate::schema::{JUDGED, PROBE, UNMASK};
+use crate::tags::{self, TagBenches};
 
 /// The most uses in one action; more are denied.
 pub const USES_MAX: usize = 1024;
@@ -43,6 +44,7 @@ pub struct PolicySet {
     rules: Vec<Rule>,
     index: HashMap<Arc<str>, usize>,
     benches: Vec<Bench>,
+    of_tags: TagBenches,
     warnings: Vec<PolicyProblem>,
     cache: Cache,
 }
@@ -84,6 +86,7 @@ impl PolicySet {
             }
             benches.push(Bench { access, action: names.action(access.as_str()), policies, reads });
         }
+        let of_tags = TagBenches::new(&names, language, &rules).map_err(whole)?;
         let index = rules.iter().enumerate().map(|(i, r)| (Arc::from(r.info.id.as_str()), i)).collect();
         Ok(Arc::new(Self {
             epoch,
@@ -93,6 +96,7 @@ impl PolicySet {
             rules,
             index,
             benches,
+            of_tags,
             warnings,
             cache: Cache::new(),
         }))
@@ -127,6 +131,14 @@ impl PolicySet {
         if !verdict.rules.is_empty() {
             return verdict.rules.iter().find_map(|id| self.rule(id)?.ask.clone());
         }
+        if !verdict.effects.withheld.is_empty() {
+            let permits = self.rules.iter().filter(|r| r.info.effect == RuleEffect::Permit);
+            let lifts = |r: &&Rule| {
+                let named = r.head.names_action(UNMASK) || r.head.names_action(PROBE);
+                named && verdict.effects.withheld.iter().any(|w| r.head.has_tag(q, &w.tag))
+            };
+            return permits.filter(lifts).find_map(|r| r.info.ask.clone());
+        }
         let permits = || self.rules.iter().filter(|r| r.info.effect == RuleEffect::Permit && r.head.has_resource(q));
         let uses = q.shape.uses().iter();
         uses.take(USES_MAX)
@@ -147,9 +159,10 @@ impl PolicySet {
 
     /// Judges without keeping the verdict.
     pub fn judge(&self, q: &Question<'_>) -> Verdict {
-        self.combine(q, &mut |who, used, bench, parties| {
+        let verdict = self.combine(q, &mut |who, used, bench, parties| {
             self.rule_on(q, who, used, bench, &bench.policies, &bench.reads, parties)
-        })
+        });
+        self.with_tags(q, verdict, &self.of_tags)
     }
 
     /// Judges on every fact and every rule: slow, and what [`PolicySet::judge`] must agree with.
@@ -159,11 +172,20 @@ impl PolicySet {
         let Ok(all) = CedarSet::from_policies(self.rules.iter().map(|r| r.policy.clone())) else {
             return self.denied("no set".to_owned());
         };
-        self.combine(q, &mut |who, used, bench, _| self.rule_on(q, who, used, bench, &all, &everything, &mut None))
+        let Ok(of_tags) = TagBenches::plainly(&self.names, &self.language, &self.rules) else {
+            return self.denied("no set".to_owned());
+        };
+        let verdict =
+            self.combine(q, &mut |who, used, bench, _| self.rule_on(q, who, used, bench, &all, &everything, &mut None));
+        self.with_tags(q, verdict, &of_tags)
     }
 
     pub(crate) fn loaded(&self) -> &[Rule] {
         &self.rules
+    }
+
+    pub(crate) fn names(&self) -> &TypeNames {
+        &self.names
     }
 
     fn bench(&self, access: Access) -> Option<&Bench> {
@@ -206,7 +228,7 @@ impl PolicySet {
         ruling
     }
 
-    fn authorize(&self, request: &CedarRequest, policies: &CedarSet, entities: &Entities) -> Ruling {
+    pub(crate) fn authorize(&self, request: &CedarRequest, policies: &CedarSet, entities: &Entities) -> Ruling {
         let response = self.authorizer.is_authorized(request, policies, entities);
         let diagnostics = response.diagnostics();
         let errors: Vec<String> = diagnostics.errors().map(ToString::to_string).collect();
@@ -224,7 +246,7 @@ impl PolicySet {
         Ruling { allowed: allowed && errors.is_empty(), rules, errors }
     }
 
-    fn denied(&self, reason: String) -> Verdict {
+    pub(crate) fn denied(&self, reason: String) -> Verdict {
         Verdict {
             decision: Decision::Deny,
             effects: Effects::default(),
@@ -290,9 +312,11 @@ impl PolicySet {
             return None;
         }
         let benches = || self.benches.iter().filter(|b| uses.iter().any(|u| u.access == b.access));
+        let of_tags = if tags::is_tagged(q) { self.of_tags.each().map(Some) } else { [None; 2] };
+        let reads = || benches().map(|b| &b.reads).chain(of_tags.into_iter().flatten().map(|b| &b.reads));
         let mut key = Key::new(q);
-        for bench in benches() {
-            if !key.add_rest(q, &bench.reads) {
+        for reads in reads() {
+            if !key.add_rest(q, reads) {
                 return None;
             }
         }
@@ -301,7 +325,7 @@ impl PolicySet {
             if delegated {
                 key.add_party(&who);
             }
-            benches().for_each(|bench| key.add_principal(&who, &bench.reads));
+            reads().for_each(|reads| key.add_principal(&who, reads));
         }
         Some(key)
     }
@@ -365,7 +389,7 @@ fn refused(error: String) -> Ruling {
     Ruling { allowed: false, rules: Vec::new(), errors: vec![error] }
 }
 
-fn reason(errors: &BTreeSet<String>) -> Option<String> {
+pub(crate) fn reason(errors: &BTreeSet<String>) -> Option<String> {
     if errors.is_empty() {
         return None;
     }

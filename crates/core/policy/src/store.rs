@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use countersign_model::{ClientText, Policy, Request, Verdict};
+use countersign_model::{ClientText, Policy, Probe, ProbeRefusal, Request, Verdict};
 use parking_lot::Mutex;
 
 use crate::facts::Question;
 use crate::language::Language;
 use crate::load::PolicyFile;
+use crate::probes::Probes;
 use crate::problem::PolicyProblem;
 use crate::set::PolicySet;
 
@@ -19,12 +20,13 @@ use crate::set::PolicySet;
 pub struct PolicyStore {
     current: ArcSwap<PolicySet>,
     reloading: Mutex<()>,
+    probes: Probes,
 }
 
 impl PolicyStore {
     /// Puts a set into force.
     pub fn new(set: Arc<PolicySet>) -> Self {
-        Self { current: ArcSwap::new(set), reloading: Mutex::new(()) }
+        Self { current: ArcSwap::new(set), reloading: Mutex::new(()), probes: Probes::default() }
     }
 
     /// The set in force.
@@ -60,5 +62,9 @@ impl Policy for PolicyStore {
             return None;
         }
         set.ask(&Question::from(request), verdict).map(|ask| ClientText::new("").name(&ask))
+    }
+
+    fn spend(&self, request: &Request<'_>, probes: &[Probe]) -> Result<(), ProbeRefusal> {
+        self.probes.spend(&Question::from(request), probes)
     }
 }

@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_model::{
-    Access, Actor, Attribute, AttributeKind, Attributes, CredentialBinding, Decision, Fingerprint, IdentityKind,
-    IdentityParts, Limits, RecordLevel, RuleId, SessionContext, SessionId, Severity, Shape, Target, TargetName,
-    Timestamp, Use, Verdict,
+    Access, Actor, Attribute, AttributeKind, Attributes, CredentialBinding, Decision, Disclosure, Fingerprint,
+    IdentityKind, IdentityParts, Limits, RecordLevel, RuleId, SessionContext, SessionId, Severity, Shape, Tag, Tagging,
+    Target, TargetName, Timestamp, Use, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +97,8 @@ struct TestTarget {
     protocol: String,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    #[serde(default)]
+    detect: BTreeSet<Tag>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -109,6 +111,14 @@ struct Case {
     access: Option<Access>,
     #[serde(default)]
     attributes: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    tags_shown: BTreeSet<Tag>,
+    #[serde(default)]
+    tags_matched: BTreeSet<Tag>,
+    #[serde(default)]
+    tags_chosen: BTreeSet<Tag>,
+    #[serde(default)]
+    tags_copied: BTreeSet<Tag>,
     #[serde(default = "loopback")]
     source: SocketAddr,
     #[serde(default = "yes")]
@@ -125,6 +135,26 @@ struct Case {
     denied_for: Option<Vec<String>>,
     limits: Option<TestLimits>,
     alert: Option<Severity>,
+    /// `TAG=TRANSFORM`.
+    masks: Option<BTreeSet<String>>,
+    unmasked: Option<BTreeSet<String>>,
+    /// `TAG=COUNT/TIME`.
+    probes: Option<BTreeSet<String>>,
+    /// `TAG=chosen|matched|copied`.
+    withheld: Option<BTreeSet<String>>,
+}
+
+impl Case {
+    /// What the case says that the action does with tags.
+    fn disclosure(&self) -> Disclosure {
+        let list = |tags: &BTreeSet<Tag>| tags.iter().cloned().collect();
+        Disclosure {
+            shown: list(&self.tags_shown),
+            matched: list(&self.tags_matched),
+            chosen: list(&self.tags_chosen),
+            copied: list(&self.tags_copied),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -289,16 +319,26 @@ impl SuiteRunner<'_> {
             labels: t.labels.clone(),
             record: RecordLevel::default(),
             durable: false,
-            tagging: Arc::default(),
+            tagging: Arc::new(Tagging { detect: t.detect.iter().cloned().collect(), ..Tagging::default() }),
         })
     }
 
     fn shape(&self, case: &Case, target: &Target, session: &SessionContext) -> Result<Arc<Shape>, String> {
+        let disclosure = case.disclosure();
         match (&case.text, case.access) {
-            (Some(text), None) if case.attributes.is_empty() => (self.classify)(target, session, text),
+            (Some(text), None) if case.attributes.is_empty() => {
+                let shape = (self.classify)(target, session, text)?;
+                if disclosure.is_empty() || shape.why_unreadable().is_some() {
+                    return Ok(shape);
+                }
+                // A text that was read without the names of the target may say more than could be seen.
+                let mut all = shape.disclosure().clone();
+                all.absorb(&disclosure);
+                Ok(Shape::disclosing(shape.kind(), shape.uses().to_vec(), shape.fingerprint(), all))
+            }
             (None, Some(access)) => {
                 let attributes = attributes(self.policies.language(), &case.attributes)?;
-                Ok(Shape::new("test", vec![Use { access, attributes }], Fingerprint(0)))
+                Ok(Shape::disclosing("test", vec![Use { access, attributes }], Fingerprint(0), disclosure))
             }
             _ => Err("a case needs either text, or access (with attributes)".to_owned()),
         }
@@ -384,6 +424,22 @@ fn compare(case: &Case, verdict: &Verdict) -> Vec<String> {
         let got = &verdict.effects.limits;
         if expected != *got {
             failures.push(format!("expected the limits {}, got {}", limits_words(&expected), limits_words(got)));
+        }
+    }
+    let effects = &verdict.effects;
+    let masks = effects.masks.iter().map(|m| format!("{}={}", m.tag, m.transform)).collect();
+    let unmasked = effects.unmasked.iter().map(Tag::to_string).collect();
+    let probes = effects.probes.iter().map(|p| format!("{}={}", p.tag, p.rate)).collect();
+    let withheld = effects.withheld.iter().map(|w| format!("{}={}", w.tag, w.by.as_str())).collect();
+    for (what, expected, got) in [
+        ("masks", &case.masks, masks),
+        ("unmasked tags", &case.unmasked, unmasked),
+        ("probes", &case.probes, probes),
+        ("withheld tags", &case.withheld, withheld),
+    ] {
+        let got: BTreeSet<String> = got;
+        if let Some(expected) = expected.as_ref().filter(|e| **e != got) {
+            failures.push(format!("expected the {what} {expected:?}, got {got:?}"));
         }
     }
     if case.alert.is_some() && case.alert != verdict.effects.alert {

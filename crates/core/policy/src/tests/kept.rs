@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use countersign_model::{
-    Access, Actor, Attribute, CredentialBinding, IdentityKind, Policy, Shape, TargetName, Timestamp,
+    Access, Actor, Attribute, CredentialBinding, Fingerprint, IdentityKind, Policy, Shape, Tagging, TargetName,
+    Timestamp,
 };
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{NOON_S, World, language, load, on, shape, told, used};
+use super::{NOON_S, World, language, load, on, shape, tag, tagged, told, used};
 use crate::{PolicyFile, PolicyStore, Question};
 
 const HEADS: [&str; 5] = [
@@ -70,6 +71,45 @@ pub(super) fn rules() -> impl Strategy<Value = String> {
     })
 }
 
+/// Rules about tags; what may be asked of a tag is not all that may be asked of a target.
+const TAG_HEADS: [&str; 5] = [
+    "principal in Group::\"g0\", action == Action::\"unmask\", resource in Tag::\"pii\"",
+    "principal, action == Action::\"unmask\", resource in Label::\"env:e0\"",
+    "principal in Group::\"g1\", action in [Action::\"unmask\", Action::\"probe\"], resource in Target::\"t0\"",
+    "principal, action == Action::\"probe\", resource == Tag::\"pii.email\"",
+    "principal is Identity in Group::\"g1\", action == Action::\"unmask\", resource is Tag in Tag::\"secret\"",
+];
+
+const TAG_CONDITIONS: [&str; 9] = [
+    "true",
+    "principal.name == \"n0\"",
+    "resource in [Label::\"env:e0\", Label::\"env:e1\"]",
+    "resource.name like \"pii.*\"",
+    "[resource].contains(Tag::\"secret\")",
+    "context.part == \"a\" && !context.tags.contains(\"secret\")",
+    "context.hour_utc < 12",
+    "context.relations.contains(\"r0\")",
+    "context.depth * 4611686018427387904 > 0",
+];
+
+pub(super) fn tag_rules() -> impl Strategy<Value = String> {
+    let rule = (any::<bool>(), 0..TAG_HEADS.len(), 0..TAG_CONDITIONS.len(), any::<bool>(), 1..4_u32);
+    proptest::collection::vec(rule, 0..4).prop_map(|rules| {
+        let write = |(i, (permit, head, condition, when, n)): (usize, (bool, usize, usize, bool, u32))| {
+            let effect = if permit || i == 0 { "permit" } else { "forbid" };
+            let clause = if when || TAG_CONDITIONS[condition] == "true" { "when" } else { "unless" };
+            let limit = match (effect, TAG_HEADS[head].contains("probe")) {
+                ("permit", true) => format!("@limit(\"probes={n}/1h,rows={n}\")"),
+                ("permit", false) => format!("@limit(\"rows={n}\")"),
+                _ => String::new(),
+            };
+            let (head, condition) = (TAG_HEADS[head], TAG_CONDITIONS[condition]);
+            format!("@id(\"t{i}\") {limit} {effect} ({head}) {clause} {{ {condition} }};\n")
+        };
+        rules.into_iter().enumerate().map(write).collect()
+    })
+}
+
 fn actors() -> impl Strategy<Value = Actor> {
     let groups = proptest::collection::btree_set(0..3_u8, 0..3);
     (0..3_u8, 0..3_u8, 0..2_u8, any::<bool>(), groups, 0..3_u8).prop_map(
@@ -87,11 +127,11 @@ fn actors() -> impl Strategy<Value = Actor> {
 
 pub(super) fn worlds() -> impl Strategy<Value = World> {
     let who = (0..3_u8, 0..3_u8, 0..2_u8, any::<bool>(), proptest::collection::btree_set(0..3_u8, 0..3), 0..3_u8);
-    let what = (0..2_u8, 0..2_u8, 0..2_u8);
+    let what = (0..2_u8, 0..2_u8, 0..2_u8, 0..3_u8);
     let how = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 0..4_i64, 0..3_i64, 0..2_i64);
     let chain = proptest::collection::vec(actors(), 0..4);
     (who, what, how, chain).prop_map(
-        |((name, subject, issuer, machine, groups, claim), (t, label, protocol), how, chain)| {
+        |((name, subject, issuer, machine, groups, claim), (t, label, protocol, detect), how, chain)| {
             let (near, encrypted, part, application, hours, days, seconds) = how;
             World::new()
                 .who(|i| {
@@ -113,6 +153,8 @@ pub(super) fn worlds() -> impl Strategy<Value = World> {
                     w.target.name = TargetName::parse(&format!("t{t}")).unwrap();
                     w.target.labels = [("env".to_owned(), format!("e{label}"))].into();
                     w.target.protocol = format!("p{protocol}").into();
+                    let detect = ["pii.email", "secret"].iter().take(detect.into()).map(|t| tag(t)).collect();
+                    w.target.tagging = Arc::new(Tagging { detect, ..Tagging::default() });
                     w.session.source = if near { "10.0.0.1:1" } else { "[2001:db8::1]:1" }.parse().unwrap();
                     w.session.encrypted = encrypted;
                     w.session.part = if part { "a" } else { "b" }.to_owned();
@@ -140,6 +182,15 @@ pub(super) fn shapes() -> Vec<Arc<Shape>> {
         shape(vec![on(Access::Write, &[])]),
         shape(vec![full(Access::Read, 1), full(Access::Write, 2)]),
         shape(vec![full(Access::Admin, 3)]),
+        tagged(&["pii.email", "pii.phone"], &[], &[], &[]),
+        tagged(&["secret"], &["pii.email"], &[], &[]),
+        tagged(&[], &[], &["pii.email"], &["secret"]),
+        Shape::disclosing(
+            "toy",
+            vec![full(Access::Read, 1), full(Access::Write, 2), on(Access::Read, &["r1"])],
+            Fingerprint(0),
+            tagged(&["pii"], &["pii.email", "secret"], &[], &[]).disclosure().clone(),
+        ),
     ]
 }
 
@@ -148,13 +199,14 @@ proptest! {
 
     #[test]
     fn kept_verdicts_are_the_verdicts(
-        sets in proptest::collection::vec(rules(), 1..3),
+        sets in proptest::collection::vec((rules(), tag_rules()), 1..3),
         worlds in proptest::collection::vec(worlds(), 2..10),
-        order in proptest::collection::vec((0..10_usize, 0..4_usize), 10..40),
+        order in proptest::collection::vec((0..10_usize, 0..8_usize), 10..40),
     ) {
         let shapes = shapes();
         let store = PolicyStore::new(load(""));
-        for rules in sets {
+        for (rules, of_tags) in sets {
+            let rules = rules + &of_tags;
             let reloaded = store.reload(&[PolicyFile { path: "g".to_owned(), text: rules.clone() }], &language());
             prop_assert!(reloaded.is_ok(), "{}: {:?}", rules, reloaded);
             let set = store.current();
@@ -179,6 +231,11 @@ fn generated_rules_load() {
             let text = format!("@id(\"r\") permit ({head}) when {{ {condition} }};");
             let _ = load(&text);
             assert!(h < HEADS.len() && c < CONDITIONS.len());
+        }
+    }
+    for head in TAG_HEADS {
+        for condition in TAG_CONDITIONS {
+            let _ = load(&format!("@id(\"r\") forbid ({head}) when {{ {condition} }};"));
         }
     }
 }

@@ -43,7 +43,12 @@ fn each_problem_has_its_place_and_a_way_out() {
         "@id(\"a\") @review(\"dba:2\") forbid (principal, action, resource);",
         &["1:10 not enforced by this version"],
     );
-    check("@id(\"a\") @mask(\"x=y\") permit (principal, action, resource);", &["1:10 not enforced by this version"]);
+    check("@id(\"a\") @mask(\"x=y\") permit (principal, action, resource);", &["1:10 not one of redact"]);
+    check("@id(\"a\") @mask(\"x=hsh\") permit (principal, action, resource);", &["1:10 x=\"hsh\" | did you mean \"hash\"?"]);
+    check(
+        "@id(\"a\") @limit(\"rows=1\") permit (principal, action == Action::\"probe\", resource);",
+        &["1:10 without a limit | add @limit(\"probes=20/1h\")"],
+    );
     check("@id(\"a\") permit (principal == ?principal, action, resource);", &["1:1 template slots"]);
     check(
         "@id(\"a\") permit (principal, action, resource) when { context.relatons.isEmpty() };",

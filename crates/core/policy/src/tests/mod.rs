@@ -8,15 +8,16 @@ mod kept;
 mod loading;
 mod speed;
 mod suites;
+mod tags;
 mod verdicts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign_model::{
-    Access, Attribute, AttributeKind, AttributeSpec, Attributes, CredentialBinding, Fingerprint, Identity,
-    IdentityKind, IdentityParts, RecordLevel, Request, SessionContext, SessionId, Shape, Target, TargetName, Timestamp,
-    Use, Vocabulary,
+    Access, Attribute, AttributeKind, AttributeSpec, Attributes, CredentialBinding, Disclosure, Fingerprint, Identity,
+    IdentityKind, IdentityParts, RecordLevel, Request, SessionContext, SessionId, Shape, Tag, Target, TargetName,
+    Timestamp, Use, Vocabulary,
 };
 
 use crate::{ClaimKind, ClaimSpec, Language, PolicyFile, PolicyProblem, PolicySet};
@@ -134,6 +135,18 @@ pub(super) fn on(access: Access, relations: &[&str]) -> Use {
     used(access, &[("relations", Attribute::set(relations.iter().copied()))])
 }
 
+pub(super) fn tag(s: &str) -> Tag {
+    Tag::parse(s).unwrap()
+}
+
+/// A read that shows, matches, chooses by and copies these.
+pub(super) fn tagged(shown: &[&str], matched: &[&str], chosen: &[&str], copied: &[&str]) -> Arc<Shape> {
+    let list = |tags: &[&str]| tags.iter().map(|t| tag(t)).collect();
+    let disclosure =
+        Disclosure { shown: list(shown), matched: list(matched), chosen: list(chosen), copied: list(copied) };
+    Shape::disclosing("toy", vec![on(Access::Read, &["r0"])], Fingerprint(0), disclosure)
+}
+
 pub(super) fn shape(uses: Vec<Use>) -> Arc<Shape> {
     Shape::new("toy", uses, Fingerprint(0))
 }
@@ -150,7 +163,19 @@ pub(super) fn told(v: &countersign_model::Verdict) -> String {
     if let Some(alert) = v.effects.alert {
         out.push_str(&format!(" !{alert:?}"));
     }
-    if v.reason.is_some() {
+    for m in v.effects.masks.iter() {
+        out.push_str(&format!(" {}={}", m.tag, m.transform));
+    }
+    for tag in v.effects.unmasked.iter() {
+        out.push_str(&format!(" +{tag}"));
+    }
+    for p in v.effects.probes.iter() {
+        out.push_str(&format!(" ?{}:{}", p.tag, p.rate));
+    }
+    for w in v.effects.withheld.iter() {
+        out.push_str(&format!(" -{}:{}", w.tag, w.by.as_str()));
+    }
+    if v.reason.is_some() && v.effects.withheld.is_empty() {
         out.push_str(" (error)");
     }
     out

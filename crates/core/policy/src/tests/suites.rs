@@ -10,6 +10,8 @@ const RULES: &str = r#"
 permit (principal in Group::"analysts", action == Action::"read", resource in Label::"env:prod");
 @id("night") forbid (principal, action, resource) when { context.hour_utc < 6 };
 @id("bots") permit (principal in Group::"bots", action == Action::"read", resource) when { principal.credential == "bound" };
+@id("see") permit (principal in Group::"analysts", action == Action::"unmask", resource in Tag::"pii.name");
+@id("try") @limit("probes=5/1m") permit (principal in Group::"analysts", action == Action::"probe", resource in Tag::"pii");
 @id("ci") permit (principal, action == Action::"write", resource) when { principal.claims.ref == "main" && context.token_age_s < 100 };
 "#;
 
@@ -25,6 +27,9 @@ credential = "bound"
 actors = [{ name = "bot", groups = ["bots"] }, { name = "tool", subject = "t-1", kind = "machine", groups = ["bots"], claims = { ref = "main" } }]
 [target.orders]
 labels = { env = "prod" }
+[target.sought]
+labels = { env = "prod" }
+detect = ["pii.card"]
 "#;
 
 fn run(cases: &str) -> SuiteReport {
@@ -69,6 +74,27 @@ target = "configured"
 access = "read"
 attributes = { relations = ["x"], depth = 3, bounded = true, verb = "v" }
 expect = "allow"
+[[case]]
+name = "of tags"
+identity = "ana"
+target = "sought"
+access = "read"
+tags_shown = ["pii.email", "pii.name"]
+tags_matched = ["pii.phone"]
+expect = "allow"
+masks = ["pii.card=redact", "pii.email=redact"]
+unmasked = ["pii.name"]
+probes = ["pii.phone=5/1m"]
+rules = ["read", "see", "try"]
+[[case]]
+name = "of tags that a text does not tell of"
+identity = "ana"
+target = "orders"
+text = "read x"
+tags_chosen = ["pii.email"]
+tags_copied = ["pii.name", "secret"]
+expect = "deny"
+withheld = ["pii.email=chosen", "secret=copied"]
 [[case]]
 name = "at night"
 identity = "ana"
@@ -116,7 +142,7 @@ expect = "deny"
 rules = []
 "#);
     assert_eq!(report.failed(), 0, "{report}");
-    assert!(report.to_string().ends_with("t.test.toml: 8 passed, 0 failed\n"), "{report}");
+    assert!(report.to_string().ends_with("t.test.toml: 10 passed, 0 failed\n"), "{report}");
 }
 
 #[test]
@@ -137,7 +163,7 @@ fn failures_say_what_came_out_and_why() {
         ),
         (
             "identity = \"ana\"\ntarget = \"orders\"\naccess = \"write\"\nexpect = \"allow\"",
-            "permit ci (0.cedar:6) does not apply: its condition is false",
+            "permit ci (0.cedar:8) does not apply: its condition is false",
         ),
         (
             "identity = \"ana\"\ntarget = \"orders\"\ntext = \"read x\"\nexpect = \"allow\"\nrules = [\"x\"]",
@@ -150,6 +176,10 @@ fn failures_say_what_came_out_and_why() {
         (
             "identity = \"ana\"\ntarget = \"orders\"\ntext = \"read x\"\nexpect = \"allow\"\nalert = \"high\"",
             "expected an alert",
+        ),
+        (
+            "identity = \"ana\"\ntarget = \"orders\"\naccess = \"read\"\ntags_shown = [\"pii.a\"]\nexpect = \"allow\"\nmasks = []",
+            "expected the masks {}, got {\"pii.a=redact\"}",
         ),
         (
             "identity = \"anna\"\ntarget = \"orders\"\ntext = \"read x\"\nexpect = \"allow\"",
