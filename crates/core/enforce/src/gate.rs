@@ -152,7 +152,8 @@ impl Gate {
             )));
         }
         let same_text_as = proposal.same_text_as();
-        let obstacles = Obstacles { limit: proposal.why_no_limit(), count: proposal.why_no_count(), masking: proposal.masking() };
+        let obstacles =
+            Obstacles { limit: proposal.why_no_limit(), count: proposal.why_no_count(), masking: proposal.masking() };
         let (frame, action) = proposal.into_parts();
         let (receipt, verdict) =
             match self.judge(&action.shape, &action.text, &action.parameters, same_text_as, obstacles, now) {

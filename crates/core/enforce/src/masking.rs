@@ -60,9 +60,9 @@ pub(crate) fn refusal(
                 .number(seconds)
                 .and(" s"),
         ),
-        Err(ProbeRefusal::Uncounted) => {
-            Some(ClientText::new("the statement compares masked data, and how often that is done cannot be counted now"))
-        }
+        Err(ProbeRefusal::Uncounted) => Some(ClientText::new(
+            "the statement compares masked data, and how often that is done cannot be counted now",
+        )),
     }
 }
 
@@ -107,16 +107,16 @@ pub(crate) fn needed(access: &'static str, verdict: &Verdict) -> Cow<'static, st
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use bytes::Bytes;
     use countersign_model::{
-        Access, Action, Attributes, CredentialBinding, Denial, Disclosure, Effects, Fingerprint, Identity, IdentityKind,
-        IdentityParts, Mask, Probe, RecordLevel, SessionContext, SessionId, Shape, Target, TargetName, Timestamp,
-        Transform, Use, Withheld,
+        Access, Action, Attributes, CredentialBinding, Denial, Disclosure, Effects, Fingerprint, Identity,
+        IdentityKind, IdentityParts, Mask, Probe, RecordLevel, SessionContext, SessionId, Shape, Target, TargetName,
+        Timestamp, Transform, Use, Withheld,
     };
     use parking_lot::Mutex;
 
@@ -227,6 +227,7 @@ mod tests {
                 token_id: None,
                 key: None,
                 login: None,
+                signer: None,
                 issued_at: NOW,
                 expires_at: NOW,
             })),

@@ -32,7 +32,14 @@ impl Proposal {
             )
             .detail("proposal text does not alias its frame"));
         }
-        Ok(Self { frame, action, same_text_as: None, cannot_limit: None, cannot_count: None, masking: Masking::default() })
+        Ok(Self {
+            frame,
+            action,
+            same_text_as: None,
+            cannot_limit: None,
+            cannot_count: None,
+            masking: Masking::default(),
+        })
     }
 
     /// Proposes a frame that runs what an earlier, admitted action put in place: the text is the earlier one's.

@@ -148,7 +148,8 @@ mod tests {
             assert_eq!((rate.count, rate.window_s, rate.to_string().as_str()), (count, window_s, text));
         }
         assert_eq!("3/60m".parse::<Rate>().map(|r| r.to_string()).as_deref(), Ok("3/1h"));
-        for bad in ["", "20", "20/", "20/h", "/1h", "0/1h", "1001/1h", "20/0s", "20/32d", "+2/1h", "2/+1h", "2/1 h", "2/1y"]
+        for bad in
+            ["", "20", "20/", "20/h", "/1h", "0/1h", "1001/1h", "20/0s", "20/32d", "+2/1h", "2/+1h", "2/1 h", "2/1y"]
         {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
         }

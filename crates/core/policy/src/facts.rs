@@ -156,9 +156,9 @@ pub(crate) fn parties_with_tags(
     let tags = tags.iter().map(|tag| {
         let parents = tag.ancestors().map(|a| names.tag(a)).chain([resource.clone()]).collect();
         let attributes = [("name".to_owned(), text(tag.as_str()))].into();
-        Entity::new(names.tag(tag.as_str()), attributes, parents)
+        Entity::new(names.tag(tag.as_str()), attributes, parents).map_err(|e| e.to_string())
     });
-    let tags: Vec<Entity> = tags.collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+    let tags: Vec<Entity> = tags.collect::<Result<_, _>>()?;
     let entities = entities.add_entities(tags, None).map_err(|e| e.to_string())?;
     Ok(Parties { principal, resource, entities })
 }

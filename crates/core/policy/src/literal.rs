@@ -24,7 +24,10 @@ pub(crate) fn check_entity(literal: &EntityUid) -> Option<(String, String)> {
             "a label is written KEY:VALUE, as in Label::\"env:prod\"",
         ),
         "Target" => (TargetName::parse(id).is_some(), "a target name is 1 to 63 of letters, digits, '_', '-' and '.'"),
-        "Tag" => (Tag::parse(id).is_some(), "a tag is parts of a-z, 0-9, '_' or '-' joined by dots, as in Tag::\"pii.email\""),
+        "Tag" => (
+            Tag::parse(id).is_some(),
+            "a tag is parts of a-z, 0-9, '_' or '-' joined by dots, as in Tag::\"pii.email\"",
+        ),
         "Identity" => {
             (id.contains('#'), "an identity is written ISSUER#SUBJECT; to match a name, write principal.name == \"…\"")
         }

@@ -16,7 +16,10 @@ pub(crate) const UNMASK: &str = "unmask";
 /// The same of comparing it with a constant.
 pub(crate) const PROBE: &str = "probe";
 const OF_TAGS: [(&str, &str); 2] = [
-    (UNMASK, "Seeing values of the tag as they are, and choosing rows by them. A rule is about it only when it names it."),
+    (
+        UNMASK,
+        "Seeing values of the tag as they are, and choosing rows by them. A rule is about it only when it names it.",
+    ),
     (
         PROBE,
         "Comparing masked values of the tag with a constant. A permit needs @limit(\"probes=20/1h\"). A rule is about it only when it names it.",

@@ -133,8 +133,7 @@ impl PolicySet {
         let by = |by| move |tag: &Tag| Withheld { tag: tag.clone(), by };
         let chosen = touched.chosen.iter().filter(masked).map(by(Exposure::Chosen));
         let copied = touched.copied.iter().filter(masked).map(by(Exposure::Copied));
-        let mut withheld: Vec<Withheld> =
-            unprobed.map(by(Exposure::Matched)).chain(chosen).chain(copied).collect();
+        let mut withheld: Vec<Withheld> = unprobed.map(by(Exposure::Matched)).chain(chosen).chain(copied).collect();
         withheld.sort();
         let errors: BTreeSet<String> = lifted.errors.iter().chain(&probed.errors).cloned().collect();
         if !withheld.is_empty() {
@@ -142,7 +141,8 @@ impl PolicySet {
         }
 
         let shown = touched.shown.iter().chain(detected(q)).filter(masked).collect::<BTreeSet<_>>().into_iter();
-        let masks = shown.map(|tag| Mask { tag: tag.clone(), transform: self.transform(tag, &verdict.rules) }).collect();
+        let masks =
+            shown.map(|tag| Mask { tag: tag.clone(), transform: self.transform(tag, &verdict.rules) }).collect();
         let unmasked = touched.shown.iter().filter(|tag| lifted.tags.contains_key(tag)).cloned().collect();
         let touches = touched.tags();
         let lifting = lifted.tags.iter().filter(|(tag, _)| touches.contains(tag)).flat_map(|(_, rules)| rules);

@@ -44,7 +44,10 @@ fn each_problem_has_its_place_and_a_way_out() {
         &["1:10 not enforced by this version"],
     );
     check("@id(\"a\") @mask(\"x=y\") permit (principal, action, resource);", &["1:10 not one of redact"]);
-    check("@id(\"a\") @mask(\"x=hsh\") permit (principal, action, resource);", &["1:10 x=\"hsh\" | did you mean \"hash\"?"]);
+    check(
+        "@id(\"a\") @mask(\"x=hsh\") permit (principal, action, resource);",
+        &["1:10 x=\"hsh\" | did you mean \"hash\"?"],
+    );
     check(
         "@id(\"a\") @limit(\"rows=1\") permit (principal, action == Action::\"probe\", resource);",
         &["1:10 without a limit | add @limit(\"probes=20/1h\")"],

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use countersign_model::{Access, Actor, Fingerprint, IdentityKind, Policy, Probe, ProbeRefusal, Shape, Tagging, Timestamp};
+use countersign_model::{
+    Access, Actor, Fingerprint, IdentityKind, Policy, Probe, ProbeRefusal, Shape, Tagging, Timestamp,
+};
 
 use super::{NOON_S, World, load, on, shape, tag, tagged, told, try_load};
 use crate::tags::TAGS_MAX;
@@ -116,6 +118,7 @@ fn everybody_who_acts_must_be_allowed_to_see() {
     let agent = |groups: &[&str]| Actor {
         subject: "a-1".to_owned(),
         issuer: "https://id.acme.test".to_owned(),
+        signer: None,
         name: "copilot".to_owned(),
         kind: IdentityKind::Agent,
         groups: groups.iter().map(|g| (*g).to_owned()).collect(),
@@ -216,7 +219,10 @@ fn rules_about_tags_that_could_not_work_are_refused() {
     for (rule, part) in [
         (r#"permit (principal, action == Action::"probe", resource);"#, "without a limit"),
         (r#"@limit("probes=1/1h") permit (principal, action == Action::"unmask", resource);"#, "does not name probe"),
-        (r#"@mask("pii=hash") permit (principal, action == Action::"unmask", resource);"#, "about unmask or probe alone"),
+        (
+            r#"@mask("pii=hash") permit (principal, action == Action::"unmask", resource);"#,
+            "about unmask or probe alone",
+        ),
         (r#"@mask("pii=hash") forbid (principal, action, resource);"#, "on a forbid"),
         (r#"permit (principal, action == Action::"unmask", resource == Target::"shop");"#, "impossible"),
         (r#"permit (principal, action == Action::"unmask", resource in Tag::"PII");"#, "can never match"),
@@ -281,6 +287,7 @@ fn probes_are_counted_for_everybody_who_acts_and_never_exceed_the_rate() {
     let agent = Actor {
         subject: "a-1".to_owned(),
         issuer: "https://id.acme.test".to_owned(),
+        signer: None,
         name: "copilot".to_owned(),
         kind: IdentityKind::Agent,
         groups: Default::default(),
