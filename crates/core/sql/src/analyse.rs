@@ -1,9 +1,10 @@
 //! Text to [`Analysis`], without a cache.
 
-use countersign_model::{Access, Shape};
+use countersign_model::{Access, Disclosure, Shape};
 
-use crate::analysis::{Analysis, SyntaxError};
+use crate::analysis::{Analysis, Statement, SyntaxError};
 use crate::catalog::Catalog;
+use crate::lineage::{Reason, StatementLineage};
 use crate::normal::Normal;
 use crate::parse::{self, ParseError};
 use crate::settings::Settings;
@@ -23,6 +24,7 @@ pub(crate) fn analyse_normal(text: &[u8], normal: &Normal, catalog: &Catalog, se
     let unreadable = |why: &str, syntax_error: Option<SyntaxError>| Analysis {
         shape: Shape::unreadable(why, fingerprint),
         own: Uses::default(),
+        own_disclosure: Disclosure::default(),
         statements: Vec::new(),
         undefined: None,
         syntax_error,
@@ -63,13 +65,38 @@ pub(crate) fn analyse_normal(text: &[u8], normal: &Normal, catalog: &Catalog, se
     kinds.dedup();
     let kind = if kinds.is_empty() { "empty".to_owned() } else { kinds.join("+") };
     Analysis {
-        shape: Shape::new(&kind, found.uses.into_uses(), fingerprint),
+        shape: Shape::disclosing(&kind, found.uses.into_uses(), fingerprint, found.disclosure),
         own: found.own,
+        own_disclosure: found.own_disclosure,
         constants_matter: found.constants_matter || normal.unicode_escapes,
         statements: found.statements,
         undefined: found.undefined,
         syntax_error: None,
     }
+}
+
+/// The lineage of each statement of `text`, for people: what every output column is computed from, and why tagged data is matched,
+/// chosen by or copied. `Err` says why the text could not be read. A catalog without tags knows of no outputs.
+pub fn explain(text: &str, catalog: &Catalog, settings: &Settings) -> Result<Vec<StatementLineage>, String> {
+    let analysis = analyse(text.as_bytes(), catalog, settings);
+    if let Some(why) = analysis.shape.why_unreadable() {
+        return Err(why.to_owned());
+    }
+    let mut normal = Normal::default();
+    normal.read(text.as_bytes());
+    let found = parse::with_tree(text, &normal.measure, false, |tree| {
+        let mut walk = Walk::new(catalog, settings, 0, normal.fingerprint(text.as_bytes()));
+        walk.text(tree);
+        walk.finish()
+    });
+    let found = found.map_err(|e| e.to_string())?;
+    let of = |(statement, (reasons, disclosure)): (Statement, (Vec<Reason>, Disclosure))| StatementLineage {
+        kind: statement.kind,
+        outputs: statement.outputs,
+        disclosure,
+        reasons,
+    };
+    Ok(found.statements.into_iter().zip(found.reasons).map(of).collect())
 }
 
 fn syntax_error(text: &str, at: usize, message: String) -> SyntaxError {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use countersign_model::{Access, Fingerprint, Shape};
+use countersign_model::{Access, Disclosure, Fingerprint, Shape};
 
+use crate::lineage::Outputs;
 use crate::uses::Uses;
 
 /// What a text means.
@@ -12,6 +13,8 @@ pub struct Analysis {
     pub(crate) shape: Arc<Shape>,
     /// The uses without the stand-ins for prepared statements and cursors that the text only names.
     pub(crate) own: Uses,
+    /// What it does with tagged data without those stand-ins.
+    pub(crate) own_disclosure: Disclosure,
     pub(crate) statements: Vec<Statement>,
     pub(crate) undefined: Option<Undefined>,
     pub(crate) syntax_error: Option<SyntaxError>,
@@ -80,6 +83,10 @@ pub struct Statement {
     pub may_change_settings: bool,
     /// PostgreSQL refuses it inside a transaction block.
     pub outside_transaction: bool,
+    /// What it gives back to the client, `COPY` to it included. For `EXECUTE` and `FETCH` see [`Analysis::outputs_with`].
+    pub outputs: Outputs,
+    /// It is `EXPLAIN` of what else is said here.
+    pub explained: bool,
 }
 
 /// Transaction control.
@@ -120,6 +127,8 @@ pub enum SessionEffect {
         name: Arc<str>,
         /// What running it means.
         inner: Arc<Shape>,
+        /// What running it gives back.
+        outputs: Outputs,
     },
     /// `DEALLOCATE name`, or all of them.
     Deallocate(Option<Arc<str>>),
@@ -131,6 +140,8 @@ pub enum SessionEffect {
         hold: bool,
         /// What fetching from it means.
         inner: Arc<Shape>,
+        /// What fetching from it gives back.
+        outputs: Outputs,
     },
     /// `FETCH` or `MOVE` from a cursor.
     Fetch {
@@ -281,15 +292,57 @@ impl Analysis {
             return Arc::clone(&self.shape);
         }
         let mut uses = self.own.clone();
+        let mut disclosure = self.own_disclosure.clone();
+        let explains = self.statements.iter().any(|s| s.executes.is_some() && s.explained);
+        let stores = self.statements.iter().any(|s| s.executes.is_some() && s.kind == "create_table_as");
         for shape in &shapes {
             if let Some(why) = shape.why_unreadable() {
                 return Shape::unreadable(why, self.shape.fingerprint());
             }
             uses.absorb(shape);
+            let mut of = shape.disclosure().clone();
+            if explains {
+                // The figures of a plan tell of all that it touches.
+                of.chosen = of.tags().into_iter().cloned().collect();
+            }
+            if stores {
+                let copied = Disclosure { copied: of.shown.clone(), ..Disclosure::default() };
+                of.absorb(&copied);
+            }
+            disclosure.absorb(&of);
         }
         // The same text means different things as the names behind it change, so the fingerprint says which.
         let fingerprint = shapes.iter().fold(self.shape.fingerprint(), |all, s| mix(all, s.fingerprint()));
-        Shape::new(self.shape.kind(), uses.into_uses(), fingerprint)
+        Shape::disclosing(self.shape.kind(), uses.into_uses(), fingerprint, disclosure)
+    }
+}
+
+impl Analysis {
+    /// What each statement gives back, in order, with what is behind a reference in its place: that of an earlier statement of the
+    /// same text, or what `find` knows. What nobody knows may hold anything.
+    pub fn outputs_with(&self, mut find: impl FnMut(Reference<'_>) -> Option<Outputs>) -> Vec<Outputs> {
+        let mut made: Vec<(Reference<'_>, &Outputs)> = Vec::new();
+        let mut all = Vec::with_capacity(self.statements.len());
+        for statement in &self.statements {
+            let reference = match (&statement.executes, &statement.session) {
+                (Some(name), _) if statement.kind == "execute" => Some(Reference::Prepared(name)),
+                (_, Some(SessionEffect::Fetch { name, is_move: false })) => Some(Reference::Cursor(name)),
+                _ => None,
+            };
+            all.push(match reference {
+                Some(reference) => match made.iter().rev().find(|(r, _)| *r == reference) {
+                    Some((_, outputs)) => (*outputs).clone(),
+                    None => find(reference).unwrap_or_else(|| statement.outputs.clone()),
+                },
+                None => statement.outputs.clone(),
+            });
+            match &statement.session {
+                Some(SessionEffect::Prepare { name, outputs, .. }) => made.push((Reference::Prepared(name), outputs)),
+                Some(SessionEffect::Declare { name, outputs, .. }) => made.push((Reference::Cursor(name), outputs)),
+                _ => {}
+            }
+        }
+        all
     }
 }
 
@@ -297,17 +350,19 @@ impl Analysis {
 pub fn join(shapes: &[&Shape]) -> Arc<Shape> {
     let fingerprint = shapes.iter().map(|s| s.fingerprint()).reduce(mix).unwrap_or(Fingerprint(0));
     let mut uses = Uses::default();
+    let mut disclosure = Disclosure::default();
     let mut kinds: Vec<&str> = Vec::new();
     for shape in shapes {
         if let Some(why) = shape.why_unreadable() {
             return Shape::unreadable(why, fingerprint);
         }
         uses.absorb(shape);
+        disclosure.absorb(shape.disclosure());
         if kinds.last() != Some(&shape.kind()) {
             kinds.push(shape.kind());
         }
     }
-    Shape::new(&kinds.join("+"), uses.into_uses(), fingerprint)
+    Shape::disclosing(&kinds.join("+"), uses.into_uses(), fingerprint, disclosure)
 }
 
 fn mix(a: Fingerprint, b: Fingerprint) -> Fingerprint {

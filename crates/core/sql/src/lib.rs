@@ -12,6 +12,7 @@ mod cache;
 mod catalog;
 mod census;
 mod lexer;
+mod lineage;
 mod normal;
 mod parse;
 mod settings;
@@ -21,7 +22,7 @@ mod view;
 mod vocabulary;
 mod walk;
 
-pub use analyse::analyse;
+pub use analyse::{analyse, explain};
 pub use analysis::{
     Analysis, Copy, CopyForm, Endpoint, Reference, SessionEffect, SettingChange, Statement, SyntaxError, Transaction,
     Undefined, UndefinedKind, join,
@@ -31,6 +32,7 @@ pub use catalog::{
     Catalog, CatalogBuilder, CatalogError, Column, QUERIES, Relation, RelationKind, Section, TEMPORARY_QUERIES,
     TEMPORARY_SCHEMA,
 };
+pub use lineage::{Effect, MATCHES_MAX, OutputColumn, Outputs, Reason, StatementLineage};
 pub use parse::{
     DEEP_STACK_BYTES, DEEP_THREADS_MAX, DIRECT_BYTES_MAX, DIRECT_NESTING_MAX, NESTING_MAX, TEXT_BYTES_MAX, TOKENS_MAX,
 };

@@ -3,8 +3,10 @@
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use countersign_model::Tagging;
 use hashbrown::HashMap;
 
+use super::tags::{self, Notes};
 use super::{Cast, Catalog, Column, Function, Relation, RelationKind, Section, qualify};
 
 /// Most rows that one catalog may have, all sections together.
@@ -32,12 +34,14 @@ pub struct CatalogBuilder {
     catalog: Catalog,
     relation_by_oid: HashMap<u32, u32, foldhash::fast::RandomState>,
     rows: usize,
+    notes: Notes,
 }
+
+static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(foldhash::quality::RandomState::default);
 
 /// Sums of this tell catalogs apart whatever the order of their rows. Seeded for each process, so that nobody can look for names
 /// that add up to the same.
 fn row_hash(section: Section, columns: &[Option<&str>]) -> u64 {
-    static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(foldhash::quality::RandomState::default);
     SEED.hash_one((section, columns))
 }
 
@@ -49,6 +53,11 @@ struct Row<'a> {
 impl<'a> Row<'a> {
     fn text(&self, column: usize) -> Result<&'a str, CatalogError> {
         self.columns.get(column).copied().flatten().ok_or(CatalogError::Malformed { section: self.section, column })
+    }
+
+    /// A column that older collections of rows have not.
+    fn optional(&self, column: usize) -> Option<&'a str> {
+        self.columns.get(column).copied().flatten()
     }
 
     fn number<T: std::str::FromStr>(&self, column: usize) -> Result<T, CatalogError> {
@@ -84,10 +93,20 @@ impl CatalogBuilder {
                 casts: Vec::new(),
                 inner_types: HashMap::default(),
                 extensions: Vec::new(),
+                tags: [].into(),
+                tagged: hashbrown::HashSet::default(),
             },
             relation_by_oid: HashMap::default(),
             rows: 0,
+            notes: Notes::default(),
         }
+    }
+
+    /// Says how its data is known to be sensitive: the columns get their tags when it is built. Part of what tells catalogs apart.
+    #[must_use]
+    pub fn tagged(mut self, tagging: &Tagging) -> Self {
+        self.notes.tagging = tagging.clone();
+        self
     }
 
     /// Takes one row of text columns. Rows about relations that were not given are passed over.
@@ -137,6 +156,14 @@ impl CatalogBuilder {
                 }
                 Ok(())
             }
+            Section::Comments => {
+                self.notes.comments.push((row.number(0)?, row.number(1)?, row.text(2)?.into()));
+                Ok(())
+            }
+            Section::Generated => {
+                self.notes.generated.push((row.number(0)?, row.number(1)?, row.text(2)?.into()));
+                Ok(())
+            }
             Section::Extensions => {
                 self.catalog.extensions.push(row.text(0)?.into());
                 Ok(())
@@ -147,6 +174,11 @@ impl CatalogBuilder {
     /// Ends it.
     pub fn build(mut self) -> Arc<Catalog> {
         self.catalog.extensions.sort();
+        let notes = std::mem::take(&mut self.notes);
+        if notes.tagging != Tagging::default() {
+            self.catalog.digest = self.catalog.digest.wrapping_add(SEED.hash_one(&notes.tagging));
+            tags::apply(&mut self.catalog, &notes);
+        }
         Arc::new(self.catalog)
     }
 
@@ -181,6 +213,7 @@ impl CatalogBuilder {
             parents: Vec::new(),
             children: Vec::new(),
             facts: OnceLock::new(),
+            lineage: OnceLock::new(),
         };
         self.schema(schema).relations.insert(name.into(), index);
         self.relation_by_oid.insert(oid, index);
@@ -190,7 +223,13 @@ impl CatalogBuilder {
 
     fn column(&mut self, row: &Row<'_>) -> Result<(), CatalogError> {
         let oid: u32 = row.number(0)?;
-        let column = Column { number: row.number(1)?, name: row.text(2)?.into(), type_oid: row.number(3)? };
+        let column = Column {
+            number: row.number(1)?,
+            name: row.text(2)?.into(),
+            type_oid: row.number(3)?,
+            generated: row.optional(4).is_some_and(|g| !g.is_empty()),
+            tags: [].into(),
+        };
         if let Some(relation) = self.relation_mut(oid) {
             relation.columns.push(column);
         }
@@ -225,6 +264,8 @@ impl CatalogBuilder {
             arguments_min: arguments.saturating_sub(defaults).saturating_sub(u16::from(variadic)),
             arguments_max: (!variadic).then_some(arguments),
             is_volatile: row.text(6)? == "v",
+            is_native: row.text(6)? == "i" && matches!(row.optional(10), Some("c" | "internal")),
+            gives_one: row.optional(11) == Some("f"),
             is_procedure: row.text(7)? == "p",
             security_definer: row.flag(8)?,
             types: row.numbers(9)?,

@@ -6,13 +6,18 @@
 pub enum Section {
     /// oid, schema, name, kind.
     Relations,
-    /// relation oid, number, name, type oid.
+    /// relation oid, number, name, type oid, how it is generated (empty when it is not).
     Columns,
     /// relation oid, definition.
     Views,
+    /// relation oid, column number, text.
+    Comments,
+    /// relation oid, column number, the expression that a generated column is computed by.
+    Generated,
     /// child oid, parent oid.
     Inheritance,
-    /// oid, schema, name, arguments, of them with default, variadic, volatility, kind, security definer, oids of the types that may come out, with spaces between.
+    /// oid, schema, name, arguments, of them with default, variadic, volatility, kind, security definer, oids of the types that may come out with spaces
+    /// between, language, gives a set.
     Functions,
     /// schema, name, function oid.
     Operators,
@@ -36,7 +41,7 @@ pub const QUERIES: &[(Section, &str)] = &[
     ),
     (
         Section::Columns,
-        "SELECT a.attrelid, a.attnum, a.attname, a.atttypid FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+        "SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.attgenerated FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE a.attnum > 0 AND NOT a.attisdropped \
          AND c.relkind IN ('r', 'v', 'm', 'f', 'p', 'S') AND n.nspname !~ '^pg_(toast_)?temp_' ORDER BY a.attrelid, a.attnum",
     ),
@@ -44,6 +49,18 @@ pub const QUERIES: &[(Section, &str)] = &[
         Section::Views,
         "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast_)?temp_'",
+    ),
+    (
+        Section::Comments,
+        "SELECT d.objoid, d.objsubid, d.description FROM pg_catalog.pg_description d JOIN pg_catalog.pg_class c ON c.oid = d.objoid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+         AND d.objsubid > 0 AND n.nspname !~ '^pg_(toast_)?temp_'",
+    ),
+    (
+        Section::Generated,
+        "SELECT d.adrelid, d.adnum, pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d \
+         JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum JOIN pg_catalog.pg_class c ON c.oid = d.adrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE a.attgenerated <> '' AND n.nspname !~ '^pg_(toast_)?temp_'",
     ),
     (
         Section::Inheritance,
@@ -59,7 +76,12 @@ pub const QUERIES: &[(Section, &str)] = &[
          WHERE g.aggfnoid = p.oid AND (q.provolatile = 'v' OR q.prosecdef)) \
          OR n.nspname <> 'pg_catalog' AND p.pronargdefaults > 0 AND p.proargdefaults::pg_catalog.text ~ ':funcid ' THEN 'v' ELSE p.provolatile END, \
          p.prokind, p.prosecdef, \
-         pg_catalog.array_to_string(pg_catalog.array_append(coalesce(p.proallargtypes, '{}'), p.prorettype), ' ') FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace",
+         pg_catalog.array_to_string(pg_catalog.array_append(coalesce(p.proallargtypes, '{}'), p.prorettype), ' '), \
+         CASE WHEN p.prokind = 'a' AND EXISTS (SELECT FROM pg_catalog.pg_aggregate g JOIN pg_catalog.pg_proc q ON q.oid IN \
+         (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn) \
+         JOIN pg_catalog.pg_language m ON m.oid = q.prolang WHERE g.aggfnoid = p.oid AND m.lanname NOT IN ('internal', 'c')) \
+         THEN 'mixed' ELSE l.lanname END, p.proretset \
+         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang",
     ),
     (
         Section::Operators,
@@ -96,7 +118,7 @@ pub const TEMPORARY_QUERIES: &[(Section, &str)] = &[
     ),
     (
         Section::Columns,
-        "SELECT a.attrelid, a.attnum, a.attname, a.atttypid FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+        "SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.attgenerated FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
          WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relnamespace = pg_catalog.pg_my_temp_schema() ORDER BY a.attrelid, a.attnum",
     ),
     (

@@ -4,7 +4,9 @@
 //! ([`crate::Settings`]). It must never answer for a schema that it was not told of.
 
 mod build;
+mod glob;
 mod load;
+mod tags;
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,6 +15,9 @@ use hashbrown::HashMap;
 pub use build::{CatalogBuilder, CatalogError};
 pub use load::{QUERIES, Section, TEMPORARY_QUERIES, TEMPORARY_SCHEMA};
 
+use countersign_model::Tag;
+
+use crate::lineage::ViewLineage;
 use crate::view::ViewFacts;
 
 /// The snapshot.
@@ -29,6 +34,10 @@ pub struct Catalog {
     /// Types that others are made of: elements of arrays, bases of domains, fields of rows.
     pub(crate) inner_types: HashMap<u32, Box<[u32]>, foldhash::fast::RandomState>,
     pub(crate) extensions: Vec<Arc<str>>,
+    /// Every tag that some column carries, sorted; empty when nothing is known to be sensitive.
+    pub(crate) tags: Arc<[Tag]>,
+    /// Qualified names of the relations that have tagged columns.
+    pub(crate) tagged: hashbrown::HashSet<Arc<str>, foldhash::fast::RandomState>,
 }
 
 /// The names of one schema, each with indices into the catalog's lists.
@@ -76,6 +85,7 @@ pub struct Relation {
     /// Indices of its children and partitions.
     pub(crate) children: Vec<u32>,
     pub(crate) facts: OnceLock<Arc<ViewFacts>>,
+    pub(crate) lineage: OnceLock<Arc<ViewLineage>>,
 }
 
 impl Relation {
@@ -122,6 +132,10 @@ pub struct Column {
     pub number: i16,
     /// Its type's object id.
     pub type_oid: u32,
+    /// It is computed from others of its row.
+    pub(crate) generated: bool,
+    /// What it holds, sorted: by rule, by comment, of relatives, and of the columns that a view or a generated column is made from.
+    pub tags: Box<[Tag]>,
 }
 
 /// One function, procedure, aggregate or window function.
@@ -134,6 +148,10 @@ pub(crate) struct Function {
     /// `None` when variadic.
     pub(crate) arguments_max: Option<u16>,
     pub(crate) is_volatile: bool,
+    /// Immutable machine code: it computes from its arguments and reads nothing.
+    pub(crate) is_native: bool,
+    /// It gives one value, not a set.
+    pub(crate) gives_one: bool,
     pub(crate) is_procedure: bool,
     pub(crate) security_definer: bool,
     /// The types of its result and of its output arguments.
@@ -155,7 +173,7 @@ impl Catalog {
         self.generation
     }
 
-    /// True when both were built from the same rows, in whatever order.
+    /// True when both were built from the same rows, in whatever order, with the same tagging.
     pub fn same_content(&self, other: &Self) -> bool {
         self.digest == other.digest && self.relations.len() == other.relations.len()
     }
@@ -168,6 +186,16 @@ impl Catalog {
     /// How many functions it knows.
     pub fn function_count(&self) -> usize {
         self.functions.len()
+    }
+
+    /// Every tag that some column carries, sorted.
+    pub fn tags(&self) -> &Arc<[Tag]> {
+        &self.tags
+    }
+
+    /// True when the relation of this qualified name has a tagged column.
+    pub(crate) fn is_tagged(&self, qualified: &str) -> bool {
+        self.tagged.contains(qualified)
     }
 
     /// Names of the installed extensions, sorted.

@@ -50,7 +50,7 @@ fn relatives_go_both_ways_and_end() {
 #[test]
 fn every_section_has_a_query() {
     let sections: Vec<Section> = QUERIES.iter().map(|(s, _)| *s).collect();
-    assert_eq!(sections.len(), 9);
+    assert_eq!(sections.len(), 11);
     assert_eq!(sections[0], Section::Relations);
     assert!(TEMPORARY_QUERIES.iter().all(|(s, q)| sections.contains(s) && q.contains("pg_my_temp_schema")));
     // They would be judged harmless themselves.

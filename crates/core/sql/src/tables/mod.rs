@@ -5,6 +5,7 @@
 pub(crate) mod functions;
 pub(crate) mod relations;
 pub(crate) mod settings;
+pub(crate) mod total;
 
 /// True when `name` is in `sorted`, or starts with one of its entries that end in `*`.
 pub(crate) fn matches(list: &[&str], name: &str) -> bool {

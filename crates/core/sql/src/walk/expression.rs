@@ -1,7 +1,5 @@
 //! Expressions. Every field of every kind is named, so a new one does not compile until somebody has thought of it.
 
-use std::sync::Arc;
-
 use countersign_model::Access;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
@@ -234,26 +232,5 @@ impl Walk<'_> {
         if let Some(entry) = entry {
             self.written(&entry, column);
         }
-    }
-}
-
-/// The name that a column gets when it has no alias; `None` when nobody can refer to it.
-pub(super) fn figured_name(node: Option<&NodeEnum>) -> Option<Arc<str>> {
-    let last = |nodes: &[Node]| names(nodes).and_then(|n| n.last().map(|s| Arc::from(*s)));
-    match node? {
-        NodeEnum::ColumnRef(c) => last(&c.fields),
-        NodeEnum::FuncCall(c) => last(&c.funcname),
-        NodeEnum::TypeCast(c) => figured_name(c.arg.as_deref().and_then(|a| a.node.as_ref()))
-            .or_else(|| c.type_name.as_ref().and_then(|t| last(&t.names))),
-        NodeEnum::CollateClause(c) => figured_name(c.arg.as_deref().and_then(|a| a.node.as_ref())),
-        NodeEnum::AIndirection(i) => i.indirection.iter().rev().find_map(|n| match n.node.as_ref() {
-            Some(NodeEnum::String(s)) => Some(s.sval.as_str().into()),
-            _ => None,
-        }),
-        NodeEnum::CaseExpr(_) => Some("case".into()),
-        NodeEnum::CoalesceExpr(_) => Some("coalesce".into()),
-        NodeEnum::AArrayExpr(_) => Some("array".into()),
-        NodeEnum::RowExpr(_) => Some("row".into()),
-        _ => None,
     }
 }

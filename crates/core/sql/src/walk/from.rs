@@ -8,7 +8,7 @@ use pg_query::protobuf::{
     JoinExpr, Node, RangeFunction, RangeSubselect, RangeTableFunc, RangeTableFuncCol, RangeTableSample,
 };
 
-use super::expression::figured_name;
+use super::figure::figured_name;
 use super::query::strings;
 use super::scope::{Answer, Columns, Entry, Source, alias_columns};
 use super::{Walk, names};

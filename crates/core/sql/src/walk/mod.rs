@@ -8,6 +8,7 @@ mod copy_form;
 mod define;
 mod dml;
 mod expression;
+mod figure;
 mod from;
 mod json;
 mod kind;
@@ -20,18 +21,22 @@ mod statement;
 
 use std::sync::Arc;
 
-use countersign_model::{Access, Fingerprint};
+use countersign_model::{Access, Disclosure, Fingerprint};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, ParseResult};
 
 use crate::analysis::{SessionEffect, Statement, Undefined, UndefinedKind};
 use crate::catalog::Catalog;
 use crate::census::{Census, Counts};
+use crate::lineage::{self, Reason, Traced};
 use crate::settings::Settings;
 use crate::uses::Uses;
 use crate::vocabulary as v;
-use overlay::Overlay;
+pub(crate) use figure::figured_name;
+pub(crate) use overlay::Overlay;
+pub(crate) use query::strings;
 use scope::Scope;
+pub(crate) use scope::alias_columns;
 
 /// Most statements in one text.
 pub(crate) const STATEMENTS_MAX: usize = 10_000;
@@ -74,6 +79,13 @@ pub(crate) struct Walk<'a> {
     seen: Counts,
     /// Data-modifying statements walked so far, at any depth.
     writes: usize,
+    /// The lineage of the current statement.
+    traced: Traced,
+    /// What the whole text does with tagged data, with stand-ins and without.
+    disclosure: Disclosure,
+    own_disclosure: Disclosure,
+    /// Why, statement by statement.
+    reasons: Vec<(Vec<Reason>, Disclosure)>,
 }
 
 /// What a walk found.
@@ -85,6 +97,10 @@ pub(crate) struct Found {
     pub(crate) undefined: Option<Undefined>,
     pub(crate) refused: Option<String>,
     pub(crate) constants_matter: bool,
+    pub(crate) disclosure: Disclosure,
+    pub(crate) own_disclosure: Disclosure,
+    /// Why, statement by statement.
+    pub(crate) reasons: Vec<(Vec<Reason>, Disclosure)>,
 }
 
 impl<'a> Walk<'a> {
@@ -115,6 +131,10 @@ impl<'a> Walk<'a> {
             own: Uses::default(),
             seen: Counts::default(),
             writes: 0,
+            traced: Traced::untagged(),
+            disclosure: Disclosure::default(),
+            own_disclosure: Disclosure::default(),
+            reasons: Vec::new(),
         }
     }
 
@@ -148,6 +168,9 @@ impl<'a> Walk<'a> {
             undefined: self.undefined,
             refused: self.refused,
             constants_matter: self.constants_matter,
+            disclosure: self.disclosure,
+            own_disclosure: self.own_disclosure,
+            reasons: self.reasons,
         }
     }
 
@@ -158,6 +181,12 @@ impl<'a> Walk<'a> {
             self.refuse(&format!("its tree has a node that no text yields ({kind})"));
             return;
         }
+        // Before its own effects on names.
+        self.traced = if self.view_depth == 0 {
+            lineage::trace(node, &census, self.catalog, &self.settings, &self.overlay)
+        } else {
+            Traced::untagged()
+        };
         let mut statement = self.top(node, &census);
         self.casts();
         if self.refused.is_some() {
@@ -170,6 +199,10 @@ impl<'a> Walk<'a> {
         statement.may_change_settings |= self.may_change_settings;
         statement.executes = self.executes.take();
         let mut uses = std::mem::take(&mut self.uses);
+        let relations = Access::ALL.iter().filter_map(|a| uses.find(*a)).flat_map(|p| p.items(v::RELATIONS));
+        if !self.traced.knows(self.catalog, relations) {
+            self.traced = Traced::anything(Arc::clone(self.catalog.tags()), "a relation that was not met");
+        }
         if uses.is_empty() {
             self.refuse(&format!("the {} statement has no effect that could be judged", statement.kind));
             return;
@@ -182,6 +215,16 @@ impl<'a> Walk<'a> {
         if unknown_statement || unknown_cursor {
             uses.stand_in();
             uses.state(statement.kind);
+        }
+        let traced = std::mem::replace(&mut self.traced, Traced::untagged());
+        self.constants_matter |= traced.constants_matter;
+        self.own_disclosure.absorb(&traced.disclosure);
+        self.disclosure.absorb(&traced.disclosure);
+        self.reasons.push((traced.reasons, traced.disclosure));
+        statement.outputs = traced.outputs;
+        if unknown_statement || unknown_cursor {
+            // Whatever it stands for may show all there is.
+            self.disclosure.absorb(&Traced::anything(Arc::clone(self.catalog.tags()), "a name").disclosure);
         }
         statement.access = uses.access().unwrap_or(Access::Opaque);
         self.all.merge(uses);
@@ -235,7 +278,7 @@ impl<'a> Walk<'a> {
 }
 
 /// The text of a list of name parts; `None` when a part is not a name.
-fn names(nodes: &[Node]) -> Option<Vec<&str>> {
+pub(crate) fn names(nodes: &[Node]) -> Option<Vec<&str>> {
     nodes
         .iter()
         .map(|n| match n.node.as_ref() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// Relations made and removed by the text so far.
 #[derive(Debug, Default)]
-pub(super) struct Overlay {
+pub(crate) struct Overlay {
     created: Vec<(Arc<str>, Arc<str>)>,
     dropped: Vec<(Arc<str>, Arc<str>)>,
 }
@@ -26,11 +26,11 @@ impl Overlay {
         self.created.pop();
     }
 
-    pub(super) fn is_created(&self, schema: &str, name: &str) -> bool {
+    pub(crate) fn is_created(&self, schema: &str, name: &str) -> bool {
         self.created.iter().any(|(s, n)| **s == *schema && **n == *name)
     }
 
-    pub(super) fn is_dropped(&self, schema: &str, name: &str) -> bool {
+    pub(crate) fn is_dropped(&self, schema: &str, name: &str) -> bool {
         self.dropped.iter().any(|(s, n)| **s == *schema && **n == *name)
     }
 

@@ -6,7 +6,7 @@ use countersign_model::Access;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{CommonTableExpr, CteCycleClause, LockingClause, Node, SelectStmt, WithClause};
 
-use super::expression::figured_name;
+use super::figure::figured_name;
 use super::scope::{Columns, Cte, Scope};
 use super::{Walk, names};
 
@@ -271,7 +271,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-pub(super) fn strings(nodes: &[Node]) -> Vec<Arc<str>> {
+pub(crate) fn strings(nodes: &[Node]) -> Vec<Arc<str>> {
     names(nodes).unwrap_or_default().into_iter().map(Into::into).collect()
 }
 

@@ -110,6 +110,6 @@ impl Entry<'_> {
 }
 
 /// The column names of an alias.
-pub(super) fn alias_columns(alias: Option<&Alias>) -> Vec<Arc<str>> {
+pub(crate) fn alias_columns(alias: Option<&Alias>) -> Vec<Arc<str>> {
     alias.and_then(|a| names(&a.colnames)).unwrap_or_default().into_iter().map(Into::into).collect()
 }

@@ -210,7 +210,8 @@ impl Walk<'_> {
         }
         let mut uses = std::mem::take(&mut self.uses);
         uses.state(kind);
-        let shape = Shape::new(kind, uses.clone().into_uses(), self.fingerprint);
+        let disclosure = self.traced.inner_disclosure.clone();
+        let shape = Shape::disclosing(kind, uses.clone().into_uses(), self.fingerprint, disclosure);
         self.uses = outer;
         self.uses.merge(uses);
         shape
@@ -226,7 +227,7 @@ impl Walk<'_> {
         self.may_change_settings = changes;
         let name: Arc<str> = name.as_str().into();
         self.prepared.push(Arc::clone(&name));
-        statement.session = Some(SessionEffect::Prepare { name, inner });
+        statement.session = Some(SessionEffect::Prepare { name, inner, outputs: self.traced.inner.clone() });
     }
 
     pub(super) fn declare(&mut self, declare: &DeclareCursorStmt, statement: &mut Statement) {
@@ -234,7 +235,8 @@ impl Walk<'_> {
         let inner = self.inner("select", query.as_deref());
         let name: Arc<str> = portalname.as_str().into();
         self.cursors.push(Arc::clone(&name));
-        statement.session = Some(SessionEffect::Declare { name, hold: options & CURSOR_HOLD != 0, inner });
+        let outputs = self.traced.inner.clone();
+        statement.session = Some(SessionEffect::Declare { name, hold: options & CURSOR_HOLD != 0, inner, outputs });
     }
 }
 

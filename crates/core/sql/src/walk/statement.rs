@@ -12,6 +12,7 @@ use super::session::{constant, query_kind};
 use super::{Walk, copy_form, kind};
 use crate::analysis::{Copy, Endpoint, SessionEffect, Statement};
 use crate::census::Census;
+use crate::lineage::Outputs;
 use crate::vocabulary as v;
 
 /// `LOCK TABLE … IN ACCESS SHARE MODE`, which `SELECT` takes as well.
@@ -30,6 +31,8 @@ fn blank(kind: &'static str) -> Statement {
         settings: Vec::new(),
         may_change_settings: false,
         outside_transaction: false,
+        outputs: Outputs::untagged(),
+        explained: false,
     }
 }
 
@@ -217,6 +220,7 @@ impl Walk<'_> {
             self.cursors.pop();
         }
         statement.session = None;
+        statement.explained = true;
         if !analyses {
             self.uses.writes_to_reads();
             if statement.kind == "create_table_as" || statement.kind == "select_into" {

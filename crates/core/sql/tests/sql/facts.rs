@@ -27,12 +27,13 @@ fn transactions() {
 
 #[test]
 fn session_names() {
-    let Some(SessionEffect::Prepare { name, inner }) = only("prepare p as delete from orders where id = $1").session
+    let Some(SessionEffect::Prepare { name, inner, .. }) =
+        only("prepare p as delete from orders where id = $1").session
     else {
         panic!()
     };
     assert_eq!((&*name, inner.kind(), inner.access()), ("p", "delete", Access::Write));
-    let Some(SessionEffect::Declare { name, hold, inner }) =
+    let Some(SessionEffect::Declare { name, hold, inner, .. }) =
         only("declare c cursor with hold for select id from orders").session
     else {
         panic!()

@@ -5,5 +5,6 @@ mod adversarial;
 mod cache;
 mod corpus;
 mod facts;
+mod lineage;
 mod names;
 mod support;

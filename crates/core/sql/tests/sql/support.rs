@@ -17,6 +17,8 @@ pub(crate) fn builder(generation: u64) -> CatalogBuilder {
                 "Relations" => Section::Relations,
                 "Columns" => Section::Columns,
                 "Views" => Section::Views,
+                "Comments" => Section::Comments,
+                "Generated" => Section::Generated,
                 "Inheritance" => Section::Inheritance,
                 "Functions" => Section::Functions,
                 "Operators" => Section::Operators,

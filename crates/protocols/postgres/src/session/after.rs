@@ -180,7 +180,7 @@ impl Session {
 
     fn rename(&mut self, effect: &SessionEffect, failed: bool, running: &Running) {
         match effect {
-            SessionEffect::Prepare { name, inner } => {
+            SessionEffect::Prepare { name, inner, .. } => {
                 // After a failure nobody knows which meaning the name has: none, then.
                 if failed {
                     self.names.statements.remove(name.as_bytes());
@@ -189,7 +189,7 @@ impl Session {
                     self.names.statements.insert(Bytes::copy_from_slice(name.as_bytes()), prepared);
                 }
             }
-            SessionEffect::Declare { name, inner, hold } => {
+            SessionEffect::Declare { name, inner, hold, .. } => {
                 if failed {
                     self.names.portals.remove(name.as_bytes());
                 } else if self.names.has_room() && self.names.take_room_for_text(running.permit.text().len()) {

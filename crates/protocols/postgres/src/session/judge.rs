@@ -148,7 +148,7 @@ impl Session {
             return analysis.shape().clone();
         }
         let made = analysis.statements().iter().rev().find_map(|s| match &s.session {
-            Some(SessionEffect::Prepare { name, inner }) if Some(name) == prepared.sql_name.as_ref() => {
+            Some(SessionEffect::Prepare { name, inner, .. }) if Some(name) == prepared.sql_name.as_ref() => {
                 Some(inner.clone())
             }
             _ => None,
