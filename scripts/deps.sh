@@ -309,6 +309,17 @@ build_kube_apiserver() {
   ) && mv "$work/kube-apiserver" "$3" && rm -rf "$work"
 }
 
+# It runs on Java 17, which Debian 12 has.
+KEYCLOAK_VERSION=26.0.8
+
+# need_keycloak FOLDER: Keycloak's distribution from Maven Central, unpacked there.
+need_keycloak() {
+  [ -x "$1/keycloak-$KEYCLOAK_VERSION/bin/kc.sh" ] && return 0
+  with_progress "fetching Keycloak $KEYCLOAK_VERSION" mvn -B -q org.apache.maven.plugins:maven-dependency-plugin:3.6.1:unpack \
+    -Dartifact="org.keycloak:keycloak-quarkus-dist:$KEYCLOAK_VERSION:zip" -DoutputDirectory="$1" && [ -e "$1/keycloak-$KEYCLOAK_VERSION/bin/kc.sh" ] &&
+    chmod +x "$1/keycloak-$KEYCLOAK_VERSION/bin/kc.sh" || missing "Keycloak" "It could not be fetched with Maven: see above."
+}
+
 # need_bench: what the benchmarks compare with.
 need_bench() {
   PATH="$PATH:/usr/sbin"
