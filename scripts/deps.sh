@@ -314,10 +314,15 @@ KEYCLOAK_VERSION=26.0.8
 
 # need_keycloak FOLDER: Keycloak's distribution from Maven Central, unpacked there.
 need_keycloak() {
-  [ -x "$1/keycloak-$KEYCLOAK_VERSION/bin/kc.sh" ] && return 0
-  with_progress "fetching Keycloak $KEYCLOAK_VERSION" mvn -B -q org.apache.maven.plugins:maven-dependency-plugin:3.6.1:unpack \
-    -Dartifact="org.keycloak:keycloak-quarkus-dist:$KEYCLOAK_VERSION:zip" -DoutputDirectory="$1" && [ -e "$1/keycloak-$KEYCLOAK_VERSION/bin/kc.sh" ] &&
-    chmod +x "$1/keycloak-$KEYCLOAK_VERSION/bin/kc.sh" || missing "Keycloak" "It could not be fetched with Maven: see above."
+  [ -e "$1/keycloak-$KEYCLOAK_VERSION/bin/kc.sh" ] && return 0
+  with_progress "fetching Keycloak $KEYCLOAK_VERSION" unpack_keycloak "$1" || missing "Keycloak" "It could not be fetched with Maven: see above."
+}
+
+unpack_keycloak() {
+  local zip="keycloak-quarkus-dist-$KEYCLOAK_VERSION.zip" part="$1/keycloak.part"
+  rm -rf "$part" && mkdir -p "$part" || return 1
+  mvn -B -q org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy -Dartifact="org.keycloak:keycloak-quarkus-dist:$KEYCLOAK_VERSION:zip" \
+    -DoutputDirectory="$part" && python3 -m zipfile -e "$part/$zip" "$part" && mv "$part/keycloak-$KEYCLOAK_VERSION" "$1/" && rm -rf "$part"
 }
 
 # need_bench: what the benchmarks compare with.
