@@ -18,6 +18,8 @@ mod bench;
 pub mod config;
 pub mod identity_doors;
 pub mod jwt;
+pub mod mask_detect;
+pub mod mask_json;
 pub mod postgres_client;
 pub mod postgres_server;
 pub mod recording_segment;
@@ -31,6 +33,8 @@ pub const TARGETS: &[Target] = &[
     ("config", config::run),
     ("identity_doors", identity_doors::run),
     ("jwt", jwt::run),
+    ("mask_detect", mask_detect::run),
+    ("mask_json", mask_json::run),
     ("postgres_client", postgres_client::run),
     ("postgres_server", postgres_server::run),
     ("recording_segment", recording_segment::run),

@@ -131,7 +131,7 @@ impl Masker {
     }
 
     /// The same for a JSON text (RFC 8259). Strings and numbers are masked where they stand, names, too; a number becomes null. What is not
-    /// JSON, or nested deeper than 128, is masked as text.
+    /// JSON is masked as text.
     pub fn mask_json(
         &self,
         plan: &ContentPlan,

@@ -129,7 +129,7 @@ pub(super) fn ipv4(place: &Place<'_, '_>) -> Option<(usize, Found)> {
     if matches!(octets, [0 | 127 | 255, ..]) || address.is_multicast() && octets == [224, 0, 0, 0] {
         return None;
     }
-    let confidence = if place.topics().has(Topics::VERSION) { Confidence::Possible } else { Confidence::Certain };
+    let confidence = if place.topics_near().has(Topics::VERSION) { Confidence::Possible } else { Confidence::Certain };
     Some(place.found(4, Detector::Ip, confidence))
 }
 

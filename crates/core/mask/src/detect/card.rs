@@ -30,11 +30,13 @@ pub(super) fn card(place: &Place<'_, '_>) -> Option<(usize, Found)> {
     // Long numbers of other kinds check once in ten; 16 and 15 digits of an issuer are rarely anything else.
     let common =
         n > 1 || matches!(digits.len(), 15 | 16) || (digits.len() == 14 && matches!(digits, [3, 0 | 6 | 8 | 9, ..]));
-    let sure = place.topics().has(Topics::CARD);
-    let confidence = match (sure, common) {
-        (true, _) => Confidence::Certain,
-        (false, true) if !place.topics().has(Topics::NUMBERED) || n > 1 => Confidence::Likely,
-        _ => Confidence::Possible,
+    // Words are looked for only where they decide.
+    let confidence = if n > 1 || place.topics().has(Topics::CARD) {
+        Confidence::Certain
+    } else if common && !place.topics().has(Topics::NUMBERED) {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
     };
     Some(place.found(n, Detector::Card, confidence))
 }

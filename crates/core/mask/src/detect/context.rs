@@ -8,6 +8,8 @@ use super::view::View;
 
 /// How far back words count, in bytes.
 const BEHIND: usize = 48;
+/// The same for what must stand close by: words of birth, of versions.
+const NEAR: usize = 24;
 /// Longer words are none of ours.
 const WORD_BYTES_MAX: usize = 30;
 
@@ -39,141 +41,269 @@ impl Topics {
         self.0 & other.0 != 0
     }
 
-    const fn of(word: &[u8]) -> u32 {
-        match word {
-            b"phone" | b"phones" | b"telephone" | b"tel" | b"ph" | b"mobile" | b"mob" | b"cell" | b"cellphone"
-            | b"fax" | b"call" | b"dial" | b"text" | b"sms" | b"whatsapp" | b"handy" | b"telefon" | b"telefono"
-            | b"telefone" | b"celular" | b"fijo" | b"portable" | b"cellulare" | b"ring" | b"hotline" | b"landline"
-            | b"rufnummer" | b"telefonnummer" | b"handynummer" | b"mobil" | b"mobilnummer" | b"telefoon"
-            | b"telefoonnummer" | b"puhelin" | b"msisdn" => Self::PHONE.0,
-            b"social" => Self::SSN.0 | Self::SIN.0,
-            b"ssn" | b"ssns" => Self::SSN.0,
-            b"card" | b"credit" | b"debit" | b"visa" | b"mastercard" | b"amex" | b"maestro" | b"pan" | b"carte"
-            | b"karte" | b"kreditkarte" | b"tarjeta" | b"carta" | b"discover" | b"diners" | b"jcb" | b"unionpay"
-            | b"cc" | b"kartennummer" => Self::CARD.0,
-            b"nir" | b"secu" | b"insee" | b"vitale" => Self::NIR.0,
-            b"steuer" | b"steuerid" | b"steueridentifikationsnummer" | b"idnr" | b"identifikationsnummer" => {
-                Self::STEUER.0
-            }
-            b"tin" => Self::STEUER.0 | Self::TFN.0,
-            b"tax" => Self::STEUER.0 | Self::TFN.0 | Self::CPF.0,
-            b"bsn" | b"burgerservicenummer" | b"sofinummer" | b"sofi" => Self::BSN.0,
-            b"nhs" | b"patient" => Self::NHS.0,
-            b"pesel" => Self::PESEL.0,
-            b"rijksregister" | b"rijksregisternummer" | b"nrn" | b"niss" | b"insz" | b"registre" => Self::BELGIAN.0,
-            b"personnummer" | b"pnr" | b"personnr" | b"samordningsnummer" => Self::SWEDISH.0,
-            b"cpf" => Self::CPF.0,
-            b"cnpj" => Self::CNPJ.0,
-            b"aadhaar" | b"aadhar" | b"uidai" | b"uid" => Self::AADHAAR.0,
-            b"sin" | b"nas" | b"insurance" => Self::SIN.0,
-            b"tfn" => Self::TFN.0,
-            b"born" | b"birth" | b"dob" | b"birthday" | b"birthdate" | b"bday" | b"geb" | b"geboren"
-            | b"geburtsdatum" | b"geburtstag" | b"naissance" | b"nacido" | b"nacida" | b"nacimiento" | b"nato"
-            | b"nata" | b"nascita" | b"nascido" | b"nascida" | b"nascimento" | b"urodzony" | b"urodzona"
-            | b"urodzenia" | b"geboortedatum" | b"fodelsedatum" | b"ddn" => Self::BIRTH.0,
-            b"version" | b"ver" | b"release" | b"build" | b"revision" | b"firmware" | b"v" => Self::VERSION.0,
-            b"order" | b"orders" | b"invoice" | b"ticket" | b"tracking" | b"sku" | b"isbn" | b"ean" | b"upc"
-            | b"batch" | b"lot" | b"serial" | b"transaction" | b"txn" | b"timestamp" | b"epoch" | b"part"
-            | b"offset" | b"id" => Self::NUMBERED.0,
-            _ => {
-                // Words with letters beyond ASCII, as UTF-8.
-                const OTHERS: [(&str, u32); 9] = [
-                    ("téléphone", Topics::PHONE.0),
-                    ("tél", Topics::PHONE.0),
-                    ("teléfono", Topics::PHONE.0),
-                    ("móvil", Topics::PHONE.0),
-                    ("né", Topics::BIRTH.0),
-                    ("née", Topics::BIRTH.0),
-                    ("född", Topics::BIRTH.0),
-                    ("födelsedatum", Topics::BIRTH.0),
-                    ("syntymäaika", Topics::BIRTH.0),
-                ];
-                let mut i = 0;
-                while i < OTHERS.len() {
-                    #[expect(clippy::indexing_slicing, reason = "the loop's bound")]
-                    let (other, topics) = OTHERS[i];
-                    if same(other.as_bytes(), word) {
-                        return topics;
-                    }
-                    i += 1;
-                }
-                0
+    /// What a word is about, in any case of letters.
+    fn of(word: &[u8]) -> u32 {
+        let Some(mut slot) = slot_of(word) else { return 0 };
+        loop {
+            match TABLE.get(slot).copied() {
+                Some(("", _)) | None => return 0,
+                Some((known, topics)) if known.as_bytes().eq_ignore_ascii_case(word) => return topics,
+                _ => slot = (slot + 1) % SLOTS,
             }
         }
     }
 }
 
-const fn same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
+/// Words by what they are about, in small letters.
+const WORDS: &[(u32, &[&str])] = &[
+    (
+        Topics::PHONE.0,
+        &[
+            "call",
+            "cell",
+            "cellphone",
+            "cellulare",
+            "celular",
+            "dial",
+            "fax",
+            "fijo",
+            "handy",
+            "handynummer",
+            "hotline",
+            "landline",
+            "mob",
+            "mobil",
+            "mobile",
+            "mobilnummer",
+            "msisdn",
+            "móvil",
+            "ph",
+            "phone",
+            "phones",
+            "portable",
+            "puhelin",
+            "ring",
+            "rufnummer",
+            "sms",
+            "tel",
+            "telefon",
+            "telefone",
+            "telefonnummer",
+            "telefono",
+            "telefoon",
+            "telefoonnummer",
+            "telephone",
+            "teléfono",
+            "text",
+            "tél",
+            "téléphone",
+            "whatsapp",
+        ],
+    ),
+    (Topics::SSN.0, &["social", "ssn", "ssns"]),
+    (
+        Topics::CARD.0,
+        &[
+            "amex",
+            "card",
+            "carta",
+            "carte",
+            "cc",
+            "credit",
+            "debit",
+            "diners",
+            "discover",
+            "jcb",
+            "karte",
+            "kartennummer",
+            "kreditkarte",
+            "maestro",
+            "mastercard",
+            "pan",
+            "tarjeta",
+            "unionpay",
+            "visa",
+        ],
+    ),
+    (Topics::NIR.0, &["insee", "nir", "secu", "vitale"]),
+    (Topics::STEUER.0, &["identifikationsnummer", "idnr", "steuer", "steuerid", "steueridentifikationsnummer"]),
+    (Topics::STEUER.0 | Topics::TFN.0, &["tin"]),
+    (Topics::STEUER.0 | Topics::TFN.0 | Topics::CPF.0, &["tax"]),
+    (Topics::BSN.0, &["bsn", "burgerservicenummer", "sofi", "sofinummer"]),
+    (Topics::NHS.0, &["nhs", "patient"]),
+    (Topics::PESEL.0, &["pesel"]),
+    (Topics::BELGIAN.0, &["insz", "niss", "nrn", "registre", "rijksregister", "rijksregisternummer"]),
+    (Topics::SWEDISH.0, &["personnr", "personnummer", "pnr", "samordningsnummer"]),
+    (Topics::CPF.0, &["cpf"]),
+    (Topics::CNPJ.0, &["cnpj"]),
+    (Topics::AADHAAR.0, &["aadhaar", "aadhar", "uid", "uidai"]),
+    (Topics::SIN.0, &["insurance", "nas", "sin"]),
+    (Topics::TFN.0, &["tfn"]),
+    (
+        Topics::BIRTH.0,
+        &[
+            "bday",
+            "birth",
+            "birthdate",
+            "birthday",
+            "born",
+            "ddn",
+            "dob",
+            "fodelsedatum",
+            "född",
+            "födelsedatum",
+            "geb",
+            "geboortedatum",
+            "geboren",
+            "geburtsdatum",
+            "geburtstag",
+            "nacida",
+            "nacido",
+            "nacimiento",
+            "naissance",
+            "nascida",
+            "nascido",
+            "nascimento",
+            "nascita",
+            "nata",
+            "nato",
+            "né",
+            "née",
+            "syntymäaika",
+            "urodzenia",
+            "urodzona",
+            "urodzony",
+        ],
+    ),
+    (Topics::VERSION.0, &["build", "firmware", "release", "revision", "v", "ver", "version"]),
+    (
+        Topics::NUMBERED.0,
+        &[
+            "batch",
+            "ean",
+            "epoch",
+            "id",
+            "invoice",
+            "isbn",
+            "lot",
+            "offset",
+            "order",
+            "orders",
+            "part",
+            "serial",
+            "sku",
+            "ticket",
+            "timestamp",
+            "tracking",
+            "transaction",
+            "txn",
+            "upc",
+        ],
+    ),
+];
+
+/// Slots of [`TABLE`]: several times the words, so that nearly all that are not among them meet an empty one at once.
+const SLOTS: usize = 1024;
+
+/// The words by a hash of their ends and length; what is taken moves on.
+static TABLE: [(&str, u32); SLOTS] = table();
+
+/// The slot of a word, in any case of letters; `None` when it is too long or empty.
+const fn slot_of(word: &[u8]) -> Option<usize> {
+    let (Some(first), Some(last)) = (word.first(), word.last()) else { return None };
+    if word.len() > WORD_BYTES_MAX {
+        return None;
     }
-    let mut i = 0;
-    while i < a.len() {
-        #[expect(clippy::indexing_slicing, reason = "the loop's bound, for both")]
-        if a[i] != b[i] {
-            return false;
+    let (first, last) = ((*first | 0x20) as usize, (*last | 0x20) as usize);
+    Some((first * 37 + last * 11 + word.len() * 131) % SLOTS)
+}
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which would stop")]
+const fn table() -> [(&'static str, u32); SLOTS] {
+    let mut table = [("", 0); SLOTS];
+    let mut topic = 0;
+    while topic < WORDS.len() {
+        let mut i = 0;
+        while i < WORDS[topic].1.len() {
+            let word = WORDS[topic].1[i];
+            let mut slot = match slot_of(word.as_bytes()) {
+                Some(slot) => slot,
+                None => 0,
+            };
+            while !table[slot].0.is_empty() {
+                slot = (slot + 1) % SLOTS;
+            }
+            table[slot] = (word, WORDS[topic].0);
+            i += 1;
         }
-        i += 1;
+        topic += 1;
     }
-    true
+    table
 }
 
 /// What the words before `i` are about, and those of the text's name.
 pub(super) fn topics(view: &View<'_>, i: usize, hits: &[Hit]) -> Topics {
+    within(view, i, BEHIND, hits)
+}
+
+/// The same of the nearest words alone.
+pub(super) fn topics_near(view: &View<'_>, i: usize, hits: &[Hit]) -> Topics {
+    within(view, i, NEAR, hits)
+}
+
+fn within(view: &View<'_>, i: usize, bytes: usize, hits: &[Hit]) -> Topics {
     let mut all = 0;
-    words(view.name, |w| all |= Topics::of(w));
-    view.pieces_before(i, BEHIND, hits, |piece| {
+    if !view.name.is_empty() {
+        words(view.name, |w| all |= Topics::of(w));
+    }
+    view.pieces_before(i, bytes, hits, |piece| {
         words(piece, |w| all |= Topics::of(w));
         false
     });
     Topics(all)
 }
 
-/// Calls for each word of a text, in small letters.
+/// Calls for each word of a text, as it is written.
 pub(super) fn words(text: &[u8], mut word: impl FnMut(&[u8])) {
-    let mut buffer = [0; WORD_BYTES_MAX];
-    let mut length = 0;
-    let mut lower = false;
-    for &b in text {
-        let letter = b.is_ascii_alphabetic() || b >= 0x80;
-        if !letter || (lower && b.is_ascii_uppercase()) {
-            if length > 0 {
-                word(buffer.get(..length).unwrap_or_default());
-            }
-            length = 0;
+    let (mut start, mut lower) = (None, false);
+    for (i, b) in text.iter().enumerate() {
+        let letter = b.is_ascii_alphabetic() || *b >= 0x80;
+        let upper = b.is_ascii_uppercase();
+        if let Some(from) = start
+            && (!letter || (lower && upper))
+        {
+            word(text.get(from..i).unwrap_or_default());
+            start = None;
         }
-        if letter {
-            match buffer.get_mut(length) {
-                Some(slot) => *slot = b.to_ascii_lowercase(),
-                // Too long: it stays too long to its end.
-                None => length = WORD_BYTES_MAX,
-            }
-            length += usize::from(length <= WORD_BYTES_MAX);
+        if letter && start.is_none() {
+            start = Some(i);
         }
-        lower = b.is_ascii_lowercase();
+        lower = letter && !upper;
     }
-    if length > 0 {
-        word(buffer.get(..length).unwrap_or_default());
+    if let Some(from) = start {
+        word(text.get(from..).unwrap_or_default());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::words;
+    use super::{Topics, words};
 
     #[test]
     fn words_are_split_where_people_join_them() {
         for (text, expected) in [
-            ("Phone number: 5", "phone number"),
-            ("customer_phoneNumber", "customer phone number"),
-            ("homeTEL x", "home tel x"),
-            ("Tél. née", "tél née"),
+            ("Phone number: 5", "Phone number"),
+            ("customer_phoneNumber", "customer phone Number"),
+            ("homeTEL x", "home TEL x"),
+            ("Tél. née", "Tél née"),
             ("", ""),
         ] {
             let mut got = Vec::new();
             words(text.as_bytes(), |w| got.push(String::from_utf8_lossy(w).into_owned()));
             assert_eq!(got.join(" "), expected, "{text}");
         }
-        words("x".repeat(100).as_bytes(), |w| assert!(w.is_empty()));
+        assert!(Topics(Topics::of(b"Telefon")).has(Topics::PHONE));
+        assert!(Topics(Topics::of("Née".as_bytes())).has(Topics::BIRTH));
+        assert_eq!(Topics::of(b"tell") | Topics::of(&[b'x'; 100]) | Topics::of(b""), 0);
     }
 }

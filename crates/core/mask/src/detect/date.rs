@@ -42,7 +42,7 @@ pub(super) fn numeric(place: &Place<'_, '_>) -> Option<(usize, Option<Found>)> {
     if !is_date {
         return None;
     }
-    let born = place.topics().has(Topics::BIRTH);
+    let born = place.topics_near().has(Topics::BIRTH);
     let found = born.then(|| place.found(3, Detector::BirthDate, Confidence::Likely).1);
     (born || long_year).then_some((3, found))
 }
@@ -58,9 +58,9 @@ pub(super) fn named(place: &Place<'_, '_>) -> Option<(usize, Found)> {
         return None;
     }
     let start = month_and_day(place.view, at)?;
-    let topics = super::context::topics(place.view, start, &[]);
+    let topics = super::context::topics_near(place.view, start, place.hits);
     let (_, found) = place.found(1, Detector::BirthDate, Confidence::Likely);
-    (topics.has(Topics::BIRTH) || place.topics().has(Topics::BIRTH)).then_some((1, Found { start, ..found }))
+    topics.has(Topics::BIRTH).then_some((1, Found { start, ..found }))
 }
 
 /// Where the month and the day before a year begin.

@@ -54,6 +54,7 @@ pub(super) fn visit(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> Option<u
     let found = match view.at(at)? {
         b'-' if view.before(at) == Some(b'-') => private_key(view, at - 1)?,
         b'J' => jwt(view, at)?,
+        b'_' if !ends_prefix(view, at) => None,
         _ => known(view, at),
     };
     Some(match found {
@@ -63,6 +64,16 @@ pub(super) fn visit(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> Option<u
         }
         None => at + 1,
     })
+}
+
+/// True when the underscore at `at` may end the beginning of a key; most are in names of other things.
+fn ends_prefix(view: &View<'_>, at: usize) -> bool {
+    let Some(a) = at.checked_sub(2).and_then(|i| view.at(i)) else { return false };
+    let Some(b) = view.before(at) else { return false };
+    matches!(
+        &[a, b],
+        b"hp" | b"ho" | b"hu" | b"hs" | b"hr" | b"at" | b"ve" | b"st" | b"pm" | b"hf" | b"ec" | b"sk" | b"r8"
+    )
 }
 
 /// A key around `at`.
@@ -82,7 +93,8 @@ pub(super) fn known(view: &View<'_>, at: usize) -> Option<Found> {
         let Some((prefix, least, most, detector)) = KNOWN.iter().find(|(p, ..)| ahead.starts_with(p)) else { continue };
         let body = start + prefix.len();
         let end = view.run_end(body, KEY_BYTES_MAX, part);
-        let end = body + view.slice(body..end).iter().rposition(|b| *b != b'-').map_or(0, |i| i + 1);
+        let trimmed = body + view.slice(body..end).iter().rposition(|b| *b != b'-').map_or(0, |i| i + 1);
+        let end = if trimmed - body < *least { end } else { trimmed };
         let upper = |b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit();
         let plain = *detector != D::AwsKey || view.slice(body..end).iter().all(upper);
         // A word that merely begins like a key has no mixture of letters and digits.

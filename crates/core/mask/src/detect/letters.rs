@@ -11,13 +11,15 @@ const TOKEN_BYTES_MAX: usize = 40;
 
 /// Looks at the token around the digit at `at`.
 pub(super) fn visit(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> Option<usize> {
-    if let Some(found) = key::jwt(view, at)? {
-        sink.push(view, found);
-        return Some(found.end);
-    }
     let end = view.run_end(at, AHEAD_BYTES_MAX, |b| b.is_ascii_alphanumeric());
-    let found = key::known(view, at).or_else(|| {
-        let start = view.run_start(at, TOKEN_BYTES_MAX, |b| b.is_ascii_alphanumeric())?;
+    let start = view.run_start(at, TOKEN_BYTES_MAX, |b| b.is_ascii_alphanumeric());
+    let found = start.and_then(|start| {
+        // Other keys have anchors of their own.
+        if (matches!(view.before(start), Some(b'-' | b'_')) || view.at(start) == Some(b'A'))
+            && let Some(found) = key::known(view, at)
+        {
+            return Some(found);
+        }
         // An underscore, or a dash or a dot with something before it, makes it a part of a longer name.
         let hangs = match view.before(start) {
             Some(b'_') => true,
@@ -34,7 +36,7 @@ pub(super) fn visit(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> Option<u
     });
     if let Some(found) = found {
         sink.push(view, found);
-        return Some(found.end.max(end.min(found.end)));
+        return Some(found.end);
     }
     Some(uuid(view, at, end).unwrap_or(end).max(at + 1))
 }

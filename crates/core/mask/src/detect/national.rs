@@ -50,9 +50,9 @@ fn separated(place: &Place<'_, '_>, lengths: &[usize], by: &[Separator]) -> bool
     place.shaped(lengths) && by.iter().enumerate().all(fits) && place.groups.ends_at(place.group + lengths.len() - 1)
 }
 
-/// Sure where words name it, else as sure as its form is rare.
+/// As sure as its form is rare; a form that many things have is sure where words name it. Words are looked for only then.
 fn given(place: &Place<'_, '_>, topic: Topics, otherwise: Confidence) -> Confidence {
-    if place.topics().has(topic) { Certain } else { otherwise }
+    if otherwise == Possible && place.topics().has(topic) { Certain } else { otherwise }
 }
 
 const SPACE_DASH: &[Separator] = &[Separator::Space, Separator::Dash];
@@ -167,10 +167,8 @@ fn nhs(place: &Place<'_, '_>, n: usize) -> Form {
     if !fits || digits.len() != 10 || check != u32::from(*last) || is_monotone(digits) {
         return None;
     }
-    let topics = place.topics();
     let otherwise = match place.joined_by(n) {
-        _ if n == 1 || topics.has(Topics::PHONE) => Possible,
-        Some(Separator::Space) => Likely,
+        Some(Separator::Space) if n > 1 && !place.topics().has(Topics::PHONE) => Likely,
         _ => Possible,
     };
     let confidence = given(place, Topics::NHS, otherwise);

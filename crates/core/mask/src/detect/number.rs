@@ -29,16 +29,17 @@ pub(super) enum Separator {
     Close,
 }
 
-/// Groups of digits.
+/// Groups of digits. Places are counted from the first digit, in few bytes: one is made for every number of a text.
 pub(super) struct Groups {
+    at: usize,
     count: usize,
-    starts: [usize; GROUPS_MAX],
-    ends: [usize; GROUPS_MAX],
+    starts: [u8; GROUPS_MAX],
+    ends: [u8; GROUPS_MAX],
     separators: [Separator; GROUPS_MAX],
     /// All digits, one group after the other.
     digits: [u8; DIGITS_MAX],
     /// Where in `digits` each group begins.
-    offsets: [usize; GROUPS_MAX + 1],
+    offsets: [u8; GROUPS_MAX + 1],
     /// A letter follows the last group.
     pub(super) lettered: bool,
     /// More digits may follow than were read.
@@ -49,6 +50,7 @@ impl Groups {
     /// Reads from the digit at `at`.
     fn read(view: &View<'_>, at: usize) -> Self {
         let mut g = Self {
+            at,
             count: 0,
             starts: [0; GROUPS_MAX],
             ends: [0; GROUPS_MAX],
@@ -62,10 +64,9 @@ impl Groups {
         let (mut i, mut total, mut separator) = (0, 0, Separator::None);
         loop {
             let start = i;
-            while let Some(b) = text.get(i)
-                && b.is_ascii_digit()
-                && let Some(slot) = g.digits.get_mut(total)
-            {
+            let run = text.get(i..).unwrap_or_default();
+            let slots = g.digits.get_mut(total..).unwrap_or_default();
+            for (slot, b) in slots.iter_mut().zip(run).take_while(|(_, b)| b.is_ascii_digit()) {
                 *slot = b - b'0';
                 (i, total) = (i + 1, total + 1);
             }
@@ -81,7 +82,7 @@ impl Groups {
                 g.separators.get_mut(g.count),
                 g.offsets.get_mut(g.count + 1),
             ) {
-                (*s, *e, *sep, *offset) = (at + start, at + i, separator, total);
+                (*s, *e, *sep, *offset) = (small(start), small(i), separator, small(total));
                 g.count += 1;
             }
             match separator_at(text.get(i..).unwrap_or_default()) {
@@ -103,11 +104,11 @@ impl Groups {
     }
 
     pub(super) fn start(&self, group: usize) -> usize {
-        self.starts.get(group).copied().unwrap_or(0)
+        self.at + self.starts.get(group).copied().map_or(0, usize::from)
     }
 
     pub(super) fn end(&self, group: usize) -> usize {
-        self.ends.get(group).copied().unwrap_or(0)
+        self.at + self.ends.get(group).copied().map_or(0, usize::from)
     }
 
     /// Digits of a group; 0 beyond the last.
@@ -122,7 +123,7 @@ impl Groups {
 
     /// The digits of `n` groups.
     pub(super) fn digits(&self, group: usize, n: usize) -> &[u8] {
-        let offset = |g: usize| self.offsets.get(g.min(self.count)).copied().unwrap_or(0);
+        let offset = |g: usize| self.offsets.get(g.min(self.count)).copied().map_or(0, usize::from);
         self.digits.get(offset(group)..offset(group + n)).unwrap_or_default()
     }
 
@@ -143,6 +144,11 @@ impl Groups {
         let glued = self.lettered && group + 1 == self.count;
         !hangs && !glued
     }
+}
+
+/// A place within what is read at once: at most all digits and three bytes of separator for each group, which is less than 128.
+fn small(place: usize) -> u8 {
+    u8::try_from(place).unwrap_or(u8::MAX)
 }
 
 /// What separates two groups, and how many bytes it has; `None` when no digit follows it.
@@ -169,7 +175,7 @@ pub(super) struct Place<'a, 't> {
     pub(super) groups: &'a Groups,
     /// The group where a form is to begin.
     pub(super) group: usize,
-    hits: &'a [super::Hit],
+    pub(super) hits: &'a [super::Hit],
     topics: std::cell::Cell<Option<Topics>>,
 }
 
@@ -201,6 +207,11 @@ impl Place<'_, '_> {
         t
     }
 
+    /// The same of the nearest words alone.
+    pub(super) fn topics_near(&self) -> Topics {
+        context::topics_near(self.view, self.groups.start(self.group), self.hits)
+    }
+
     /// The first `n` groups, as a find.
     pub(super) fn found(&self, n: usize, detector: super::Detector, confidence: super::Confidence) -> (usize, Found) {
         let end = self.groups.end((self.group + n).saturating_sub(1));
@@ -225,7 +236,12 @@ pub(super) fn visit(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> Option<u
     // A part of something longer: of a name with dashes, of a path of dots, of an amount of money.
     let hangs = match before {
         Some(b'-' | b'.') => view.before(at - 1).is_some_and(|b| b.is_ascii_alphanumeric()),
-        Some(b'$' | b',' | b'\\') => true,
+        Some(b'$' | b'\\') => true,
+        // Thousands; in a list of values there is rarely a number of three digits that goes on with a dash.
+        Some(b',') => {
+            let thousands = groups.length(0) == 3 && groups.separator(1) != Some(Separator::Dash);
+            thousands && view.before(at - 1).is_some_and(|b| b.is_ascii_digit())
+        }
         _ => false,
     };
     let mut group = 0;

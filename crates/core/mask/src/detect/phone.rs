@@ -89,11 +89,12 @@ pub(super) fn national(place: &Place<'_, '_>) -> Option<(usize, Found)> {
     if !place.groups.ends_at(place.group + n - 1) {
         return None;
     }
-    let confidence = match (sure, place.topics()) {
-        (_, t) if t.has(Topics::PHONE) => Certain,
-        (true, t) if t.has(Topics::NUMBERED) => Confidence::Possible,
-        (true, _) => Likely,
-        (false, _) => Confidence::Possible,
+    // Words are looked for only where they decide.
+    let confidence = match sure {
+        true if n > 1 => Likely,
+        _ if place.topics().has(Topics::PHONE) => Certain,
+        true if !place.topics().has(Topics::NUMBERED) => Likely,
+        _ => Confidence::Possible,
     };
     // Something possible is not worth what may stand in its groups.
     if confidence == Confidence::Possible && n > 1 {
@@ -155,7 +156,11 @@ fn written(place: &Place<'_, '_>) -> Option<(usize, bool)> {
         ([9, _], [2, 3, 2, 2, _]) if spaced(4) => return Some((4, true)),
         _ => {}
     }
-    // Any digits that words call so.
+    // Any digits that words call so, if there are enough.
+    let reachable = GROUPS_MAX.min(place.groups.count() - place.group);
+    if digits(reachable).len() < DIGITS_MIN {
+        return None;
+    }
     if !place.topics().has(Topics::PHONE) {
         return bare(place);
     }

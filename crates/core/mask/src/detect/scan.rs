@@ -7,7 +7,21 @@ use super::view::{Found, View};
 use super::{Detector, Hit, Wanted, address, key, number, secret, url};
 
 /// Text is looked through in blocks of this many bytes; a block without an anchor costs a few vector instructions.
-const BLOCK: usize = 32;
+const BLOCK: usize = 16;
+
+/// Which bytes may be anchors, by their value.
+static MAY_BE_ANCHOR: [bool; 256] = {
+    let mut all = [false; 256];
+    let mut b = 0;
+    while b < all.len() {
+        #[expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "the loop's bound")]
+        {
+            all[b] = matches!(b as u8, b'0'..=b'9' | b':' | b'=' | b'@' | b'_' | b'-' | b'K' | b'S' | b'J');
+        }
+        b += 1;
+    }
+    all
+};
 
 /// Finds all that is wanted in `text` and puts it into `hits`, which is emptied first. `name` is what names the text (a column, a key; may
 /// be empty): it counts as words before the text.
@@ -128,7 +142,14 @@ fn is_quiet(previous: &[u8; BLOCK], current: &[u8; BLOCK]) -> bool {
 
 /// The same for one byte.
 #[inline]
-const fn anchor(previous: u8, current: u8) -> bool {
+fn anchor(previous: u8, current: u8) -> bool {
+    #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
+    let may_be = MAY_BE_ANCHOR[usize::from(current)];
+    may_be && is_anchor(previous, current)
+}
+
+#[inline]
+const fn is_anchor(previous: u8, current: u8) -> bool {
     match current {
         b'0'..=b'9' | b':' | b'=' | b'@' | b'_' => true,
         b'-' => matches!(previous, b'-' | b't'),

@@ -5,7 +5,7 @@
 use super::context::words;
 use super::scan::Sink;
 use super::view::{AHEAD_BYTES_MAX, Found, View, is_word};
-use super::{Confidence, Detector, Hit};
+use super::{Confidence, Detector, Hit, key};
 use crate::REDACTED;
 
 /// The longest name, with the quotes and spaces behind it, in bytes.
@@ -56,6 +56,15 @@ pub(super) fn assignment(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> Opt
     if !is_secret(promise, text, quoted) {
         return Some(after);
     }
+    // A key that says itself what it is.
+    let known = match key::jwt(view, start)? {
+        Some(found) => Some(found),
+        None => key::known(view, start),
+    };
+    if let Some(found) = known.filter(|f| f.start == start) {
+        sink.push(view, found);
+        return Some(found.end);
+    }
     let detector = match promise {
         Promise::Password if in_connection(view.behind(at)) => Detector::Connection,
         p => p.detector(),
@@ -85,9 +94,27 @@ fn promised(behind: &[u8]) -> Option<Promise> {
     let closing = |b: &u8| matches!(b, b' ' | b'"' | b'\'' | b'`' | b']' | b'\\' | b':');
     let end = behind.iter().rposition(|b| !closing(b))? + 1;
     let name = behind.get(..end)?;
-    // Nearly all names are refused here.
-    if !matches!(name.last()?.to_ascii_lowercase(), b'd' | b's' | b't' | b'n' | b'y' | b'e' | b'h' | b'l' | b'a' | b'r')
-    {
+    // Nearly all names are refused here, by their last letters.
+    let [.., a, b, c] = name else { return None };
+    if !matches!(
+        &[a.to_ascii_lowercase(), b.to_ascii_lowercase(), c.to_ascii_lowercase()],
+        b"ord"
+            | b"swd"
+            | b"ort"
+            | b"pwd"
+            | b"ase"
+            | b"ode"
+            | b"ass"
+            | b"nha"
+            | b"sse"
+            | b"ret"
+            | b"ken"
+            | b"ial"
+            | b"als"
+            | b"ook"
+            | b"ion"
+            | b"key"
+    ) {
         return None;
     }
     let part = |b: &u8| is_word(*b) || matches!(b, b' ' | b'-' | b'.') || *b >= 0x80;
@@ -96,7 +123,7 @@ fn promised(behind: &[u8]) -> Option<Promise> {
     words(name.get(start..)?, |w| {
         previous = last;
         last = [0; 16];
-        last.iter_mut().zip(w).for_each(|(slot, b)| *slot = *b);
+        last.iter_mut().zip(w).for_each(|(slot, b)| *slot = b.to_ascii_lowercase());
         if w.len() > last.len() {
             last = [0; 16];
         }

@@ -228,3 +228,117 @@ fn secrets() {
         check(not, &[]);
     }
 }
+
+/// The hits of a stream in chunks that end at these places.
+fn streamed(text: &[u8], cuts: &[usize]) -> (Vec<Hit>, Vec<u8>, usize) {
+    let (mut hits, mut bytes, mut carried) = (Vec::new(), Vec::new(), 0);
+    let mut piece = |p: Piece<'_>| match p {
+        Piece::Clear(b) => bytes.extend_from_slice(b),
+        Piece::Found { bytes: b, detector, confidence } => {
+            hits.push(Hit { range: bytes.len()..bytes.len() + b.len(), detector, confidence });
+            bytes.extend_from_slice(b);
+        }
+    };
+    let mut scanner = StreamScanner::new(Wanted::ALL);
+    let mut at = 0;
+    for cut in cuts.iter().copied().chain([text.len()]) {
+        scanner.push(&text[at..cut], &mut piece);
+        carried = carried.max(scanner.carried());
+        at = cut;
+    }
+    scanner.finish(&mut piece);
+    (hits, bytes, carried)
+}
+
+/// Texts in which everything stands close together.
+fn mixture(n: usize) -> String {
+    const PARTS: [&str; 16] = [
+        "ana.b+c@mail.example.co.uk",
+        "+44 (0)20 7946 0958",
+        "card 4111 1111 1111 1111 12/27",
+        "born on July 9, 1984",
+        "GB82 WEST 1234 5698 7654 32",
+        "password=\"correct horse 9\"",
+        "mysql://u:p4ss@db.x:3306/y",
+        "fe80::1 00:1a:2b:3c:4d:5e",
+        "123-45-6780",
+        "phone 2125550142, 2125550143",
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+        "AB 12 34 56 C",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEow==\n-----END RSA PRIVATE KEY-----",
+        "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+        "nothing of note here,",
+        "550e8400-e29b-41d4-a716-446655440000",
+    ];
+    (0..n).map(|i| PARTS[(i * 7 + i * i) % PARTS.len()]).collect::<Vec<_>>().join(if n.is_multiple_of(2) {
+        " "
+    } else {
+        ", "
+    })
+}
+
+#[test]
+fn adv_041_a_stream_has_the_same_hits_wherever_it_is_cut_once() {
+    for n in [16, 31] {
+        let text = mixture(n);
+        let mut hits = Vec::new();
+        scan(text.as_bytes(), b"", Wanted::ALL, &mut hits);
+        assert!(hits.len() > n / 2);
+        for cut in 0..=text.len() {
+            let (streamed, bytes, _) = streamed(text.as_bytes(), &[cut]);
+            assert_eq!(streamed, hits, "cut at {cut}");
+            assert_eq!(bytes, text.as_bytes());
+        }
+        let everywhere: Vec<usize> = (0..text.len()).collect();
+        assert_eq!(streamed(text.as_bytes(), &everywhere).0, hits);
+    }
+}
+
+#[test]
+fn a_stream_keeps_little_and_a_long_secret_ends_somewhere() {
+    let endless = format!("-----BEGIN PRIVATE KEY-----\n{}", "MIIE\n".repeat(10_000));
+    let cuts: Vec<usize> = (0..endless.len()).step_by(100).collect();
+    let (hits, bytes, carried) = streamed(endless.as_bytes(), &cuts);
+    let mut whole = Vec::new();
+    scan(endless.as_bytes(), b"", Wanted::ALL, &mut whole);
+    assert_eq!((hits, bytes.len()), (whole, endless.len()));
+    assert!(carried <= CARRY_BYTES_MAX, "{carried}");
+    let (_, _, carried) =
+        streamed(" text without anything".repeat(1000).as_bytes(), &(0..20_000).step_by(50).collect::<Vec<_>>());
+    assert!(carried < 1000, "{carried}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_stream_alike(parts in proptest::collection::vec("[0-9]{1,5}|[-+.@:=_/ ()\"]|[a-zA-Z]{1,4}|password=|eyJ|AKIA|\n|é", 0..120), size in 1..50_usize) {
+        let text = parts.concat();
+        let mut hits = Vec::new();
+        scan(text.as_bytes(), b"", Wanted::ALL, &mut hits);
+        let cuts: Vec<usize> = (0..text.len()).step_by(size).collect();
+        let (streamed, bytes, _) = streamed(text.as_bytes(), &cuts);
+        proptest::prop_assert_eq!(bytes, text.as_bytes());
+        proptest::prop_assert_eq!(streamed, hits.clone());
+        let mut at = 0;
+        for h in hits {
+            proptest::prop_assert!(h.range.start >= at && h.range.start < h.range.end && text.get(h.range.clone()).is_some());
+            at = h.range.end;
+        }
+    }
+}
+
+#[test]
+fn masked_text_scans_clean() {
+    for n in 1..60 {
+        let text = mixture(n);
+        let mut hits = Vec::new();
+        scan(text.as_bytes(), b"", Wanted::ALL, &mut hits);
+        let (mut masked, mut at) = (String::new(), 0);
+        for h in &hits {
+            masked.push_str(&text[at..h.range.start]);
+            masked.push_str(crate::REDACTED);
+            at = h.range.end;
+        }
+        masked.push_str(&text[at..]);
+        assert_eq!(found(&masked), Vec::<String>::new(), "{masked}");
+    }
+}

@@ -6,9 +6,6 @@ use super::{ContentPlan, Counts, Scratch};
 use crate::detect::scan;
 use crate::transform::Masker;
 
-/// Deeper texts are masked as text.
-const DEPTH_MAX: usize = 128;
-
 /// Appends the masked text and says whether anything changed; `None` when it is not JSON, and `out` is then of no use.
 pub(super) fn mask(
     masker: &Masker,
@@ -20,14 +17,20 @@ pub(super) fn mask(
     counts: &mut Counts,
 ) -> Option<bool> {
     let mut walk = Walk { masker, plan, text, at: 0, copied: 0, out, counts, scratch, changed: false };
-    walk.spaces();
-    walk.value(name, DEPTH_MAX)?;
+    walk.values(name)?;
     walk.spaces();
     if walk.at != text.len() {
         return None;
     }
     walk.copy_to(text.len());
     Some(walk.changed)
+}
+
+/// What a value stands in.
+enum Within<'w> {
+    Object,
+    /// With the name of its elements.
+    Array(&'w [u8]),
 }
 
 struct Walk<'w> {
@@ -63,56 +66,72 @@ impl<'w> Walk<'w> {
         self.copied = end;
     }
 
-    fn value(&mut self, name: &'w [u8], depth: usize) -> Option<()> {
-        match self.peek()? {
-            b'{' => self.object(depth.checked_sub(1)?),
-            b'[' => self.array(name, depth.checked_sub(1)?),
-            b'"' => self.string(name).map(|_| ()),
-            b't' => self.word(b"true"),
-            b'f' => self.word(b"false"),
-            b'n' => self.word(b"null"),
-            _ => self.number(name),
-        }
-    }
-
-    fn object(&mut self, depth: usize) -> Option<()> {
-        self.at += 1;
-        self.spaces();
-        if self.peek()? == b'}' {
-            self.at += 1;
-            return Some(());
-        }
+    /// All values, the outermost first. What it is within is kept in a list, not on the stack, so that no depth breaks it.
+    fn values(&mut self, outer: &'w [u8]) -> Option<()> {
+        let mut within: Vec<Within<'w>> = Vec::new();
+        let mut name = outer;
         loop {
             self.spaces();
-            let key = self.string(b"")?;
-            self.spaces();
-            self.expect(b':')?;
-            self.spaces();
-            self.value(key, depth)?;
-            self.spaces();
             match self.peek()? {
-                b',' => self.at += 1,
-                _ => return self.expect(b'}'),
+                b'{' => {
+                    self.at += 1;
+                    self.spaces();
+                    if self.peek()? != b'}' {
+                        within.push(Within::Object);
+                        name = self.key()?;
+                        continue;
+                    }
+                    self.at += 1;
+                }
+                b'[' => {
+                    self.at += 1;
+                    self.spaces();
+                    if self.peek()? != b']' {
+                        within.push(Within::Array(name));
+                        continue;
+                    }
+                    self.at += 1;
+                }
+                b'"' => {
+                    self.string(name)?;
+                }
+                b't' => self.word(b"true")?,
+                b'f' => self.word(b"false")?,
+                b'n' => self.word(b"null")?,
+                _ => self.number(name)?,
+            }
+            // What the value ends, and what comes next.
+            loop {
+                self.spaces();
+                let Some(innermost) = within.last() else { return Some(()) };
+                match (innermost, self.peek()?) {
+                    (Within::Object, b',') => {
+                        self.at += 1;
+                        name = self.key()?;
+                        break;
+                    }
+                    (Within::Array(own), b',') => {
+                        name = own;
+                        self.at += 1;
+                        break;
+                    }
+                    (Within::Object, b'}') | (Within::Array(_), b']') => {
+                        self.at += 1;
+                        within.pop();
+                    }
+                    _ => return None,
+                }
             }
         }
     }
 
-    fn array(&mut self, name: &'w [u8], depth: usize) -> Option<()> {
-        self.at += 1;
+    /// A name in an object, with its colon.
+    fn key(&mut self) -> Option<&'w [u8]> {
         self.spaces();
-        if self.peek()? == b']' {
-            self.at += 1;
-            return Some(());
-        }
-        loop {
-            self.spaces();
-            self.value(name, depth)?;
-            self.spaces();
-            match self.peek()? {
-                b',' => self.at += 1,
-                _ => return self.expect(b']'),
-            }
-        }
+        let key = self.string(b"")?;
+        self.spaces();
+        self.expect(b':')?;
+        Some(key)
     }
 
     fn word(&mut self, word: &[u8]) -> Option<()> {

@@ -77,11 +77,10 @@ fn json_leaves_are_masked_and_nothing_else_moves() {
 }
 
 #[test]
-fn json_has_a_depth() {
+fn json_may_be_of_any_depth() {
     let all = ContentPlan::all(Transform::Redact);
-    for depth in [128, 129] {
-        let nested = format!("{}\"ana\\u0040example.com\"{}", "[".repeat(depth), "]".repeat(depth));
-        // As text, the escape hides nothing that a reader of text would see.
-        assert_eq!(json(&all, &nested).is_some(), depth <= 128);
-    }
+    let depth = 200_000;
+    let nested = format!("{}\"ana\\u0040example.com\"{}", "[".repeat(depth), "]".repeat(depth));
+    let masked = json(&all, &nested).unwrap();
+    assert!(masked.contains("[\"[redacted]\"]") && masked.len() < nested.len());
 }
