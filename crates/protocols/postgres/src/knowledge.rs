@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use countersign_model::Timestamp;
+use countersign_model::{Tagging, Timestamp};
 use countersign_sql::{Analyser, Catalog};
 use parking_lot::Mutex;
 
@@ -20,10 +20,10 @@ const REFRESH_WAIT_MAX_US: u64 = 30_000_000;
 /// The most databases whose catalogs are kept.
 const DATABASES_MAX: usize = 1024;
 
-/// A target's label and a database's name.
-type Place = (Arc<str>, String);
+/// A target's label, a database's name, and how its data is known to be sensitive: that is in the catalog, too.
+type Place = (Arc<str>, String, Arc<Tagging>);
 
-/// Catalogs by target and database.
+/// Catalogs by target, database and tagging.
 #[derive(Default)]
 pub(crate) struct Knowledge {
     databases: Mutex<HashMap<Place, Arc<Database>>>,
@@ -31,12 +31,14 @@ pub(crate) struct Knowledge {
 
 impl Knowledge {
     /// The shared knowledge of a database.
-    pub(crate) fn database(&self, target: &Arc<str>, database: &str) -> Arc<Database> {
+    pub(crate) fn database(&self, target: &Arc<str>, database: &str, tagging: &Arc<Tagging>) -> Arc<Database> {
         let mut all = self.databases.lock();
         if all.len() >= DATABASES_MAX {
             all.retain(|_, d| Arc::strong_count(d) > 1);
         }
-        all.entry((target.clone(), database.to_owned())).or_insert_with(|| Arc::new(Database::new())).clone()
+        all.entry((target.clone(), database.to_owned(), tagging.clone()))
+            .or_insert_with(|| Arc::new(Database::new()))
+            .clone()
     }
 }
 

@@ -9,6 +9,7 @@ mod bearer;
 mod knowledge;
 mod login;
 mod machine;
+mod masking;
 mod probe;
 mod session;
 mod startup;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_enforce::{Arrival, Protocol};
+use countersign_mask::Masker;
 use countersign_model::{ClientText, Culprit, Denial, DenialCode};
 
 pub use machine::PostgresMachine;
@@ -45,17 +47,18 @@ impl LoginMethod {
     }
 }
 
-/// What is said at the way in, the same for all clients of a listener.
-#[derive(Debug)]
+/// What is the same for all clients of a listener.
 pub(crate) struct Door {
     pub(crate) method: LoginMethod,
+    /// Puts masks on; without it no result can be masked.
+    pub(crate) masker: Option<Arc<Masker>>,
     /// What a client is told that comes by OAUTHBEARER without a token.
     pub(crate) discovery: Bytes,
 }
 
 impl Default for Door {
     fn default() -> Self {
-        Self { method: LoginMethod::default(), discovery: bearer::challenge("", "") }
+        Self { method: LoginMethod::default(), masker: None, discovery: bearer::challenge("", "") }
     }
 }
 
@@ -77,7 +80,15 @@ impl Postgres {
     #[must_use]
     pub fn login_by(self, method: LoginMethod, oauth_issuer: &str, oauth_scope: &str) -> Self {
         let discovery = bearer::challenge(oauth_issuer, oauth_scope);
-        Self { door: Arc::new(Door { method, discovery }), ..self }
+        let masker = self.door.masker.clone();
+        Self { door: Arc::new(Door { method, masker, discovery }), ..self }
+    }
+
+    /// The same, with what puts masks on results. Without it, what policy wants masked is denied.
+    #[must_use]
+    pub fn mask_by(self, masker: Arc<Masker>) -> Self {
+        let door = Door { method: self.door.method, masker: Some(masker), discovery: self.door.discovery.clone() };
+        Self { door: Arc::new(door), ..self }
     }
 }
 

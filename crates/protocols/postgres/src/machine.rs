@@ -10,13 +10,14 @@ use countersign_enforce::{
     Arrival, CloseReason, ConnectRequest, Connected, Machine, Output, Plan, ProposalId, TlsFacts,
 };
 use countersign_model::{
-    Access, Attribute, Attributes, ClientText, Culprit, Denial, DenialCode, Fingerprint, Identity, Shape, Timestamp,
-    Use,
+    Access, Attribute, Attributes, ClientText, Culprit, Denial, DenialCode, Fingerprint, Identity, Shape, Tagging,
+    Timestamp, Use,
 };
 
 use crate::Door;
 use crate::knowledge::Knowledge;
 use crate::login::{self, Canceller, LoggedIn, Login, Step};
+use crate::masking::Tools;
 use crate::session::{Session, reason_of};
 use crate::startup::{PROTOCOL_3_2, Start};
 use crate::wire::{self, Gravity, protocol_fault, target_fault};
@@ -65,6 +66,7 @@ pub struct PostgresMachine {
     asked_for_gss: bool,
     target: Arc<str>,
     part: String,
+    tagging: Arc<Tagging>,
     now: Timestamp,
 }
 
@@ -82,6 +84,7 @@ impl PostgresMachine {
             asked_for_gss: false,
             target: "".into(),
             part: String::new(),
+            tagging: Arc::default(),
             now: Timestamp::from_unix_us(0),
         }
     }
@@ -100,6 +103,7 @@ impl PostgresMachine {
             asked_for_gss: false,
             target: "".into(),
             part: String::new(),
+            tagging: Arc::default(),
             now: Timestamp::from_unix_us(0),
         }
     }
@@ -134,8 +138,9 @@ impl PostgresMachine {
         let mut out = BytesMut::new();
         wire::frame(&mut out, b'K', |b| b.put_slice(&key));
         greeting.push(out.freeze());
-        let database = self.knowledge.database(&self.target, &self.part);
-        self.phase = Phase::Preparing(Box::new(Session::start(database, self.now)), greeting);
+        let database = self.knowledge.database(&self.target, &self.part, &self.tagging);
+        let tools = Tools::new(self.door.masker.clone(), self.tagging.clone());
+        self.phase = Phase::Preparing(Box::new(Session::start(database, tools, self.now)), greeting);
         self.begin_when_prepared();
     }
 
@@ -276,6 +281,7 @@ impl Machine for PostgresMachine {
         let Phase::Waiting(start) = std::mem::replace(&mut self.phase, Phase::Over) else { return };
         self.target = connected.target.clone();
         self.part.clone_from(&connected.part);
+        self.tagging = connected.tagging.clone();
         let mut settings = start.settings.clone();
         if !start.application.is_empty() {
             settings.push(("application_name".to_owned(), start.application.clone()));

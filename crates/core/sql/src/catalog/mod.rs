@@ -198,6 +198,17 @@ impl Catalog {
         self.tagged.contains(qualified)
     }
 
+    /// The type's object id of a stored column, by its full name `schema.relation.column`; `None` when there is none, or its name needs
+    /// quotes.
+    pub fn column_type(&self, column: &str) -> Option<u32> {
+        let mut parts = column.split('.');
+        let (schema, relation, column) = (parts.next()?, parts.next()?, parts.next()?);
+        let index = *self.schemas.get(schema)?.relations.get(relation)?;
+        let relation = self.relations.get(usize::try_from(index).ok()?)?;
+        let found = relation.columns.iter().find(|c| &*c.name == column)?;
+        parts.next().is_none().then_some(found.type_oid)
+    }
+
     /// Names of the installed extensions, sorted.
     pub fn extensions(&self) -> &[Arc<str>] {
         &self.extensions

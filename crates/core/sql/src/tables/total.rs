@@ -164,8 +164,9 @@ const READS_ANYTHING: &[&str] = &[
     "pg_mcv_list_items",
 ];
 
-/// Functions of extensions that read nothing, though nothing in the catalog says so.
+/// Functions of extensions and of `information_schema` that read nothing, though nothing in the catalog says so.
 const READS_NOTHING: &[&str] = &[
+    "_pg_expandarray",
     "uuid_generate_*",
     "uuid_nil",
     "uuid_ns_*",

@@ -27,7 +27,7 @@ fn written(options: &[Node]) -> Option<CopyForm> {
     let mut said = Said::default();
     for option in options {
         let Some(NodeEnum::DefElem(option)) = option.node.as_ref() else { return None };
-        let text = || option.arg.as_deref().and_then(|a| constant(a)).map(|s| s.to_string());
+        let text = || option.arg.as_deref().and_then(constant).map(|s| s.to_string());
         match option.defname.as_str() {
             "format" => said.format = Some(text()?),
             "delimiter" => said.delimiter = Some(text()?),

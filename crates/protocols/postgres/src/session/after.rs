@@ -180,20 +180,20 @@ impl Session {
 
     fn rename(&mut self, effect: &SessionEffect, failed: bool, running: &Running) {
         match effect {
-            SessionEffect::Prepare { name, inner, .. } => {
+            SessionEffect::Prepare { name, inner, outputs } => {
                 // After a failure nobody knows which meaning the name has: none, then.
                 if failed {
                     self.names.statements.remove(name.as_bytes());
                 } else if self.names.has_room() && self.names.take_room_for_text(running.permit.text().len()) {
-                    let prepared = self.prepared_by_sql(name, running.permit.clone(), inner.clone());
+                    let prepared = self.prepared_by_sql(name, running.permit.clone(), inner.clone(), outputs.clone());
                     self.names.statements.insert(Bytes::copy_from_slice(name.as_bytes()), prepared);
                 }
             }
-            SessionEffect::Declare { name, inner, hold, .. } => {
+            SessionEffect::Declare { name, inner, hold, outputs } => {
                 if failed {
                     self.names.portals.remove(name.as_bytes());
                 } else if self.names.has_room() && self.names.take_room_for_text(running.permit.text().len()) {
-                    let statement = self.prepared_by_sql(name, running.permit.clone(), inner.clone());
+                    let statement = self.prepared_by_sql(name, running.permit.clone(), inner.clone(), outputs.clone());
                     let portal = Portal {
                         id: self.portal_id(),
                         statement,
@@ -204,6 +204,7 @@ impl Session {
                         outlives: *hold,
                         run: self.run,
                         confirmed: true,
+                        described: None,
                     };
                     self.names.portals.insert(Bytes::copy_from_slice(name.as_bytes()), portal);
                 }
@@ -229,6 +230,9 @@ impl Session {
         self.status = status;
         if status != b'I' {
             return;
+        }
+        if self.expects.is_empty() {
+            self.guard = None;
         }
         if self.facts.touched_shared {
             self.facts.touched_shared = false;

@@ -137,16 +137,17 @@ impl Session {
         };
         let Judged::Ready { shape, analysis } = judged else { return Ok(false) };
         let frame = b.split_to(head.frame_bytes).freeze();
-        let access = shape.access();
+        let (access, tagged) = (shape.access(), !shape.disclosure().is_empty());
         let action = Action { shape, text: text_of(&frame, HEADER_BYTES, text_bytes), parameters: Bytes::new() };
         let is_empty = |a: &Analysis| a.syntax_error().is_none() && a.statements().is_empty();
         self.names.drop_unnamed(!analysis.as_deref().is_some_and(is_empty));
         let proposal = Proposal::new(frame, action)?;
+        let proposal = self.says_maskable(proposal, analysis.as_deref());
         let proposal = match analysis.as_ref().and_then(|a| super::after::why_limits_cannot_hold(a)) {
             Some(why) => proposal.cannot_limit(why),
             None => proposal,
         };
-        self.ask_gate(proposal, Op::Query { analysis, access });
+        self.ask_gate(proposal, Op::Query { analysis, access, tagged });
         Ok(true)
     }
 
@@ -162,7 +163,9 @@ impl Session {
         );
         let action = Action { shape, text: frame.slice(HEADER_BYTES.min(frame.len())..), parameters: Bytes::new() };
         match Proposal::new(frame, action) {
-            Ok(proposal) => self.ask_gate(proposal, Op::Query { analysis: None, access: Access::Opaque }),
+            Ok(proposal) => {
+                self.ask_gate(proposal, Op::Query { analysis: None, access: Access::Opaque, tagged: false })
+            }
             Err(denial) => self.on_fatal(&denial),
         }
         true

@@ -7,7 +7,9 @@ use countersign_enforce::{Permit, Plan};
 use countersign_model::{ClientText, Culprit, Denial, DenialCode, Limits, RuleId};
 use countersign_sql::Analysis;
 
+use super::masked::Describing;
 use super::names::{Closing, Portal, Prepared};
+use crate::masking::{Unmaskable, Veil};
 use crate::probe::Probe;
 
 /// What the target owes.
@@ -26,7 +28,7 @@ pub(crate) enum Expect {
     /// `BindComplete`. `bound` is given its name only then, where an older portal may still have it.
     Bind { portal: Bytes, id: u64, bound: Option<Box<Portal>> },
     /// The description of a statement or portal.
-    Describe,
+    Describe(Describing),
     /// The end of an Execute.
     Execute(Running),
     /// `CloseComplete`; kept in case that the target skips it.
@@ -48,6 +50,8 @@ pub(crate) enum Over {
     Rows(u64),
     Bytes(u64),
     Affected(u64),
+    /// No limit, but a result that cannot be masked.
+    Unmaskable(Unmaskable),
 }
 
 /// An admitted statement that runs.
@@ -76,6 +80,8 @@ pub(crate) struct Running {
     pub(crate) held: Option<Bytes>,
     /// What its success changes for the session; `None` for most.
     pub(crate) after: Option<Arc<Analysis>>,
+    /// What is masked in its rows; `None` for most.
+    pub(crate) veil: Option<Box<Veil>>,
 }
 
 impl Running {
@@ -98,6 +104,7 @@ impl Running {
             failed: None,
             held: None,
             after: None,
+            veil: None,
         }
     }
 
@@ -143,6 +150,7 @@ impl Running {
 /// The error for a passed limit.
 pub(crate) fn over_limit(over: Over, rules: &[RuleId]) -> Denial {
     let (what, max, hint) = match over {
+        Over::Unmaskable(why) => return why.denial().rules(rules.to_vec()),
         Over::Rows(max) => ("rows", max, "Ask for fewer rows: add a WHERE or a LIMIT."),
         Over::Bytes(max) => ("bytes of result", max, "Ask for fewer rows or columns."),
         Over::Affected(max) => {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use countersign_enforce::{Output, Permit, Proposal};
 use countersign_model::{Access, Action, ClientText, Culprit, Denial, DenialCode, Shape};
-use countersign_sql::join;
+use countersign_sql::{Outputs, join};
 
 use super::client::{text_of, unreadable};
 use super::expect::Expect;
 use super::judge::Judged;
+use super::masked::Describing;
 use super::names::{Closing, NAME_BYTES_MAX, PARAMETERS_BYTES_MAX, Portal, Prepared};
 use super::ruling::Op;
 use super::{Session, frames};
@@ -57,6 +58,7 @@ impl Session {
         let name = frame.slice(HEADER_BYTES..HEADER_BYTES + name_bytes);
         let text = text_of(&frame, HEADER_BYTES + name_bytes + 1, text_bytes);
         let proposal = Proposal::new(frame, Action { shape: shape.clone(), text, parameters: Bytes::new() })?;
+        let proposal = self.says_maskable(proposal, analysis.as_deref());
         // The name is kept longer than the frame that brought it.
         let name = Bytes::copy_from_slice(&name);
         self.ask_gate(proposal, Op::Parse { name, known, shape, analysis });
@@ -94,6 +96,7 @@ impl Session {
                 return Ok(true);
             }
         };
+        self.guard_by(prepared.guard.clone());
         // From here on it means what names mean now, whatever they come to mean before it is executed.
         if prepared.shape.access() > Access::Connect {
             if !self.renew(&mut prepared) {
@@ -130,6 +133,7 @@ impl Session {
             outlives: false,
             run: self.run,
             confirmed: false,
+            described: None,
         };
         self.out.push_back(Output::Follow(permit, frame));
         self.sent();
@@ -146,11 +150,12 @@ impl Session {
 
     pub(super) fn describe(&mut self, b: &mut BytesMut, head: Head) -> Result<bool, Denial> {
         let Some(found) = self.named(b, head)? else { return Ok(false) };
-        let Some((_, _, permit)) = found else { return Ok(true) };
+        let Some((kind, name, permit)) = found else { return Ok(true) };
         let frame = b.split_to(head.frame_bytes).freeze();
         self.out.push_back(Output::Follow(permit, frame));
         self.sent();
-        self.expects.push_back(Expect::Describe);
+        let into = self.describes(kind, &name);
+        self.expects.push_back(Expect::Describe(Describing { into, ours: false }));
         Ok(true)
     }
 
@@ -241,7 +246,7 @@ impl Session {
             }
         };
         let name = Bytes::copy_from_slice(name);
-        let mut prepared = portal.statement;
+        let mut prepared = portal.statement.clone();
         // What a cursor reads was settled when it was declared. Of other portals some names were settled when they were bound, and some
         // are looked up only now, so both meanings count.
         if prepared.shape.access() > Access::Connect && !portal.cursor {
@@ -253,12 +258,13 @@ impl Session {
                 prepared.shape = join(&[&bound, &prepared.shape]);
             }
         }
+        let ahead = if self.may_be_masked(&prepared.shape) { self.look_ahead(&name, &portal, &prepared) } else { None };
         let Prepared { permit, shape, analysis, .. } = prepared;
-        let access = shape.access();
+        let (access, tagged) = (shape.access(), !shape.disclosure().is_empty());
         let frame = b.split_to(head.frame_bytes).freeze();
         let parameters = portal.parameters.as_ref().map(|p| p.bytes().clone()).unwrap_or_default();
-        let proposal = Proposal::under(&permit, frame, shape, parameters);
-        self.ask_gate(proposal, Op::Execute { portal: name, analysis, access });
+        let proposal = self.says_maskable(Proposal::under(&permit, frame, shape, parameters), analysis.as_deref());
+        self.ask_gate(proposal, Op::Execute { portal: name, analysis, access, tagged, ahead });
         Ok(true)
     }
 
@@ -284,9 +290,18 @@ impl Session {
         self.next_portal
     }
 
-    /// What a statement that SQL prepared means is all that is known of it.
-    pub(super) fn prepared_by_sql(&self, name: &Arc<str>, permit: Permit, shape: Arc<Shape>) -> Prepared {
+    /// What a statement that SQL prepared means and gives is all that is known of it.
+    pub(super) fn prepared_by_sql(
+        &self,
+        name: &Arc<str>,
+        permit: Permit,
+        shape: Arc<Shape>,
+        outputs: Outputs,
+    ) -> Prepared {
         Prepared {
+            outputs: Some(outputs),
+            described: None,
+            guard: None,
             permit,
             shape,
             analysis: None,

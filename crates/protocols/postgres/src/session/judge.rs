@@ -50,6 +50,13 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// The type of a stored column, by its full name.
+    pub(crate) fn column_type(&self, column: &str) -> Option<u32> {
+        self.catalog.column_type(column)
+    }
+}
+
 /// What the judging of a text came to.
 pub(crate) enum Judged {
     /// This.
@@ -85,7 +92,7 @@ impl Session {
         Judged::Ready { shape: self.ready(&analysis), analysis: Some(analysis) }
     }
 
-    fn analyse(&self, text: &[u8]) -> Arc<Analysis> {
+    pub(super) fn analyse(&self, text: &[u8]) -> Arc<Analysis> {
         self.database.analyser.analyse(text, &self.facts.catalog, &self.facts.settings)
     }
 
@@ -139,7 +146,7 @@ impl Session {
     }
 
     /// What a prepared statement means now: names may have changed since it was judged.
-    fn current_shape(&self, prepared: &Prepared) -> Arc<Shape> {
+    pub(super) fn current_shape(&self, prepared: &Prepared) -> Arc<Shape> {
         if prepared.epoch == self.facts.epoch {
             return prepared.shape.clone();
         }
@@ -211,7 +218,8 @@ impl Session {
             self.facts.generation = generation;
             self.facts.private = false;
         }
-        let (probe, frames) = Probe::start(!self.unsynced, generation, next_catalog_id(), catalog_id);
+        let tagging = self.tools.tagging();
+        let (probe, frames) = Probe::start(!self.unsynced, generation, next_catalog_id(), catalog_id, tagging);
         self.control(frames);
         self.expects.push_back(Expect::Probe(Box::new(probe)));
         self.hold = true;

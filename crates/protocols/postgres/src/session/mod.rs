@@ -10,6 +10,7 @@
 //! | `server` | passes the target's messages, counts, swallows and replaces |
 //! | `replies` | what the target says to a statement, up to its end |
 //! | `after` | what a statement's success changes: names, settings, the catalog |
+//! | `masked` | rows rewritten on their way, words that quote nothing |
 //! | `expect`, `names` | the queue of replies, the named statements and portals |
 //!
 //! It must never forward bytes of the client but through a proposal or under a permit.
@@ -20,6 +21,7 @@ mod copying;
 mod expect;
 mod extended;
 mod judge;
+mod masked;
 mod names;
 mod replies;
 mod ruling;
@@ -33,9 +35,12 @@ use countersign_enforce::{CloseReason, Output, Permit, ProposalId};
 use countersign_model::{Culprit, Denial, DenialCode, Timestamp};
 
 use crate::knowledge::Database;
+use crate::masking::{Guard, Tools};
 use crate::wire::{self, Gravity, Native};
 use expect::Expect;
 use judge::Facts;
+pub(crate) use masked::Columns;
+use masked::Rewritten;
 use names::Names;
 use ruling::Op;
 
@@ -100,6 +105,12 @@ pub(crate) struct Session {
     /// Bytes of a row that the target is still sending, and whether they pass.
     server_rest: usize,
     server_rest_passes: bool,
+    /// How masks are put on.
+    tools: Tools,
+    /// Rewritten rows that are not told yet.
+    rewritten: Rewritten,
+    /// What is masked may be at hand, and in the target's words, until the transaction ends.
+    guard: Option<Guard>,
     draining: bool,
     closed: bool,
     /// The target said its last word, and the client has it.
@@ -109,7 +120,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session whose login is done; its first probe is on the way.
-    pub(crate) fn start(database: Arc<Database>, now: Timestamp) -> Self {
+    pub(crate) fn start(database: Arc<Database>, tools: Tools, now: Timestamp) -> Self {
         let mut session = Self {
             out: VecDeque::new(),
             facts: Facts::unknown(),
@@ -133,6 +144,9 @@ impl Session {
             client_drop: 0,
             server_rest: 0,
             server_rest_passes: false,
+            tools,
+            rewritten: Rewritten::default(),
+            guard: None,
             draining: false,
             closed: false,
             fatal_told: false,

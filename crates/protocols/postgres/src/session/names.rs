@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use countersign_enforce::Permit;
 use countersign_model::Shape;
-use countersign_sql::Analysis;
+use countersign_sql::{Analysis, Outputs};
+
+use super::masked::Described;
+use crate::masking::Guard;
 
 /// The most names of each kind in one session; PostgreSQL would run out of memory sooner.
 pub(crate) const NAMES_MAX: usize = 10_000;
@@ -23,6 +26,9 @@ pub(crate) const NAME_BYTES_MAX: usize = 63;
 
 /// The most that the texts of all prepared statements of a session hold together.
 pub(crate) const TEXTS_BYTES_MAX: usize = 64 << 20;
+
+/// The most descriptions of statements and portals that a session keeps, of those where masks may apply. Others are asked for again.
+pub(crate) const DESCRIPTIONS_MAX: usize = 500;
 
 /// The most that all portals of a session keep of what was bound to them; one message may bind nearly as much.
 pub(crate) const PARAMETERS_BYTES_MAX: usize = 64 << 20;
@@ -44,6 +50,19 @@ pub(crate) struct Prepared {
     pub(crate) confirmed: bool,
     /// The name under which SQL made it, when SQL did.
     pub(crate) sql_name: Option<Arc<str>>,
+    /// What it gives, of one that SQL made.
+    pub(crate) outputs: Option<Outputs>,
+    /// Its columns, as soon as somebody asks for them where they matter.
+    pub(crate) described: Option<Described>,
+    /// What the target's words about it may quote, when something of it is masked.
+    pub(crate) guard: Option<Guard>,
+}
+
+impl Prepared {
+    /// True when its columns are the same whenever it runs: the target refuses to run it otherwise. What it only names may be given anew.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.analysis.as_ref().is_some_and(|a| a.references().next().is_none())
+    }
 }
 
 /// A portal or cursor.
@@ -67,6 +86,8 @@ pub(crate) struct Portal {
     pub(crate) run: u64,
     /// True once the target confirmed it.
     pub(crate) confirmed: bool,
+    /// Its columns in the formats that were asked for, as soon as somebody asks for them where they matter.
+    pub(crate) described: Option<Described>,
 }
 
 /// What was bound to a portal. Wherever the portal is kept, and by whatever it ends, this is counted once, and as long as it lives.
@@ -107,6 +128,8 @@ pub(crate) struct Names {
     held: Arc<AtomicUsize>,
     /// Bytes of the texts that were given, at most: those that ended since it was last counted are in it, too.
     texts_bytes_at_most: usize,
+    /// Descriptions that were kept, at most.
+    descriptions_at_most: usize,
 }
 
 impl Names {
@@ -140,6 +163,17 @@ impl Names {
         if fits {
             self.texts_bytes_at_most += bytes;
         }
+        fits
+    }
+
+    /// True when one more description may be kept; it then counts.
+    pub(crate) fn take_room_for_description(&mut self) -> bool {
+        if self.descriptions_at_most >= DESCRIPTIONS_MAX {
+            let statements = self.statements.values().filter(|s| s.described.is_some()).count();
+            self.descriptions_at_most = statements + self.portals.values().filter(|p| p.described.is_some()).count();
+        }
+        let fits = self.descriptions_at_most < DESCRIPTIONS_MAX;
+        self.descriptions_at_most += usize::from(fits);
         fits
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use countersign_enforce::{Outcome, OutcomeStatus, Output};
 use countersign_model::Denial;
 
-use super::expect::{Expect, Running, over_limit};
+use super::expect::{Expect, Over, Running, over_limit};
 use super::names::Closing;
 use super::server::Fate;
 use super::{Session, frames};
@@ -33,6 +33,12 @@ impl Session {
         if r.over.is_some() {
             return Ok(Fate::Drop);
         }
+        if r.veil.is_some()
+            && let Some(fate) = self.on_masked_reply(tag, frame)
+        {
+            return Ok(fate);
+        }
+        let Some(Expect::Query(r)) = self.expects.front_mut() else { return Ok(Fate::Pass) };
         if tag == b'C' {
             if count_command(r, frame) {
                 return Ok(Fate::Replace(limit_error(r)));
@@ -94,6 +100,7 @@ impl Session {
                 return Ok(Fate::Pass);
             }
             b'H' | b'c' if r.over.is_some() => return Ok(Fate::Drop),
+            b'H' | b'c' if r.veil.is_some() => return Ok(self.on_masked_reply(tag, frame).unwrap_or(Fate::Pass)),
             b'H' | b'c' => return Ok(Fate::Pass),
             b'C' | b's' | b'I' => {}
             _ => return Err(target_fault("an unexpected message while a statement runs")),
@@ -155,11 +162,11 @@ impl Session {
                     if first {
                         self.finish(&r);
                     } else {
-                        self.outcome(r.permit.seq(), status, None, None);
+                        self.outcome(r.permit.seq(), status, None);
                     }
                 }
                 Expect::Parse { seq, name, prior, .. } => {
-                    self.outcome(seq, status, None, first.then(|| code.into()));
+                    self.outcome(seq, status, first.then(|| code.into()));
                     kept.extend(prior.filter(|_| !first).map(|s| Closing::Statement(name, s)));
                 }
                 Expect::Close { closing, .. } => {
@@ -189,23 +196,24 @@ impl Session {
     pub(super) fn finish(&mut self, r: &Running) {
         self.ended(r);
         let status = match (&r.over, &r.failed) {
+            (Some(Over::Unmaskable(_)), _) => OutcomeStatus::Failed,
             (Some(_), _) => OutcomeStatus::Limited,
             (None, Some(_)) => OutcomeStatus::Failed,
             (None, None) => OutcomeStatus::Done,
         };
-        self.outcome(r.permit.seq(), status, Some((r.rows, r.bytes, r.affected)), r.failed.clone());
+        let code = match r.over {
+            Some(Over::Unmaskable(why)) => Some(wire::sqlstate(why.denial().code).into()),
+            _ => r.failed.clone(),
+        };
+        let masked = r.veil.as_ref().map_or_else(Box::default, |v| v.counts());
+        let outcome = Outcome { status, rows: r.rows, bytes: r.bytes, affected: r.affected, code, masked };
+        self.out.push_back(Output::Outcome(r.permit.seq(), outcome));
     }
 
-    pub(super) fn outcome(
-        &mut self,
-        seq: u64,
-        status: OutcomeStatus,
-        counts: Option<(u64, u64, Option<u64>)>,
-        code: Option<Box<str>>,
-    ) {
-        let (rows, bytes, affected) = counts.unwrap_or_default();
-        self.out
-            .push_back(Output::Outcome(seq, Outcome { status, rows, bytes, affected, code, masked: Box::default() }));
+    /// How something ended that gave no rows.
+    pub(super) fn outcome(&mut self, seq: u64, status: OutcomeStatus, code: Option<Box<str>>) {
+        let outcome = Outcome { status, rows: 0, bytes: 0, affected: None, code, masked: Box::default() };
+        self.out.push_back(Output::Outcome(seq, outcome));
     }
 }
 

@@ -8,18 +8,37 @@ use countersign_model::{Access, ClientText, Denial, DenialCode, Shape};
 use countersign_sql::{Analysis, UndefinedKind};
 
 use super::expect::{Expect, Running};
+use super::masked::Ahead;
 use super::names::Prepared;
 use super::{Session, after, frames};
+use crate::masking::Guard;
 use crate::wire::{self, Gravity, Native};
 
 /// What the gate was asked about.
 pub(crate) enum Op {
-    /// A simple query; `access` is the gravest of what it does.
-    Query { analysis: Option<Arc<Analysis>>, access: Access },
+    /// A simple query; `access` is the gravest of what it does, and `tagged` says that it touches tagged data.
+    Query { analysis: Option<Arc<Analysis>>, access: Access, tagged: bool },
     /// A Parse; `known` says that the name is taken as far as we know.
     Parse { name: Bytes, known: bool, shape: Arc<Shape>, analysis: Option<Arc<Analysis>> },
     /// An Execute.
-    Execute { portal: Bytes, analysis: Option<Arc<Analysis>>, access: Access },
+    Execute {
+        portal: Bytes,
+        analysis: Option<Arc<Analysis>>,
+        access: Access,
+        tagged: bool,
+        /// What is known of its columns, where they may be masked.
+        ahead: Option<Box<Ahead>>,
+    },
+}
+
+impl Op {
+    /// True when tagged data is touched.
+    fn is_tagged(&self) -> bool {
+        match self {
+            Self::Query { tagged, .. } | Self::Execute { tagged, .. } => *tagged,
+            Self::Parse { shape, .. } => !shape.disclosure().is_empty(),
+        }
+    }
 }
 
 impl Session {
@@ -53,9 +72,16 @@ impl Session {
     }
 
     fn admitted(&mut self, op: Op, plan: &Plan) {
+        let masks = &plan.masks;
+        if !masks.is_empty() {
+            self.guard_by(Guard::new(masks, op.is_tagged()));
+        }
         match op {
-            Op::Query { analysis, access } => {
+            Op::Query { analysis, access, .. } => {
                 let mut running = Running::new(plan);
+                if !masks.is_empty() {
+                    running.veil = self.veil(masks, analysis.as_deref().map(|a| self.given(a)), None);
+                }
                 if let Some(analysis) = analysis {
                     running.wrapped = self.must_wrap(plan, &analysis);
                     self.count_from(&mut running, after::fetched_cursor(&analysis));
@@ -69,6 +95,7 @@ impl Session {
                 self.hold = true;
             }
             Op::Parse { name, known, shape, analysis } => {
+                let guard = Guard::new(masks, !shape.disclosure().is_empty());
                 let prepared = Prepared {
                     permit: plan.permit.clone(),
                     shape,
@@ -77,6 +104,9 @@ impl Session {
                     run: self.run,
                     confirmed: false,
                     sql_name: None,
+                    outputs: None,
+                    described: None,
+                    guard,
                 };
                 let seq = plan.permit.seq();
                 self.sent();
@@ -90,9 +120,13 @@ impl Session {
                     self.expects.push_back(Expect::Parse { seq, name, prepared: None, prior });
                 }
             }
-            Op::Execute { portal, analysis, access } => {
+            Op::Execute { portal, analysis, access, ahead, .. } => {
                 let mut running = Running::new(plan);
                 running.extended = true;
+                if !masks.is_empty() {
+                    let (given, columns) = ahead.map(|a| (a.given, a.columns)).unzip();
+                    running.veil = self.veil(masks, given, columns.flatten());
+                }
                 let limited = !plan.limits.is_none();
                 // A change beyond its limit can be undone as long as no Sync followed; and what changes the session must be
                 // known before the next message is judged.

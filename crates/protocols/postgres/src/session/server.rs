@@ -8,6 +8,7 @@ use super::Session;
 use super::expect::Expect;
 use super::names::Closing;
 use super::replies::{limit_error, status_of};
+use crate::masking::ROW_BYTES_MAX as MASKED_ROW_BYTES_MAX;
 use crate::wire::{self, Fields, Gravity, HEADER_BYTES, Head, target_fault};
 
 /// The longest message of the target that is held whole: an error, a notice, a description. Rows are not held.
@@ -51,19 +52,28 @@ impl Session {
             };
             let is_row = matches!(head.tag, b'D' | b'd');
             let there = head.frame_bytes.min(rest.len());
-            if there < head.frame_bytes && !(is_row && self.may_stream()) {
+            let rewritten = is_row && self.rewrites_rows();
+            if there < head.frame_bytes && !(is_row && self.may_stream(head, rewritten)) {
                 if head.frame_bytes > HELD_BYTES_MAX {
                     return Err(target_fault("a message is too long"));
                 }
                 break;
             }
             let seq = self.recorded(head.tag);
-            if seq != pass.seq {
+            if seq != pass.seq || rewritten {
                 self.pass_on(b, &mut pass);
                 pass.seq = seq;
             }
             let frame = b.get(pass.bytes..).and_then(|rest| rest.get(..there)).unwrap_or_default();
-            let fate = if is_row { self.on_row(head, frame)? } else { self.on_message(head.tag, frame)? };
+            let fate = if rewritten {
+                self.on_masked_row(head, frame)
+            } else if is_row {
+                self.on_row(head, frame)?
+            } else {
+                self.flush_rewritten();
+                let fate = self.on_message(head.tag, frame)?;
+                if matches!(head.tag, b'E' | b'N') { self.worded(head.tag, frame, fate) } else { fate }
+            };
             self.server_rest = head.frame_bytes - there;
             self.server_rest_passes = matches!(fate, Fate::Pass | Fate::PassAfter(_));
             match fate {
@@ -74,7 +84,7 @@ impl Session {
                     pass.bytes = there;
                 }
                 Fate::Drop => {
-                    self.pass_on(b, &mut pass);
+                    self.pass_run(b, &mut pass);
                     b.advance(there);
                 }
                 Fate::Replace(with) => {
@@ -92,9 +102,11 @@ impl Session {
         Ok(())
     }
 
-    /// Rows of a client's statement go on as they come; those of a probe are read whole.
-    fn may_stream(&self) -> bool {
+    /// Rows of a client's statement go on as they come; those of a probe are read whole, and so are those to be rewritten, unless they are
+    /// too long for it: then nothing of them passes.
+    fn may_stream(&self, head: Head, rewritten: bool) -> bool {
         matches!(self.expects.front(), Some(Expect::Query(_) | Expect::Execute(_)))
+            && (!rewritten || head.frame_bytes > MASKED_ROW_BYTES_MAX)
     }
 
     /// The intent whose record this message belongs into: rows, and what says how to read them.
@@ -108,6 +120,12 @@ impl Session {
     }
 
     fn pass_on(&mut self, b: &mut BytesMut, pass: &mut Run) {
+        self.flush_rewritten();
+        self.pass_run(b, pass);
+    }
+
+    /// What passes comes after all that was rewritten.
+    fn pass_run(&mut self, b: &mut BytesMut, pass: &mut Run) {
         if pass.bytes > 0 {
             let run = b.split_to(pass.bytes).freeze();
             pass.bytes = 0;
@@ -241,7 +259,7 @@ impl Session {
                     } else {
                         self.confirm_taken_away(seq);
                     }
-                    self.outcome(seq, OutcomeStatus::Done, None, None);
+                    self.outcome(seq, OutcomeStatus::Done, None);
                 }
                 Ok(Fate::Pass)
             }
@@ -258,10 +276,11 @@ impl Session {
                 }
                 Ok(Fate::Pass)
             }
-            Some(Expect::Describe) if tag == b't' => Ok(Fate::Pass),
-            Some(Expect::Describe) if matches!(tag, b'T' | b'n') => {
+            Some(Expect::Describe(_)) if tag == b't' => Ok(Fate::Pass),
+            Some(Expect::Describe(describing)) if matches!(tag, b'T' | b'n') => {
+                let fate = describing.answered(tag, frame);
                 self.expects.pop_front();
-                Ok(Fate::Pass)
+                Ok(fate)
             }
             Some(Expect::Close { .. }) if tag == b'3' => {
                 self.expects.pop_front();

@@ -209,7 +209,7 @@ impl<F: Far> Through<F> {
                         part: self.part.clone(),
                         tls_required: false,
                         target: "shop".into(),
-                        tagging: Arc::default(),
+                        tagging: self.rules.tagging.clone(),
                     });
                 }
                 Err(denial) => self.machine.on_fatal(&denial),
@@ -376,5 +376,7 @@ impl<F: Far> Wire for Through<F> {
 
 /// The protocol, shared by sessions that are to know of each other.
 pub(crate) fn protocol() -> Arc<Postgres> {
-    Arc::new(Postgres::new())
+    let key = Secret::new(vec![7; countersign_mask::KEY_BYTES_MIN]);
+    let masker = countersign_mask::Masker::new(&key).unwrap_or_else(|e| panic!("{e}"));
+    Arc::new(Postgres::new().mask_by(Arc::new(masker)))
 }

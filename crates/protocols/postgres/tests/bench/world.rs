@@ -9,7 +9,8 @@ use countersign_enforce::{
 };
 use countersign_model::{
     Access, Attribute, CredentialBinding, Decision, Denial, Effects, Identity, IdentityKind, IdentityParts, Limits,
-    Policy, RecordLevel, Request, RuleId, SessionContext, SessionId, Shape, Target, TargetName, Timestamp, Verdict,
+    Mask, Policy, RecordLevel, Request, RuleId, SessionContext, SessionId, Shape, Tag, TagRule, Tagging, Target,
+    TargetName, Timestamp, Transform, Verdict,
 };
 
 /// Something that happened.
@@ -135,6 +136,38 @@ pub(crate) struct Rules {
     pub(crate) limits_on: Option<(&'static str, Limits)>,
     /// Record result rows.
     pub(crate) results: bool,
+    /// What becomes of tagged data that is shown, and of what is found in content.
+    pub(crate) masks: Vec<Mask>,
+    /// How the target's data is known to be sensitive.
+    pub(crate) tagging: Arc<Tagging>,
+    /// What tells of tagged data otherwise than by showing it is denied.
+    pub(crate) refuses_oracles: bool,
+}
+
+impl Rules {
+    /// Masks for these tags; the tags are those of columns by their full names, or looked for in content.
+    pub(crate) fn masking(masks: &[(&str, Transform)], columns: &[(&str, &str)], detect: &[&str]) -> Self {
+        let tag = |s: &str| Tag::parse(s).unwrap_or_else(|| unreachable!("a constant that is a tag"));
+        let rules = columns.iter().map(|(column, of)| TagRule {
+            column: (*column).to_owned(),
+            data_type: String::new(),
+            tag: tag(of),
+        });
+        let tagging =
+            Tagging { rules: rules.collect(), comments: true, detect: detect.iter().map(|t| tag(t)).collect() };
+        let masks = masks.iter().map(|(t, transform)| Mask { tag: tag(t), transform: *transform });
+        Self { masks: masks.collect(), tagging: Arc::new(tagging), ..Self::default() }
+    }
+
+    fn masks_on(&self, shape: &Shape) -> Arc<[Mask]> {
+        let shown = &shape.disclosure().shown;
+        let applies = |m: &&Mask| {
+            let sought = self.tagging.detect.iter().any(|d| d.covers(&m.tag) || m.tag.covers(d));
+            // Nothing comes back from what does not even read.
+            (sought && shape.access() > Access::Connect) || shown.iter().any(|t| m.tag.covers(t))
+        };
+        self.masks.iter().filter(applies).cloned().collect()
+    }
 }
 
 impl Default for Rules {
@@ -145,8 +178,16 @@ impl Default for Rules {
             limits: Limits::NONE,
             limits_on: None,
             results: true,
+            masks: Vec::new(),
+            tagging: Arc::default(),
+            refuses_oracles: false,
         }
     }
+}
+
+fn tells(shape: &Shape) -> bool {
+    let d = shape.disclosure();
+    !d.chosen.is_empty() || !d.matched.is_empty() || !d.copied.is_empty()
 }
 
 fn touches(shape: &Shape, relation: &str) -> bool {
@@ -161,6 +202,7 @@ impl Policy for Rules {
         let shape = request.shape;
         let denied = shape.why_unreadable().is_some()
             || shape.access() > self.access_max
+            || (self.refuses_oracles && tells(shape))
             || self.denied.iter().any(|r| touches(shape, r));
         let limits = match self.limits_on {
             Some((relation, limits)) if touches(shape, relation) => self.limits.strictest(limits),
@@ -168,7 +210,7 @@ impl Policy for Rules {
         };
         Arc::new(Verdict {
             decision: if denied { Decision::Deny } else { Decision::Allow },
-            effects: Effects { limits, ..Effects::default() },
+            effects: Effects { limits, masks: self.masks_on(shape), ..Effects::default() },
             rules: vec![RuleId::new(if denied { "no-secrets" } else { "bench" })],
             reason: None,
             denied_for: Vec::new(),
@@ -276,7 +318,7 @@ pub(crate) fn open(rules: &Rules, log: &Log, connect: &Shape, now: Timestamp) ->
             labels: BTreeMap::new(),
             record,
             durable: false,
-            tagging: Arc::default(),
+            tagging: rules.tagging.clone(),
         }),
         context: SessionContext {
             id: SessionId::new(now, 7),
