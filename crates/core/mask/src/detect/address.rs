@@ -38,9 +38,7 @@ fn email_range(behind: &[u8], ahead: &[u8]) -> Option<(usize, usize)> {
     let mut rest = behind;
     loop {
         match rest {
-            [r @ .., b]
-                if b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'' | b'&') =>
-            {
+            [r @ .., b] if is(*b, LOCAL) => {
                 (rest, local) = (r, local + 1);
             }
             // Two bytes of UTF-8: letters of Latin, Greek, Cyrillic.
@@ -84,26 +82,67 @@ fn domain_length(text: &[u8]) -> Option<usize> {
     let top = domain.rsplit(|b| *b == b'.').next()?;
     let named =
         top.len() >= 2 && (top.iter().all(|b| b.is_ascii_alphabetic() || *b >= 0x80) || top.starts_with(b"xn--"));
-    // Names of files, such as icon@2x.png.
-    let file = [&b"png"[..], b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"js", b"css", b"html", b"json", b"xml", b"txt"];
     let ours = EMAIL_DOMAIN.as_bytes().get(1..) == Some(domain);
-    let fits =
-        dots > 0 && end <= DOMAIN_BYTES_MAX && named && !ours && !file.iter().any(|f| top.eq_ignore_ascii_case(f));
+    let fits = dots > 0 && end <= DOMAIN_BYTES_MAX && named && !ours && !is_file(top);
     fits.then_some(end)
+}
+
+/// The ends of files' names, such as icon@2x.png.
+fn is_file(top: &[u8]) -> bool {
+    let one_of = |all: &[&[u8]]| all.iter().any(|f| top.eq_ignore_ascii_case(f));
+    match top.first().map(u8::to_ascii_lowercase) {
+        Some(b'p' | b'g' | b's' | b'w' | b'x' | b't') => one_of(&[b"png", b"gif", b"svg", b"webp", b"xml", b"txt"]),
+        Some(b'j' | b'h') => one_of(&[b"jpg", b"jpeg", b"js", b"json", b"html"]),
+        Some(b'c') => one_of(&[b"css"]),
+        _ => false,
+    }
 }
 
 /// The length of a label: letters, digits, dashes within.
 fn label_length(text: &[u8]) -> usize {
     let mut end = 0;
+    if text.first() == Some(&b'-') {
+        return 0;
+    }
     loop {
+        end += text.get(end..).unwrap_or_default().iter().take_while(|b| is(**b, LABEL)).count();
         match text.get(end..) {
-            Some([b, ..]) if b.is_ascii_alphanumeric() || (*b == b'-' && end > 0) => end += 1,
             Some([0xc3..=0xd4, 0x80..=0xbf, ..]) => end += 2,
             _ => break,
         }
     }
     let label = text.get(..end).unwrap_or_default();
     end - label.iter().rev().take_while(|b| **b == b'-').count()
+}
+
+/// Of a domain's label.
+const LABEL: u8 = 1;
+/// Of the part before the `@`.
+const LOCAL: u8 = 2;
+
+/// What each byte may be of.
+static CLASSES: [u8; 256] = {
+    let mut all = [0; 256];
+    let mut b = 0;
+    while b < all.len() {
+        #[expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "the loop's bound")]
+        {
+            all[b] = match b as u8 {
+                b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' => LABEL | LOCAL,
+                b'.' | b'_' | b'%' | b'+' | b'\'' | b'&' => LOCAL,
+                _ => 0,
+            };
+        }
+        b += 1;
+    }
+    all
+};
+
+#[inline]
+fn is(b: u8, class: u8) -> bool {
+    #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
+    let classes = CLASSES[usize::from(b)];
+    classes & class != 0
 }
 
 /// An IPv4 address at a place.

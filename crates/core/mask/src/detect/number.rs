@@ -113,12 +113,14 @@ impl Groups {
 
     /// Digits of a group; 0 beyond the last.
     pub(super) fn length(&self, group: usize) -> usize {
-        if group < self.count { self.digits(group, 1).len() } else { 0 }
+        // Groups that were not read have no bytes.
+        let place = |all: &[u8; GROUPS_MAX]| all.get(group).copied().map_or(0, usize::from);
+        place(&self.ends) - place(&self.starts)
     }
 
     /// What stands before a group; `None` of the option beyond the last.
     pub(super) fn separator(&self, group: usize) -> Option<Separator> {
-        if group < self.count { self.separators.get(group).copied() } else { None }
+        self.separators.get(group).copied().filter(|_| group < self.count)
     }
 
     /// The digits of `n` groups.
@@ -300,10 +302,11 @@ fn form(place: &Place<'_, '_>) -> Option<(usize, Option<Found>)> {
     if place.before() == Some(b'+') && place.group == 0 {
         return found(phone::international(place));
     }
-    if let Some((n, f)) = date::numeric(place) {
+    let several = place.groups.count() - place.group >= 3;
+    if several && let Some((n, f)) = date::numeric(place) {
         return Some((n, f));
     }
-    found(address::ipv4(place))
+    (if several { found(address::ipv4(place)) } else { None })
         .or_else(|| found(card::card(place)))
         .or_else(|| found(national::number(place)))
         .or_else(|| found(phone::national(place)))
