@@ -650,7 +650,7 @@ password = {{ file = "target.password" }}
 
 
 # Commands that come in two words.
-GROUPS = {"accounts", "sessions", "policy", "config", "credentials"}
+GROUPS = {"accounts", "sessions", "policy", "config", "credentials", "locks"}
 
 
 MIDDLES = ("countersign", "direct", "haproxy", "pgbouncer")

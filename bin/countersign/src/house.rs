@@ -7,6 +7,7 @@ use countersign_config::{Config, Loaded, ProtocolFacts};
 use countersign_credentials::{AccountBook, Vault};
 use countersign_identity::local::{LocalIssuer, LocalIssuerConfig, SignInConfig};
 use countersign_identity::{IdentityAuthority, IdentityService, IssuerEntry, TokenAuthenticator};
+use countersign_locks::{LockConfig, LockService};
 use countersign_policy::{Language, PolicyFile, PolicyProblem, PolicySet, PolicyStore};
 use countersign_recording::FileRecorder;
 use countersign_runtime::{RouteTable, Services};
@@ -22,7 +23,7 @@ pub(crate) const PROTOCOLS: [ProtocolFacts; 1] = [ProtocolFacts { name: "postgre
 
 /// The words that policies may use.
 pub(crate) fn language() -> Result<Arc<Language>, Failed> {
-    Language::new(&[countersign_sql::VOCABULARY], &[]).map(Arc::new).map_err(Failed::new)
+    Language::new(&[countersign_sql::VOCABULARY, countersign_api::VOCABULARY], &[]).map(Arc::new).map_err(Failed::new)
 }
 
 /// Reads the configuration; warnings go to standard error.
@@ -144,6 +145,7 @@ pub(crate) struct House {
     accounts: Arc<AccountBook>,
     tokens: Arc<TokenAuthenticator>,
     pub(crate) identity: Arc<IdentityService>,
+    pub(crate) locks: Arc<LockService>,
 }
 
 impl House {
@@ -169,7 +171,11 @@ impl House {
             Arc::new(LoggedAlerts),
         )
         .recording(recorder.clone());
+        let lock_config = LockConfig { ask: ask(&config), ..LockConfig::default() };
+        let locks = LockService::open(cellar.store.clone(), lock_config, Arc::new(LoggedAlerts), clock::now());
+        let locks = Arc::new(locks.await.map_err(Failed::new)?);
         Ok(Self {
+            locks,
             policy: Arc::new(PolicyStore::new(set)),
             recorder,
             tokens,
@@ -189,9 +195,10 @@ impl House {
             credentials: self.accounts.clone(),
             policy: self.policy.clone(),
             recorder: self.recorder.clone(),
+            locks: self.locks.clone(),
             alerts: Arc::new(LoggedAlerts),
             targets: self.routes.clone(),
-            ask: (!self.config.gateway.ask.is_empty()).then(|| self.config.gateway.ask.as_str().into()),
+            ask: ask(&self.config),
         }
     }
 
@@ -212,6 +219,11 @@ impl House {
         self.accounts.replace(convert::accounts(config));
         Ok(())
     }
+}
+
+/// What a denied person is told to do.
+pub(crate) fn ask(config: &Config) -> Option<Arc<str>> {
+    (!config.gateway.ask.is_empty()).then(|| config.gateway.ask.as_str().into())
 }
 
 fn findings(all: &[countersign_identity::Finding]) -> Failed {

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use countersign_api::{Answer, DoorRequest as Asked, IdentityDoors};
+use countersign_api::{Answer, Callers, DoorRequest as Asked, IdentityDoors};
 use countersign_config::{self as config, Config};
 use countersign_enforce::BoxFuture;
 use countersign_identity::local::{CLI_CLIENT_ID, CLI_SCOPES, Reply, StoreFault};
 use countersign_identity::login::{Login, LoginEnd, LoginStore, Use, UseLedger};
 use countersign_identity::{DoorRequest, IdentityService};
-use countersign_model::Timestamp;
+use countersign_model::{Identity, Timestamp};
 use countersign_store::{LoginRecord, Store};
 use serde_json::{Value, json};
 
@@ -122,7 +122,7 @@ fn answer(r: Reply) -> Answer {
 fn asked(request: &Asked) -> DoorRequest<'_> {
     DoorRequest {
         method: request.method,
-        path: request.path,
+        path: &request.path,
         authorization: request.authorization.as_ref().and_then(|a| a.expose_str()),
         dpop: request.dpop.as_ref().and_then(|d| d.expose_str()),
         content_type: request.content_type.as_deref(),
@@ -152,6 +152,15 @@ impl IdentityDoors for ServiceDoors {
     fn login_facts(&self) -> Answer {
         let headers = vec![("content-type", "application/json".to_owned())];
         Answer { status: 200, headers, body: self.login_facts.load().to_string() }
+    }
+}
+
+/// Who asks something of the API.
+pub(crate) struct ApiCallers(pub(crate) Arc<IdentityService>);
+
+impl Callers for ApiCallers {
+    fn identify(&self, request: Asked) -> BoxFuture<'_, Result<Arc<Identity>, Answer>> {
+        Box::pin(async move { self.0.caller(&asked(&request), clock::now()).await.map_err(answer) })
     }
 }
 

@@ -8,23 +8,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use countersign_api::{Api, Check, IdentityDoor, IssuerDoor, Metrics, ServeOptions};
+use countersign_api::{Api, Check, Desk, IdentityDoor, IssuerDoor, Metrics, ServeOptions};
 use countersign_config::{self as config, Certificate, Config};
 use countersign_enforce::Protocol;
+use countersign_locks::POLL_INTERVAL;
 use countersign_postgres::{LoginMethod, Postgres};
 use countersign_runtime::{
-    Gateway, GatewayConfig, ListenerConfig, Plaintext, TlsReload, raise_file_limit, server_config,
+    Gateway, GatewayConfig, ListenerConfig, Plaintext, SessionRegistry, TlsReload, raise_file_limit, server_config,
 };
+use countersign_store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::adapters::IssuerDoors;
+use crate::adapters::{IssuerDoors, LoggedAlerts};
 use crate::certificates::Authority;
-use crate::clock;
 use crate::failed::Failed;
-use crate::house::{House, load_config, local_issuer_url};
-use crate::logins::{GENERATED_CA, ServiceDoors, login_facts};
+use crate::house::{House, ask, load_config, local_issuer_url};
+use crate::logins::{ApiCallers, GENERATED_CA, ServiceDoors, login_facts};
+use crate::{clock, convert};
 
 /// How often the local issuer and the identity service look after their keys, and after what is over.
 const ISSUER_UPKEEP: Duration = Duration::from_secs(300);
@@ -38,6 +40,8 @@ pub(crate) struct Running {
     api: tokio::task::JoinHandle<()>,
     draining: Arc<AtomicBool>,
     login_facts: Arc<ArcSwap<String>>,
+    /// Dropping it ends the watch of the locks.
+    _locks_stop: oneshot::Sender<()>,
 }
 
 struct Listening {
@@ -64,8 +68,10 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
         });
     }
     let draining = Arc::new(AtomicBool::new(false));
+    let locks_stop = watch_locks(&house)?;
+    let sessions = gateway.sessions().clone();
     let login_facts = Arc::new(ArcSwap::from_pointee(login_facts(config, config)));
-    let (api_stop, api) = start_api(&house, metrics, draining.clone(), login_facts.clone()).await?;
+    let (api_stop, api) = start_api(&house, sessions, metrics, draining.clone(), login_facts.clone()).await?;
     let identity = house.identity.clone();
     tokio::spawn(async move {
         loop {
@@ -83,7 +89,43 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
             }
         });
     }
-    Ok(Running { house, gateway, listeners, api_stop: Some(api_stop), api, draining, login_facts })
+    Ok(Running {
+        house,
+        gateway,
+        listeners,
+        api_stop: Some(api_stop),
+        api,
+        draining,
+        login_facts,
+        _locks_stop: locks_stop,
+    })
+}
+
+/// Keeps the locks up to date, on a thread with connections of its own: whatever else is slow here must not use up their lease.
+fn watch_locks(house: &House) -> Result<oneshot::Sender<()>, Failed> {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (locks, config) = (house.locks.clone(), convert::store(&house.config.store)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("locks".to_owned()).spawn(move || {
+        let watch = async {
+            let store = loop {
+                match Store::open(&config).await {
+                    Ok(store) => break store,
+                    Err(e) => tracing::warn!(error = %e, "the store cannot be opened to watch the locks"),
+                }
+                tokio::time::sleep(POLL_INTERVAL).await;
+            };
+            locks.watch(store, clock::now).await;
+        };
+        runtime.block_on(async {
+            tokio::select! {
+                () = watch => {}
+                // The sender being dropped means the same as its message.
+                _ = stopped => {}
+            }
+        });
+    })?;
+    Ok(stop)
 }
 
 /// The protocol as its clients are to log in on this listener.
@@ -144,6 +186,7 @@ fn generated(data_dir: &Path) -> Result<(PathBuf, PathBuf), Failed> {
 
 async fn start_api(
     house: &Arc<House>,
+    sessions: Arc<SessionRegistry>,
     metrics: Metrics,
     draining: Arc<AtomicBool>,
     login_facts: Arc<ArcSwap<String>>,
@@ -173,11 +216,13 @@ async fn start_api(
             }
         })
     });
+    let locks = house.locks.clone();
+    let check_locks = Check::known("locks", move || locks.check());
     let check_draining = Check::known("accepting", move || {
         if draining.load(Ordering::Relaxed) { Err("the gateway is draining".to_owned()) } else { Ok(()) }
     });
     let api = Api {
-        checks: vec![check_store, check_recorder, check_draining],
+        checks: vec![check_store, check_recorder, check_locks, check_draining],
         metrics: Some(metrics),
         issuer: house
             .cellar
@@ -185,6 +230,17 @@ async fn start_api(
             .clone()
             .map(|issuer| IssuerDoor { path: issuer_path(config), issuer: Arc::new(IssuerDoors(issuer)) }),
         identity: Some(IdentityDoor(Arc::new(ServiceDoors { service: house.identity.clone(), login_facts }))),
+        desk: Some(Desk {
+            callers: Arc::new(ApiCallers(house.identity.clone())),
+            policy: house.policy.clone(),
+            recorder: house.recorder.clone(),
+            alerts: Arc::new(LoggedAlerts),
+            locks: house.locks.clone(),
+            sessions,
+            store: house.cellar.store.clone(),
+            ask: ask(config),
+            clock: clock::now,
+        }),
     };
     let tls = match &config.api.tls {
         None => None,

@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use crate::cancel::CancelRegistry;
+use crate::cutting::watch_locks;
 use crate::listener::{ListenerConfig, Shared, bind, run};
 use crate::memory::{Rested, give_back};
 use crate::registry::{SessionRegistry, call};
@@ -93,6 +94,7 @@ impl Gateway {
         };
         let core = Arc::new(core);
         acceptor.spawn(watch_standing(core.registry.clone(), core.services.authenticator.clone()));
+        acceptor.spawn(watch_locks(core.registry.clone(), core.services.locks.clone()));
         acceptor.spawn(give_back(core.rested.clone()));
         Ok(Self {
             core,

@@ -6,6 +6,7 @@
 
 mod buffers;
 mod cancel;
+mod cutting;
 mod dial;
 mod gateway;
 mod listener;

@@ -22,7 +22,7 @@ pub(crate) mod call {
     pub(crate) const END: u8 = 2;
     /// A cancel order for this session was carried out.
     pub(crate) const CANCELLED: u8 = 4;
-    /// Its identity no longer stands: see [`super::Seat::ended`].
+    /// Its identity no longer stands, or a lock matches it: see [`super::Seat::ended`].
     pub(crate) const ENDED: u8 = 8;
 }
 
@@ -127,6 +127,20 @@ impl SessionRegistry {
                 .collect::<Vec<_>>()
         };
         self.shards.iter().flat_map(all).collect()
+    }
+
+    /// Every seat of a session, with what is known of it.
+    pub(crate) fn introduced(&self) -> Vec<(Arc<Seat>, SessionInfo)> {
+        let all = |s: &Mutex<HashMap<u64, Arc<Seat>>>| {
+            s.lock().values().filter_map(|seat| Some((seat.clone(), seat.info.get()?.clone()))).collect::<Vec<_>>()
+        };
+        self.shards.iter().flat_map(all).collect()
+    }
+
+    /// Ends a session with these words: running work is cancelled at the target. False when there is no such session here.
+    pub fn end(&self, id: SessionId, denial: Denial) -> bool {
+        let found = self.introduced().into_iter().find(|(_, info)| info.id == id);
+        found.map(|(seat, _)| seat.end(denial)).is_some()
     }
 
     fn shard(&self, number: u64) -> Option<&Mutex<HashMap<u64, Arc<Seat>>>> {

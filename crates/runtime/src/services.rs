@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_enforce::{AlertSink, Authenticator, Credentials, Recorder};
+use countersign_enforce::{AlertSink, Authenticator, Credentials, Locks, Recorder};
 use countersign_model::Policy;
 
 use crate::Route;
@@ -24,6 +24,8 @@ pub struct Services {
     pub policy: Arc<dyn Policy>,
     /// Records.
     pub recorder: Arc<dyn Recorder>,
+    /// Knows who is locked out.
+    pub locks: Arc<dyn Locks>,
     /// Tells people.
     pub alerts: Arc<dyn AlertSink>,
     /// Knows the targets.

@@ -30,7 +30,7 @@ pub enum Metric {
     LoginSeconds,
     /// Answers to whether an identity of live sessions still stands, by answer.
     Standings,
-    /// Sessions ended because their identity no longer stood, or because that could not be told.
+    /// Sessions ended because their identity no longer stood, because that could not be told, or by a lock.
     SessionsCut,
 }
 
@@ -83,7 +83,9 @@ impl Metric {
             Self::AcceptErrors => "Failures to accept a connection.",
             Self::LoginSeconds => "Seconds from accept until the target let the session in.",
             Self::Standings => "Answers to whether an identity of live sessions still stands, by answer.",
-            Self::SessionsCut => "Sessions ended because their identity no longer stood, or nobody could tell, by why.",
+            Self::SessionsCut => {
+                "Sessions ended because their identity no longer stood, nobody could tell, or a lock matched, by why."
+            }
         }
     }
 

@@ -114,6 +114,23 @@ pub(crate) enum Refused {
     Unreachable(String),
 }
 
+/// Why an operation was not done.
+#[derive(Debug)]
+pub(crate) struct OperationFailed {
+    /// The gateway's answer; `None` when there is none that can be read.
+    status: Option<u16>,
+    why: String,
+}
+
+impl From<OperationFailed> for Failed {
+    fn from(f: OperationFailed) -> Self {
+        match f.status {
+            Some(404) => Self::not_found(f.why),
+            _ => Self::new(f.why),
+        }
+    }
+}
+
 impl From<Refused> for Failed {
     fn from(r: Refused) -> Self {
         match r {
@@ -180,6 +197,34 @@ impl Gateway {
     pub(crate) async fn whoami(&self) -> Result<Value, Refused> {
         let reply = self.http.get(&self.door("/v1/whoami")).await.map_err(|e| self.unreachable(&e))?;
         self.read(&reply, "asked who this is")
+    }
+
+    /// An operation of the gateway's API.
+    pub(crate) async fn operation<T: serde::de::DeserializeOwned>(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<T, OperationFailed> {
+        let mut url = self.door(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let reply = self.http.json(method, &url, body, key).await;
+        let reply =
+            reply.map_err(|e| OperationFailed { status: None, why: Failed::from(self.unreachable(&e)).to_string() })?;
+        if !reply.fine() {
+            let problem: Option<Value> = reply.json().ok();
+            let text = |name: &str| problem.as_ref().and_then(|p| p.get(name)?.as_str()).map(said);
+            let detail = text("detail").unwrap_or_else(|| "it gave no reason".to_owned());
+            let hint = text("hint").map(|h| format!("\n{h}")).unwrap_or_default();
+            let why = format!("the gateway answered {}: {detail}{hint}", reply.status);
+            return Err(OperationFailed { status: Some(reply.status), why });
+        }
+        let unreadable = |e: String| OperationFailed { status: None, why: format!("its answer cannot be read: {e}") };
+        reply.json().map_err(unreadable)
     }
 
     /// Ends the login.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use countersign_model::Secret;
 use reqwest::header::{ACCEPT, HeaderName, HeaderValue};
-use reqwest::{Client, Url};
+use reqwest::{Client, Method, Url};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -186,6 +186,24 @@ impl Http {
         value.set_sensitive(true);
         let request = self.client.get(url.clone()).header(ACCEPT, "application/json");
         answer(url, request.header(reqwest::header::AUTHORIZATION, value)).await
+    }
+
+    /// A request with a method and, where there is one, a JSON body. The key makes that it is done once, however often it is sent.
+    pub(crate) async fn json(
+        &self,
+        method: Method,
+        url: &Url,
+        body: Option<&serde_json::Value>,
+        key: Option<&str>,
+    ) -> Result<Reply, String> {
+        let mut request = self.client.request(method, url.clone()).header(ACCEPT, "application/json");
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        if let Some(key) = key {
+            request = request.header(HeaderName::from_static("idempotency-key"), key);
+        }
+        answer(url, request).await
     }
 
     /// `POST` of a form, with a DPoP proof if there is one.

@@ -4,6 +4,7 @@
 
 mod browser;
 mod connect;
+pub(crate) mod desk;
 mod exec;
 mod gateway;
 mod http;
@@ -12,7 +13,7 @@ mod login;
 mod logout;
 mod oidc;
 mod session;
-mod sheet;
+pub(crate) mod sheet;
 mod state;
 mod whoami;
 mod workload;

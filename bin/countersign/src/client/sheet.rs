@@ -9,18 +9,18 @@ const GAP: usize = 2;
 
 /// Names and values.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sheet(Vec<(String, String)>);
+pub(crate) struct Sheet(Vec<(String, String)>);
 
 impl Sheet {
     /// Adds a line; both are made inert. An empty value is left out.
-    pub(super) fn add(&mut self, name: &str, value: &str) {
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
         if !value.is_empty() {
             self.0.push((inert(name), inert(value)));
         }
     }
 
     /// The lines, none wider than `room` where words allow it.
-    pub(super) fn lines(&self, room: usize) -> Vec<String> {
+    pub(crate) fn lines(&self, room: usize) -> Vec<String> {
         let left = self.0.iter().map(|(name, _)| width(name)).max().unwrap_or(0) + GAP;
         let mut lines = Vec::new();
         for (name, value) in &self.0 {
@@ -33,7 +33,7 @@ impl Sheet {
     }
 
     /// Writes them.
-    pub(super) fn print(&self, paper: &mut Paper) -> Result<(), Failed> {
+    pub(crate) fn print(&self, paper: &mut Paper) -> Result<(), Failed> {
         self.lines(paper.width()).iter().try_for_each(|l| paper.line(l))
     }
 }

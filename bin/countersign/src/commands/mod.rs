@@ -5,6 +5,7 @@
 mod completions;
 mod config;
 mod credentials;
+mod locks;
 pub(crate) mod paper;
 mod policy;
 pub(crate) mod prompt;
@@ -32,6 +33,9 @@ pub(crate) enum Operator {
     /// Lists, shows, follows, replays and exports recorded sessions.
     #[command(subcommand)]
     Sessions(sessions::Sessions),
+    /// Cuts identities off and keeps them out, everywhere at once; lists, shows and ends locks.
+    #[command(subcommand)]
+    Locks(locks::LocksCommand),
     /// Keeps the targets' secrets in the vault.
     #[command(subcommand)]
     Credentials(credentials::Credentials),
@@ -46,6 +50,7 @@ pub(crate) async fn run(command: Operator) -> Result<(), Failed> {
         Operator::Config(command) => config::run(command).await,
         Operator::Policy(command) => policy::run(command).await,
         Operator::Sessions(command) => sessions::run(command).await,
+        Operator::Locks(command) => locks::run(command).await,
         Operator::Credentials(command) => credentials::run(command).await,
         Operator::Completions(args) => completions::run(&args),
     }

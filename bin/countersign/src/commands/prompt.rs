@@ -1,6 +1,6 @@
 //! A secret from a person or a program: typed without echo, or read from standard input. It must never be shown, not even its length.
 
-use std::io::{self, IsTerminal as _, Read};
+use std::io::{self, BufRead as _, IsTerminal as _, Read};
 
 use countersign_credentials::SECRET_BYTES_MAX;
 use countersign_model::Secret;
@@ -9,6 +9,8 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use crate::failed::Failed;
 use crate::output;
 
+/// The longest yes or no.
+const ANSWER_BYTES_MAX: u64 = 64;
 const INTERRUPT: u8 = 0x03;
 const END: u8 = 0x04;
 const ERASE: [u8; 2] = [0x08, 0x7f];
@@ -29,6 +31,22 @@ pub(crate) fn secret(what: &str) -> Result<Secret, Failed> {
         return Err(Failed::new("the two are not the same: nothing was changed"));
     }
     Ok(first)
+}
+
+/// Asks yes or no on the terminal; `None` where there is nobody to ask. Everything but a clear yes is a no.
+pub(crate) fn confirm(question: &str) -> Result<Option<bool>, Failed> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    {
+        use std::io::Write as _;
+        let mut err = io::stderr().lock();
+        write!(err, "{question} [y/N] ")?;
+        err.flush()?;
+    }
+    let mut line = String::new();
+    io::stdin().lock().take(ANSWER_BYTES_MAX).read_line(&mut line)?;
+    Ok(Some(matches!(line.trim(), "y" | "Y" | "yes")))
 }
 
 /// Without its line end, and within its limits.

@@ -13,7 +13,7 @@ use countersign_recording::{Reader, RecordEntry, RecordFilter};
 
 use super::cluster::Cluster;
 use super::drill::{self, Machine, TokenService, plain, said};
-use super::{Place, identities};
+use super::{Place, identities, locked};
 use crate::failed::Failed;
 use crate::house::Cellar;
 use crate::output;
@@ -213,6 +213,9 @@ pub(super) async fn play(place: &Place, cluster: &Cluster, running: &Running) ->
         before == after,
     );
     around(place, &mut table)?;
+    let locked = locked::play(place, cluster, running, "ana", &ana).await?;
+    table.add("ana is locked out while her statement runs", &locked.happened, locked.right);
+    refusals += locked.refusals;
     refusals += stolen(place, cellar, &job, &service, &mut table).await?;
     recorded(running, began, refusals, &ana, &mut table)?;
 

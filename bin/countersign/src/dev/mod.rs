@@ -7,6 +7,7 @@ mod check;
 mod cluster;
 mod drill;
 mod identities;
+mod locked;
 mod tour;
 
 use std::fs;

@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use countersign_model::{
-    Access, ClientText, Culprit, Decision, Denial, DenialCode, Identity, Policy, Request, SessionContext, Severity,
-    Shape, Target, Timestamp, Verdict,
+    Access, Action, ClientText, Culprit, Decision, Denial, DenialCode, Identity, Policy, Request, SessionContext,
+    Severity, Shape, Target, Timestamp, Verdict,
 };
 
 use crate::machine::Plan;
@@ -22,6 +22,9 @@ use countersign_model::RecordLevel;
 
 /// Actions that were forwarded and have not ended. A machine that pipelines deeper waits.
 const IN_FLIGHT_MAX: usize = 16 * 1024;
+
+/// Resolves once a record is on the disk.
+type Durable = BoxFuture<'static, Result<(), Denial>>;
 
 /// What a gate is made of.
 pub struct GateParts {
@@ -65,7 +68,7 @@ pub enum Admission {
 
 /// An admitted action whose record is on its way to the disk.
 pub struct Waiting {
-    durable: BoxFuture<'static, Result<(), Denial>>,
+    durable: Durable,
     cleared: Option<(Cleared, Plan)>,
 }
 
@@ -112,12 +115,7 @@ impl Gate {
     /// When the recording cannot be written or policy denies; the refusal is in the recording where there is one.
     pub fn open(parts: GateParts, recorder: &dyn Recorder, connect: &Shape, now: Timestamp) -> Result<Opened, Denial> {
         let session = parts.context.id;
-        let recording = recorder.open(&SessionOpened {
-            context: &parts.context,
-            identity: &parts.identity,
-            target: &parts.target,
-        })?;
-        let mut gate = Self { parts, recorder: recording, in_flight: VecDeque::new(), closed: false };
+        let mut gate = Self::recording(parts, recorder)?;
         let nothing = Bytes::new();
         match gate.judge(connect, &nothing, &nothing, None, Obstacles::default(), now) {
             Ok((receipt, _verdict)) => {
@@ -140,6 +138,29 @@ impl Gate {
                 Err(denial)
             }
         }
+    }
+
+    /// A gate with an open recording, and nothing judged yet.
+    pub(crate) fn recording(parts: GateParts, recorder: &dyn Recorder) -> Result<Self, Denial> {
+        let recording = recorder.open(&SessionOpened {
+            context: &parts.context,
+            identity: &parts.identity,
+            target: &parts.target,
+        })?;
+        Ok(Self { parts, recorder: recording, in_flight: VecDeque::new(), closed: false })
+    }
+
+    /// Judges and records an action that has no frame; what to wait for before it may be done, if something.
+    pub(crate) fn judge_whole(
+        &mut self,
+        action: &Action,
+        now: Timestamp,
+    ) -> Result<(Receipt, Option<Durable>), Denial> {
+        let limit = Some("the gateway's own acts have no rows to limit");
+        let none = Obstacles { limit, ..Obstacles::default() };
+        let (receipt, _) = self.judge(&action.shape, &action.text, &action.parameters, None, none, now)?;
+        let durable = self.parts.target.durable && action.shape.access() >= Access::Write;
+        Ok((receipt, durable.then(|| self.recorder.durable(receipt))))
     }
 
     /// Judges a proposal and records it, allowed or denied.

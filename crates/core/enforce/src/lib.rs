@@ -6,7 +6,9 @@
 //!
 //! This crate must never do I/O, read a clock, or know a protocol by name.
 
+mod act;
 mod gate;
+mod locks;
 mod machine;
 mod masking;
 mod ports;
@@ -15,7 +17,9 @@ mod queue;
 mod recorder;
 mod upstream;
 
+pub use act::Act;
 pub use gate::{Admission, Gate, GateParts, Opened, Waiting};
+pub use locks::{Lockable, Locks};
 pub use machine::{Arrival, ConnectRequest, Connected, Machine, Output, Plan, ProposalId, Protocol, TlsFacts};
 pub use ports::{
     Alert, AlertSink, Authenticator, BoxFuture, Credentials, Presented, PresentedCredential, Standing, TargetCredential,

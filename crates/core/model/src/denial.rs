@@ -54,13 +54,15 @@ pub enum DenialCode {
     RecorderUnavailable,
     /// The gateway is shutting down.
     Draining,
+    /// A lock keeps it out.
+    Locked,
     /// Something inside failed.
     Internal,
 }
 
 impl DenialCode {
     /// Every code.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::Unreadable,
@@ -75,6 +77,7 @@ impl DenialCode {
         Self::TargetUnavailable,
         Self::RecorderUnavailable,
         Self::Draining,
+        Self::Locked,
         Self::Internal,
     ];
 
@@ -95,6 +98,7 @@ impl DenialCode {
             Self::TargetUnavailable => "target_unavailable",
             Self::RecorderUnavailable => "recorder_unavailable",
             Self::Draining => "draining",
+            Self::Locked => "locked",
             Self::Internal => "internal",
         }
     }

@@ -29,6 +29,6 @@ pub use probe::{Exposure, NotARate, Probe, ProbeRefusal, RATE_COUNT_MAX, RATE_WI
 pub use secret::Secret;
 pub use session::{Request, SessionContext};
 pub use tag::{Disclosure, TAG_BYTES_MAX, Tag, TagRule, Tagging};
-pub use target::{RecordLevel, Target, TargetName};
+pub use target::{GATEWAY_TARGET, RecordLevel, Target, TargetName};
 pub use time::Timestamp;
 pub use verdict::{Decision, Effects, Limits, Policy, Severity, Verdict};

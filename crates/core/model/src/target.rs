@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Tagging;
 
+/// The name under which policies and records see the gateway itself: what is asked of its API is an action on this target. No other
+/// target may have it.
+pub const GATEWAY_TARGET: &str = "countersign";
+
 /// The name clients use for a target: 1 to 63 of `a-z A-Z 0-9 _ - .`, starting with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]

@@ -29,7 +29,7 @@ pub struct DoorRequest {
     /// The method.
     pub method: &'static str,
     /// The path, without a query.
-    pub path: &'static str,
+    pub path: String,
     /// The `Authorization` header.
     pub authorization: Option<Secret>,
     /// The `DPoP` header.
@@ -107,9 +107,9 @@ pub(crate) async fn login_facts(State(doors): Doors) -> Response<Body> {
 }
 
 /// Why a request does not reach its door.
-type Refused = (StatusCode, &'static str);
+pub(crate) type Refused = (StatusCode, &'static str);
 
-async fn read(method: &'static str, path: &'static str, request: Request) -> Result<DoorRequest, Refused> {
+pub(crate) async fn read(method: &'static str, path: &str, request: Request) -> Result<DoorRequest, Refused> {
     let (parts, body) = request.into_parts();
     let Some(peer) = parts.extensions.get::<Peer>().cloned() else {
         return Err((StatusCode::INTERNAL_SERVER_ERROR, "the peer is not known"));
@@ -129,7 +129,7 @@ async fn read(method: &'static str, path: &'static str, request: Request) -> Res
     };
     Ok(DoorRequest {
         method,
-        path,
+        path: path.to_owned(),
         authorization,
         dpop,
         content_type,
@@ -140,7 +140,7 @@ async fn read(method: &'static str, path: &'static str, request: Request) -> Res
 }
 
 /// The header's value; a header that is there twice, or is no text, could be read in two ways.
-fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Refused> {
+pub(crate) fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Refused> {
     let mut values = headers.get_all(name).iter();
     let text = |v: &HeaderValue| v.to_str().map(str::to_owned).ok();
     match (values.next(), values.next()) {

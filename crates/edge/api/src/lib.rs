@@ -1,4 +1,5 @@
-//! The HTTP side of a gateway: health, readiness, metrics, the doors of identity and of the local issuer.
+//! The HTTP side of a gateway: health, readiness, metrics, the doors of identity and of the local issuer, and the API for those
+//! who run it.
 //!
 //! It answers; it decides nothing. It must never show a secret, a reason that only operators may read, or anything about sessions to
 //! somebody who has not logged in; nor take a password over an open wire from another machine.
@@ -10,6 +11,7 @@ mod prometheus;
 mod ready;
 mod router;
 mod serve;
+mod v1;
 
 pub use identity::{DoorRequest, IDENTITY_FORM_BYTES_MAX, IdentityDoor, IdentityDoors};
 pub use issuer::{
@@ -22,4 +24,8 @@ pub use router::Api;
 pub use serve::{
     CONNECTION_LIFETIME_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_DEFAULT, ServeOptions,
     TlsSource, serve,
+};
+pub use v1::{
+    Callers, Desk, DryRun, LockEndView, LockPage, LockView, LoginView, NewLockBody, OPERATIONS, Operation, PartyView,
+    Problem, SessionPage, SessionView, SiblingView, VOCABULARY, would_cut,
 };

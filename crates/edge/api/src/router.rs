@@ -17,6 +17,7 @@ use crate::problem::problem;
 use crate::prometheus::Metrics;
 use crate::ready::{Check, Checks};
 use crate::serve::Peer;
+use crate::v1::{self, Desk};
 
 /// On every answer: no frame, no guessing of types.
 const HEADERS: [(HeaderName, &str); 3] = [
@@ -43,6 +44,8 @@ pub struct Api {
     pub issuer: Option<IssuerDoor>,
     /// Exchange, renewal, logout and what belongs to them; `None` leaves `/v1` out.
     pub identity: Option<IdentityDoor>,
+    /// Locks and live sessions; `None` leaves them out.
+    pub desk: Option<Desk>,
 }
 
 impl Api {
@@ -79,6 +82,9 @@ impl Api {
                 .route("/v1/logout", post(identity::logout).with_state(doors.clone()))
                 .route("/v1/whoami", get(identity::whoami).with_state(doors.clone()))
                 .route("/v1/login", get(identity::login_facts).with_state(doors));
+        }
+        if let Some(desk) = self.desk {
+            router = router.merge(v1::router(desk));
         }
         router
             .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is nothing at this path") })

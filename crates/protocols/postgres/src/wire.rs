@@ -205,7 +205,8 @@ pub(crate) const fn sqlstate(code: DenialCode) -> &'static str {
         DenialCode::Timeout => "57014",
         DenialCode::TargetUnavailable => "08006",
         DenialCode::RecorderUnavailable => "58030",
-        DenialCode::Draining => "57P01",
+        // `admin_shutdown`: drivers and pools take it for the end of the connection, not for the statement's failure.
+        DenialCode::Draining | DenialCode::Locked => "57P01",
         DenialCode::Internal => "XX000",
     }
 }

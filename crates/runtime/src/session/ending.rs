@@ -15,6 +15,8 @@ use crate::socket::{Queue, Socket};
 
 /// The longest that writing the last words may take.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for a session that a lock cut off: a client that does not read is not waited for.
+const CUT_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
 /// The longest that is waited for the client to close after it was told why: closing with bytes unread would reset the connection,
 /// and the client might never read what it was told.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -47,6 +49,7 @@ impl<P: Protocol> Driver<P> {
             return;
         }
         let now = self.now();
+        let denial_code = denial.as_ref().map(|d| d.code);
         self.cancel = None;
         self.waiting = None;
         self.held = VecDeque::new();
@@ -75,9 +78,10 @@ impl<P: Protocol> Driver<P> {
             }
             None => self.refuse(denial),
         }
+        let cut = denial_code == Some(DenialCode::Locked);
         let linger = !matches!(reason, CloseReason::Client | CloseReason::ClientLost);
         self.ending = Some(Box::new(Ending { stage: Stage::Flush, linger, lingered_bytes: 0 }));
-        self.timer.arm(Purpose::End, FLUSH_TIMEOUT);
+        self.timer.arm(Purpose::End, if cut { CUT_FLUSH_TIMEOUT } else { FLUSH_TIMEOUT });
     }
 
     /// Records the refusal of a connection that never became a session.
@@ -152,6 +156,10 @@ impl<P: Protocol> Driver<P> {
             };
         }
         let over = ending.stage == Stage::Over;
+        if over && !self.client.is_gone() {
+            // A cancel order may still be on its way to the target; the client need not wait for that.
+            self.client = Socket::gone();
+        }
         if over && self.aside.is_none() && self.target_is_told() { Poll::Ready(()) } else { Poll::Pending }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_enforce::{
-    CloseReason, ConnectRequest, Connected, Dialling, Gate, GateParts, Machine, Opened, Passage, Presented,
+    CloseReason, ConnectRequest, Connected, Dialling, Gate, GateParts, Lockable, Machine, Opened, Passage, Presented,
     PresentedCredential, Protocol, TargetCredential,
 };
 use countersign_model::{
@@ -105,6 +105,12 @@ impl<P: Protocol> Driver<P> {
             self.fail(denial);
             return;
         };
+        let what = Lockable { identity: &identity, source: self.source, target: &route.target.name, session: id };
+        if let Some(denial) = services.locks.keeps_out(&what, now) {
+            login.id = Some(id);
+            self.fail(denial);
+            return;
+        }
         let part = if request.part.is_empty() { route.default_part.clone() } else { request.part };
         let parts = GateParts {
             identity: identity.clone(),
@@ -146,6 +152,13 @@ impl<P: Protocol> Driver<P> {
         );
         let _in = self.span.enter();
         tracing::info!("opened");
+        // Once more, now that it is seen by whoever looks for sessions to cut: a lock may have come in between.
+        let what = Lockable { identity: &identity, source: self.source, target: &route.target.name, session: id };
+        if let Some(denial) = services.locks.keeps_out(&what, now) {
+            drop(_in);
+            self.fail(denial);
+            return;
+        }
         let credentials = services.credentials;
         self.step = Some(Box::pin(async move {
             let reach = async {

@@ -4,6 +4,7 @@
 mod certificates;
 mod forwarding;
 mod lifetime;
+mod locks;
 mod memory;
 mod target;
 mod tls;

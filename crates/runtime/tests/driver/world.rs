@@ -27,9 +27,19 @@ pub struct Memory {
     pub durable: watch::Sender<bool>,
     /// Names whose logins have ended.
     pub ended: Mutex<Vec<String>>,
+    /// Names that are locked out, and how often that changed.
+    pub locked: watch::Sender<(u64, Vec<String>)>,
 }
 
 impl Memory {
+    /// Locks a name out.
+    pub fn lock(&self, name: &str) {
+        self.locked.send_modify(|(n, names)| {
+            *n += 1;
+            names.push(name.to_owned());
+        });
+    }
+
     fn add(&self, what: String) -> Result<(), Denial> {
         if self.broken.load(Ordering::SeqCst) {
             let text = ClientText::new("the recording cannot be written");
@@ -193,6 +203,22 @@ impl Policy for Stub {
     }
 }
 
+impl Locks for Door {
+    fn keeps_out(&self, what: &Lockable<'_>, _now: Timestamp) -> Option<Denial> {
+        let text = ClientText::new("locked out by lock L1");
+        let denial = Denial::new(Culprit::Policy, DenialCode::Locked, text).alarming(Severity::Medium);
+        self.0.locked.borrow().1.contains(&what.identity.name).then_some(denial)
+    }
+
+    fn changed(&self, seen: u64) -> BoxFuture<'_, u64> {
+        let mut changes = self.0.locked.subscribe();
+        Box::pin(async move {
+            let changed = changes.wait_for(|(n, _)| *n != seen).await.map(|c| c.0);
+            changed.unwrap_or(seen)
+        })
+    }
+}
+
 impl AlertSink for Door {
     fn raise(&self, a: Alert) {
         self.0.add(format!("alert {:?} {} on {}: {}", a.severity, a.identity, a.target, a.what)).unwrap();
@@ -229,6 +255,7 @@ impl Setup {
             broken: AtomicBool::new(false),
             durable: watch::channel(true).0,
             ended: Mutex::default(),
+            locked: watch::channel((0, Vec::new())).0,
         });
         let tls = self.upstream_tls.unwrap_or(UpstreamTls::disabled());
         let route = |name: &str, protocol: &str, port: u16, record, durable| {
@@ -259,6 +286,7 @@ impl Setup {
             credentials: Arc::new(Stub),
             policy: Arc::new(Stub),
             recorder: Arc::new(Handle(memory.clone())),
+            locks: Arc::new(Door(memory.clone())),
             alerts: Arc::new(Door(memory.clone())),
             targets: Arc::new(routes),
             ask: None,

@@ -1,4 +1,4 @@
-//! The state that outlives the process: accounts, logins, signing keys, sealed secrets, what is good once. SQLite for one gateway,
+//! The state that outlives the process: accounts, logins, locks, signing keys, sealed secrets, what is good once. SQLite for one gateway,
 //! PostgreSQL for several, behind the same methods and one conformance suite.
 //!
 //! It keeps what it is given. It must never hold a key that opens what is sealed in it, wait without a limit, or answer from memory
@@ -7,6 +7,7 @@
 mod accounts;
 mod credential_uses;
 mod error;
+mod locks;
 mod logins;
 mod meta;
 mod open;
@@ -22,6 +23,7 @@ use sqlx::{PgPool, SqlitePool};
 
 pub use accounts::{ACCOUNTS_MAX, AccountRecord};
 pub use error::StoreError;
+pub use locks::{LOCKS_LIVE_MAX, LockEndRecord, LockRecord};
 pub use logins::{LOGINS_LISTED_MAX, LoginRecord};
 pub use open::{StoreConfig, TIMEOUT_DEFAULT};
 pub use sealed_secrets::{SEALED_SECRETS_MAX, SealedSecret, SealedSecretListing};

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use countersign_model::{IdentityKind, Secret, Timestamp};
 use countersign_store::{
-    AccountRecord, BLOB_BYTES_MAX, LoginRecord, SHORT_LIVED_KEPT_US, SealedSecret, ShortLivedAdded, ShortLivedRecord,
-    SigningKeyRecord, Store, StoreConfig, StoreError, TEXT_BYTES_MAX,
+    AccountRecord, BLOB_BYTES_MAX, LockEndRecord, LockRecord, LoginRecord, SHORT_LIVED_KEPT_US, SealedSecret,
+    ShortLivedAdded, ShortLivedRecord, SigningKeyRecord, Store, StoreConfig, StoreError, TEXT_BYTES_MAX,
 };
 
 use cluster::Cluster;
@@ -65,6 +65,7 @@ async fn suite(config: &StoreConfig) {
     short_lived(&store).await;
     logins(&store).await;
     credential_uses(&store).await;
+    locks(&store).await;
 
     // What was acknowledged is there after closing and opening again, and the tables need not be made twice.
     store.close().await;
@@ -331,6 +332,61 @@ async fn credential_uses(store: &Store) {
         kept.insert(t.await.unwrap());
     }
     assert_eq!(kept.len(), 1);
+}
+
+async fn locks(store: &Store) {
+    let lock = |id: &str, created_s: i64, expires_s: Option<i64>| LockRecord {
+        id: id.into(),
+        matcher: "{\"name\":\"ci'\"}".into(),
+        kind: "lock".into(),
+        reason: "a stolen laptop".into(),
+        created_by: "ana".into(),
+        created_at: at(created_s),
+        expires_at: expires_s.map(at),
+        ended: None,
+    };
+    let start = store.lock_changes().await.unwrap();
+    assert_eq!(store.live_locks(at(0)).await.unwrap(), (start, vec![]));
+    let (a, b, c) = (lock("A", 10, None), lock("B", 20, Some(100)), lock("C", 30, None));
+    for l in [&a, &b, &c] {
+        store.add_lock(l).await.unwrap();
+    }
+    assert!(matches!(store.add_lock(&a).await, Err(StoreError::Conflict(_))));
+    assert_eq!(store.lock_changes().await.unwrap(), start + 3, "what failed changed nothing");
+    assert_eq!(store.lock("B").await.unwrap().as_ref(), Some(&b));
+    assert_eq!(store.lock("Z").await.unwrap(), None);
+    assert_eq!(store.live_locks(at(99)).await.unwrap(), (start + 3, vec![a.clone(), b.clone(), c.clone()]));
+    assert_eq!(store.live_locks(at(100)).await.unwrap().1, [a.clone(), c.clone()]);
+
+    let end = |s: i64| LockEndRecord { at: at(s), by: "bob".into(), why: "found it".into() };
+    assert!(store.end_lock("A", &end(40)).await.unwrap());
+    assert!(!store.end_lock("A", &end(41)).await.unwrap());
+    assert!(!store.end_lock("B", &end(100)).await.unwrap(), "its time is over");
+    assert!(!store.end_lock("Z", &end(40)).await.unwrap());
+    assert!(store.lock_changes().await.unwrap() > start + 3);
+    assert_eq!(store.lock("A").await.unwrap().unwrap().ended, Some(end(40)));
+    let ids = async |live: Option<i64>, before: Option<&str>, limit: usize| -> Vec<String> {
+        store.list_locks(live.map(at), before, limit).await.unwrap().into_iter().map(|l| l.id).collect()
+    };
+    assert_eq!(ids(None, None, 9).await, ["C", "B", "A"]);
+    assert_eq!(ids(None, Some("C"), 1).await, ["B"]);
+    assert_eq!(ids(Some(50), None, 9).await, ["C", "B"]);
+    let long = LockRecord { reason: "x".repeat(TEXT_BYTES_MAX + 1), ..lock("L", 1, None) };
+    assert!(matches!(store.add_lock(&long).await, Err(StoreError::Limit(_))));
+
+    // Of many that change locks at once, each is counted.
+    let before = store.lock_changes().await.unwrap();
+    let tasks: Vec<_> = (0..8)
+        .map(|n| {
+            let (store, lock) = (store.clone(), lock(&format!("R{n}"), 50, None));
+            tokio::spawn(async move { store.add_lock(&lock).await.unwrap() })
+        })
+        .collect();
+    for t in tasks {
+        t.await.unwrap();
+    }
+    assert_eq!(store.lock_changes().await.unwrap(), before + 8);
+    assert_eq!(store.live_locks(at(60)).await.unwrap().1.len(), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

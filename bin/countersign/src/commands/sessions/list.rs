@@ -5,12 +5,14 @@ use countersign_model::SessionId;
 use countersign_recording::{SessionState, SessionSummary};
 
 use crate::cli::Format;
+use crate::client::desk::AtGateway;
 use crate::clock;
 use crate::failed::Failed;
 
 use super::super::paper::Paper;
 use super::super::table::{Column, Table};
 use super::super::text::{lasted, short_moment};
+use super::live;
 use super::{Damaged, Recordings, Which, is_json, parse_session, recording_failed};
 
 /// `countersign sessions list`.
@@ -19,20 +21,28 @@ pub(crate) struct List {
     #[command(flatten)]
     recordings: Recordings,
     #[command(flatten)]
-    which: Which,
+    pub(super) which: Which,
+    /// Only those that a running gateway has now; it is asked by its API.
+    #[arg(long, conflicts_with_all = ["config", "dir", "before"])]
+    pub(super) live: bool,
+    #[command(flatten)]
+    pub(super) at: AtGateway,
     /// The most sessions, 1 to 10000.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    limit: u16,
+    pub(super) limit: u16,
     /// Only sessions older than this one: where the page before ended.
     #[arg(long, value_name = "SESSION", value_parser = parse_session)]
     before: Option<SessionId>,
     /// How to print.
     #[arg(long, value_enum, default_value_t)]
-    output: Format,
+    pub(super) output: Format,
 }
 
 /// Runs it.
-pub(super) fn run(args: &List, paper: &mut Paper) -> Result<(), Failed> {
+pub(super) async fn run(args: &List, paper: &mut Paper) -> Result<(), Failed> {
+    if args.live {
+        return live::run(args, paper).await;
+    }
     let filter = args.which.sessions(args.before, usize::from(args.limit));
     let page = args.recordings.reader()?.sessions(&filter).map_err(recording_failed)?;
     let mut damaged = Damaged::default();

@@ -3,8 +3,10 @@
 //!
 //! Damage never goes unsaid: it is named on standard error, and the exit code is 1.
 
+mod end;
 mod export;
 mod list;
+mod live;
 mod postgres;
 mod replay;
 mod show;
@@ -31,14 +33,18 @@ pub(crate) use words::effects;
 /// `countersign sessions`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Sessions {
-    /// Lists sessions, newest first.
+    /// Lists sessions, newest first; with --live those that a running gateway has now.
     #[command(after_help = "Examples: countersign sessions list --denied --since 2h\n          \
-                            countersign sessions list --identity ana --output json")]
+                            countersign sessions list --identity ana --output json\n          \
+                            countersign sessions list --live --target shop")]
     List(list::List),
     /// Shows what happened in a session: every statement, its verdict, its rules, and how it ended.
     #[command(after_help = "Examples: countersign sessions show latest\n          \
                             countersign sessions show 01JGV2… --full")]
     Show(show::Show),
+    /// Ends a live session at once; what runs for it is cancelled at the target.
+    #[command(after_help = "Example: countersign sessions end 01JGV2… --reason 'runaway report'")]
+    End(end::End),
     /// Shows what was recorded last, and goes on with --follow.
     #[command(after_help = "Example: countersign sessions tail --follow --denied")]
     Tail(tail::Tail),
@@ -103,6 +109,11 @@ pub(crate) struct Which {
 }
 
 impl Which {
+    /// True when it is about more than a live session has.
+    fn is_about_records(&self) -> bool {
+        self.since.is_some() || self.until.is_some() || self.denied
+    }
+
     fn sessions(&self, before: Option<SessionId>, limit: usize) -> SessionFilter {
         SessionFilter {
             identity: self.identity.clone(),
@@ -207,7 +218,8 @@ fn is_json(format: Format) -> bool {
 pub(crate) async fn run(command: Sessions) -> Result<(), Failed> {
     let mut paper = Paper::new();
     let result = match command {
-        Sessions::List(args) => list::run(&args, &mut paper),
+        Sessions::List(args) => list::run(&args, &mut paper).await,
+        Sessions::End(args) => end::run(&args, &mut paper).await,
         Sessions::Show(args) => show::run(&args, &mut paper),
         Sessions::Tail(args) => tail::run(&args, &mut paper).await,
         Sessions::Replay(args) => replay::run(&args, &mut paper).await,

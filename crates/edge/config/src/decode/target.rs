@@ -1,6 +1,6 @@
 //! Targets, their protection and their accounts.
 
-use countersign_model::{RecordLevel, TargetName};
+use countersign_model::{GATEWAY_TARGET, RecordLevel, TargetName};
 
 use super::{Decoder, taken};
 use crate::model::{Account, Endpoint, Match, SecretSource, TargetSpec, TlsMode, UpstreamTls};
@@ -31,6 +31,12 @@ impl Decoder<'_, '_> {
         t.finish(self.sink);
         let (name, protocol) = (name?, protocol?);
         let parsed = TargetName::parse(&name.value)?;
+        if name.value == GATEWAY_TARGET {
+            let fault =
+                Fault::new(name.span, name.key, format!("\"{GATEWAY_TARGET}\" is the gateway's own name in policies"));
+            self.sink.error(fault.expected("another name").help("rules about its API are about this target"));
+            return None;
+        }
         self.places.targets.push(At { value: parsed.clone(), span: name.span, key: name.key, given: true });
         self.places.target_protocols.push(protocol.clone());
         Some(TargetSpec {

@@ -77,6 +77,17 @@ impl IdentityService {
         }
     }
 
+    /// Who asks for something else of this gateway's API, by the same credentials as [`IdentityService::whoami`] takes.
+    ///
+    /// # Errors
+    /// The answer to whoever cannot be told who they are.
+    pub async fn caller(&self, request: &DoorRequest<'_>, now: Timestamp) -> Result<Arc<Identity>, Reply> {
+        match self.who(request, now).await {
+            Ok((identity, _)) => Ok(identity),
+            Err(no) => Err(self.say_no(no, "api", "invalid_token", request.source, now)),
+        }
+    }
+
     async fn who(&self, request: &DoorRequest<'_>, now: Timestamp) -> Result<(Arc<Identity>, Option<Arc<Login>>), No> {
         let Some(authorization) = request.authorization else {
             if request.certificate.is_empty() {

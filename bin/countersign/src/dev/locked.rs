@@ -1,0 +1,100 @@
+//! The lock of the tour: a statement runs at the database, its identity is locked out, and within a second nothing of it is left.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use countersign_locks::{LockKind, Matcher, NewLock};
+
+use super::Place;
+use super::cluster::Cluster;
+use crate::clock;
+use crate::failed::Failed;
+use crate::serve::Running;
+
+/// What is looked for at the database.
+const WORK: &str = "select count(*) from order_items a, order_items b, order_items c";
+/// Nobody waits longer for the statement to begin, or to be gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What happened, and whether it was right.
+pub(super) struct Played {
+    pub(super) happened: String,
+    pub(super) right: bool,
+    /// How many refusals it left in the recording.
+    pub(super) refusals: usize,
+}
+
+/// Locks `user` out while a statement of theirs runs, and lets them in again.
+pub(super) async fn play(
+    place: &Place,
+    cluster: &Cluster,
+    running: &Running,
+    user: &str,
+    token: &str,
+) -> Result<Played, Failed> {
+    let mut client = start(place, user, token, WORK)?;
+    let count = format!(
+        "select count(*) from pg_stat_activity where state = 'active' and query like '{WORK}%' and pid <> pg_backend_pid()"
+    );
+    let works = || Ok::<_, Failed>(cluster.sql("postgres", &[], &count)?.trim() != "0");
+    let began = wait(works).await?;
+    let matcher = Matcher { name: Some(user.to_owned()), ..Matcher::default() };
+    let new = NewLock { matcher, kind: LockKind::Lock, reason: "the tour".to_owned(), expires_at: None };
+    let locked = Instant::now();
+    let lock = running.house.locks.add(new, "the tour", clock::now()).await.map_err(Failed::new)?;
+    let gone = wait(|| Ok(!works()?)).await?;
+    let took_ms = locked.elapsed().as_millis();
+    let told = finish(&mut client)?;
+    let again = finish(&mut start(place, user, token, "select 1")?)?;
+    let refused = again.contains("FATAL") && again.contains(&lock.id);
+    running.house.locks.end(&lock.id, "the tour", "it is over", clock::now()).await.map_err(Failed::new)?;
+    let back = finish(&mut start(place, user, token, "select 1")?)?;
+    let right = began
+        && gone
+        && took_ms < 1_000
+        && told.contains("57P01")
+        && told.contains(&lock.id)
+        && refused
+        && back.is_empty();
+    let happened = if right {
+        format!("57P01; gone from the database after {took_ms} ms; let in again after it")
+    } else {
+        format!("began {began}, gone {gone} after {took_ms} ms, told {told:?}, then {again:?}, then {back:?}")
+    };
+    Ok(Played { happened, right, refusals: 1 })
+}
+
+fn start(place: &Place, user: &str, token: &str, sql: &str) -> Result<Child, Failed> {
+    let way = format!(
+        "host=localhost port={} dbname=shop user={user} sslmode=verify-full sslrootcert={}",
+        place.gateway_port,
+        place.ca().display()
+    );
+    let mut command = Command::new("psql");
+    command.args(["-X", "-A", "-t", "-w", "-v", "VERBOSITY=verbose", "-c", sql, &way]);
+    command.env("PGPASSWORD", token).env("PGCONNECT_TIMEOUT", "20");
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    child.map_err(|e| Failed::new(format!("psql could not be run (package \"postgresql-client\"): {e}")))
+}
+
+/// What it said on standard error.
+fn finish(client: &mut Child) -> Result<String, Failed> {
+    use std::io::Read as _;
+    let mut said = String::new();
+    if let Some(err) = client.stderr.as_mut() {
+        err.read_to_string(&mut said)?;
+    }
+    client.wait()?;
+    Ok(said)
+}
+
+async fn wait(mut done: impl FnMut() -> Result<bool, Failed>) -> Result<bool, Failed> {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if done()? {
+            return Ok(true);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(false)
+}

@@ -1,0 +1,200 @@
+//! What requests and answers look like. Times are RFC 3339 text.
+
+use std::collections::BTreeSet;
+
+use countersign_locks::{Lock, LockKind, Matcher};
+use countersign_model::{IdentityKind, IdentityParts, Timestamp};
+use countersign_runtime::SessionInfo;
+use countersign_store::LoginRecord;
+use serde::{Deserialize, Serialize};
+
+use super::time::rfc3339;
+
+/// A lock to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewLockBody {
+    /// What it matches.
+    pub matcher: Matcher,
+    /// What it does.
+    #[serde(default)]
+    pub kind: LockKind,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Seconds until it ends by itself; without it, somebody has to end it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expires_in_s: Option<u64>,
+}
+
+/// How a lock was ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockEndView {
+    /// When.
+    pub at: String,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
+/// A lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockView {
+    /// Its id.
+    pub id: String,
+    /// True while it is in force.
+    pub live: bool,
+    /// What it does.
+    pub kind: LockKind,
+    /// What it matches.
+    pub matcher: Matcher,
+    /// Why it was made.
+    pub reason: String,
+    /// By whom.
+    pub created_by: String,
+    /// When.
+    pub created_at: String,
+    /// When it ends by itself.
+    pub expires_at: Option<String>,
+    /// How it was ended before that.
+    pub ended: Option<LockEndView>,
+}
+
+impl LockView {
+    /// As it is now.
+    pub fn new(lock: &Lock, now: Timestamp) -> Self {
+        Self {
+            id: lock.id.clone(),
+            live: lock.is_live(now),
+            kind: lock.kind,
+            matcher: lock.matcher.clone(),
+            reason: lock.reason.clone(),
+            created_by: lock.created_by.clone(),
+            created_at: rfc3339(lock.created_at),
+            expires_at: lock.expires_at.map(rfc3339),
+            ended: lock.ended.as_ref().map(|e| LockEndView { at: rfc3339(e.at), by: e.by.clone(), why: e.why.clone() }),
+        }
+    }
+}
+
+/// Some locks, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockPage {
+    /// The locks.
+    pub locks: Vec<LockView>,
+    /// `before` of the next page; nothing when this is the last.
+    pub next: Option<String>,
+}
+
+/// Somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartyView {
+    /// The short name.
+    pub name: String,
+    /// As its issuer has it.
+    pub subject: String,
+    /// Who vouches for it.
+    pub issuer: String,
+    /// Person, workload or AI agent.
+    pub kind: IdentityKind,
+    /// Its groups.
+    pub groups: BTreeSet<String>,
+}
+
+impl From<&IdentityParts> for PartyView {
+    fn from(i: &IdentityParts) -> Self {
+        Self {
+            name: i.name.clone(),
+            subject: i.subject.clone(),
+            issuer: i.issuer.clone(),
+            kind: i.kind,
+            groups: i.groups.clone(),
+        }
+    }
+}
+
+/// A live session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionView {
+    /// Its id.
+    pub id: String,
+    /// Who.
+    pub identity: PartyView,
+    /// The login that its credential belongs to.
+    pub login: Option<String>,
+    /// On what.
+    pub target: String,
+    /// Where from.
+    pub source: String,
+    /// Since when.
+    pub since: String,
+}
+
+impl From<&SessionInfo> for SessionView {
+    fn from(s: &SessionInfo) -> Self {
+        Self {
+            id: s.id.to_string(),
+            identity: PartyView::from(&**s.identity),
+            login: s.identity.login.clone(),
+            target: s.target.name.to_string(),
+            source: s.source.to_string(),
+            since: rfc3339(s.since),
+        }
+    }
+}
+
+/// Some live sessions of this gateway, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionPage {
+    /// The sessions.
+    pub sessions: Vec<SessionView>,
+    /// `after` of the next page; nothing when this is the last.
+    pub next: Option<String>,
+}
+
+/// A login that is good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginView {
+    /// Its id.
+    pub id: String,
+    /// Whose.
+    pub identity: PartyView,
+    /// Since when.
+    pub since: String,
+    /// Until when.
+    pub expires_at: String,
+}
+
+impl LoginView {
+    pub(crate) fn new(login: &LoginRecord, identity: &IdentityParts) -> Self {
+        Self {
+            id: login.id.clone(),
+            identity: identity.into(),
+            since: rfc3339(login.created_at),
+            expires_at: rfc3339(login.expires_at),
+        }
+    }
+}
+
+/// An identity whose credential comes from where a matched one's does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiblingView {
+    /// Who.
+    pub identity: PartyView,
+    /// What they share.
+    pub shares: Vec<String>,
+}
+
+/// What a lock would cut off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DryRun {
+    /// Live sessions of this gateway.
+    pub sessions: Vec<SessionView>,
+    /// Logins that would be useless.
+    pub logins: Vec<LoginView>,
+    /// Whose credentials come from the same place, and whom it would not match.
+    pub siblings: Vec<SiblingView>,
+    /// True when it would keep out who asks.
+    pub matches_you: bool,
+}
