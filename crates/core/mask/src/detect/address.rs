@@ -25,7 +25,7 @@ pub(super) fn email(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> usize {
         .map(|(local, domain)| Found::new(at - local, at + 1 + domain, Detector::Email, Confidence::Certain));
     match found {
         Some(found) => {
-            sink.push(view, found);
+            sink.push(view, &found);
             found.end
         }
         None => at + 1,

@@ -59,7 +59,7 @@ pub(super) fn visit(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> Option<u
     };
     Some(match found {
         Some(found) => {
-            sink.push(view, found);
+            sink.push(view, &found);
             found.end
         }
         None => at + 1,

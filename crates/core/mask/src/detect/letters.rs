@@ -35,7 +35,7 @@ pub(super) fn visit(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> Option<u
         token(view, start, end)
     });
     if let Some(found) = found {
-        sink.push(view, found);
+        sink.push(view, &found);
         return Some(found.end);
     }
     Some(uuid(view, at, end).unwrap_or(end).max(at + 1))

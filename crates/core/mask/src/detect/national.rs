@@ -18,11 +18,12 @@ pub(super) fn number(place: &Place<'_, '_>) -> Form {
     match place.groups.length(place.group) {
         1 => fr_nir(place, 7),
         2 => nino(place).or_else(|| belgian(place, 5)).or_else(|| cnpj(place, 5)).or_else(|| steuer_id(place, 4)),
-        3 => cpf(place, 4)
-            .or_else(|| ssn(place, 3))
-            .or_else(|| nhs(place, 3))
-            .or_else(|| nine(place, 3))
-            .or_else(|| ahv(place, 4)),
+        3 => match place.groups.length(place.group + 1) {
+            2 => ssn(place, 3),
+            3 => cpf(place, 4).or_else(|| nhs(place, 3)).or_else(|| nine(place, 3)),
+            4 => ahv(place, 4),
+            _ => None,
+        },
         4 => aadhaar(place, 3),
         6 => hetu(place).or_else(|| swedish(place, 2)).or_else(|| belgian(place, 3)),
         8 => swedish(place, 2),

@@ -11,6 +11,8 @@ use super::{address, card, date, letters, national, phone};
 const GROUPS_MAX: usize = 12;
 /// The most digits read at once.
 const DIGITS_MAX: usize = 48;
+/// No form that is one group has fewer digits, but for years.
+const LONE_DIGITS_MIN: usize = 7;
 /// A form has no more groups than this, so a run that was cut is read again from as many before its end.
 const FORM_GROUPS_MAX: usize = 7;
 
@@ -47,9 +49,9 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Reads from the digit at `at`.
-    fn read(view: &View<'_>, at: usize) -> Self {
-        let mut g = Self {
+    /// None yet.
+    const fn new(at: usize) -> Self {
+        Self {
             at,
             count: 0,
             starts: [0; GROUPS_MAX],
@@ -59,7 +61,13 @@ impl Groups {
             offsets: [0; GROUPS_MAX + 1],
             lettered: false,
             cut: false,
-        };
+        }
+    }
+
+    /// Reads from the digit at `at`. In place: to move what was just written in single bytes costs more than to read it.
+    fn read(&mut self, view: &View<'_>) {
+        let g = self;
+        let at = g.at;
         let text = view.ahead(at);
         let (mut i, mut total, mut separator) = (0, 0, Separator::None);
         loop {
@@ -73,7 +81,7 @@ impl Groups {
             if total == DIGITS_MAX && text.get(i).is_some_and(u8::is_ascii_digit) {
                 g.cut = true;
                 if g.count > 0 {
-                    return g;
+                    return;
                 }
             }
             if let (Some(s), Some(e), Some(sep), Some(offset)) = (
@@ -93,7 +101,7 @@ impl Groups {
                 next => {
                     g.cut |= next.is_some();
                     g.lettered = text.get(i).is_some_and(|b| is_word(*b));
-                    return g;
+                    return;
                 }
             }
         }
@@ -227,12 +235,13 @@ pub(super) fn visit(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> Option<u
     if before.is_some_and(is_word) {
         return letters::visit(view, at, sink);
     }
-    let groups = Groups::read(view, at);
+    let mut groups = Groups::new(at);
+    groups.read(view);
     if groups.lettered && groups.count() == 1 {
         return letters::visit(view, at, sink);
     }
     if let Some(found) = with_signs(view, at, before, &groups) {
-        sink.push(view, found);
+        sink.push(view, &found);
         return Some(found.end);
     }
     // A part of something longer: of a name with dashes, of a path of dots, of an amount of money.
@@ -258,7 +267,7 @@ pub(super) fn visit(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> Option<u
         match found {
             Some((n, found)) => {
                 if let Some(found) = found {
-                    sink.push(view, found);
+                    sink.push(view, &found);
                 }
                 group += n.max(1);
             }
@@ -302,7 +311,12 @@ fn form(place: &Place<'_, '_>) -> Option<(usize, Option<Found>)> {
     if place.before() == Some(b'+') && place.group == 0 {
         return found(phone::international(place));
     }
-    let several = place.groups.count() - place.group >= 3;
+    let left = place.groups.count() - place.group;
+    // Most numbers are small and alone.
+    if left == 1 && place.groups.length(place.group) < LONE_DIGITS_MIN {
+        return found(date::named(place));
+    }
+    let several = left >= 3;
     if several && let Some((n, f)) = date::numeric(place) {
         return Some((n, f));
     }

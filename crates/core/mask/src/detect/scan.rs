@@ -71,8 +71,8 @@ pub(super) struct Sink<'h> {
 
 impl Sink<'_> {
     /// Keeps what was found. What lies within it was a part of it; of a part that stands out, the rest is kept.
-    pub(super) fn push(&mut self, view: &View<'_>, found: Found) {
-        let Found { mut start, end, detector, confidence } = found;
+    pub(super) fn push(&mut self, view: &View<'_>, found: &Found) {
+        let &Found { mut start, end, detector, confidence } = found;
         if !view.wanted.has(detector) {
             return;
         }

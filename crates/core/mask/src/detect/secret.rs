@@ -62,14 +62,14 @@ pub(super) fn assignment(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> Opt
         None => key::known(view, start),
     };
     if let Some(found) = known.filter(|f| f.start == start) {
-        sink.push(view, found);
+        sink.push(view, &found);
         return Some(found.end);
     }
     let detector = match promise {
         Promise::Password if in_connection(view.behind(at)) => Detector::Connection,
         p => p.detector(),
     };
-    sink.push(view, Found::new(start, end, detector, Confidence::Likely));
+    sink.push(view, &Found::new(start, end, detector, Confidence::Likely));
     Some(end)
 }
 

@@ -12,12 +12,12 @@ pub(super) fn colon(view: &View<'_>, at: usize, sink: &mut Sink<'_>) -> Option<u
     if view.ahead(at).starts_with(b"://") {
         let found = password(view, at + 3);
         if let Some(found) = found {
-            sink.push(view, found);
+            sink.push(view, &found);
         }
         return Some(found.map_or(at + 3, |f| f.end));
     }
     if let Some(found) = address::with_colons(view, at) {
-        sink.push(view, found);
+        sink.push(view, &found);
         return Some(found.end);
     }
     secret::assignment(view, at, sink)

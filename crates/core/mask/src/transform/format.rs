@@ -69,11 +69,14 @@ pub(super) fn whole(ff1: &Ff1, value: u64, max: u64) -> Option<u64> {
 
 /// The sum of ISO/IEC 7812-1 annex B over all digits; a multiple of ten when the last one checks.
 pub(crate) fn luhn_sum(digits: &[u8]) -> u32 {
-    let value = |(i, d): (usize, &u8)| {
-        let d = u32::from(*d);
-        if i % 2 == 0 { d } else { d * 2 - if d > 4 { 9 } else { 0 } }
+    const DOUBLED: [u8; 10] = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9];
+    let doubled = |d: u8| DOUBLED.get(usize::from(d)).copied().map_or(0, u32::from);
+    let pair = |pair: &[u8]| match pair {
+        [second, first] => u32::from(*first) + doubled(*second),
+        [first] => u32::from(*first),
+        _ => 0,
     };
-    digits.iter().rev().enumerate().map(value).sum()
+    digits.rchunks(2).map(pair).sum()
 }
 
 #[cfg(test)]
