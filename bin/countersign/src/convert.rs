@@ -34,7 +34,7 @@ fn route(t: &config::TargetSpec, ask: &str) -> Result<Route, Failed> {
         labels: t.labels.clone(),
         record: t.record,
         durable: t.durable,
-        tagging: Arc::default(),
+        tagging: Arc::new(t.tagging.clone()),
     };
     let endpoint = match &t.endpoint {
         config::Endpoint::Tcp { host, port } => Endpoint::Tcp { host: host.clone(), port: *port },

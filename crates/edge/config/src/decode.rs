@@ -1,8 +1,11 @@
 //! From tables to the typed configuration, with the places that the checks need.
 
 mod identity;
+mod masking;
 mod spiffe;
 mod target;
+
+pub(crate) use masking::tag_file;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -30,6 +33,8 @@ pub(crate) struct Decoded {
 pub(crate) struct Places {
     /// Files that must be there.
     pub(crate) files: Vec<At<PathBuf>>,
+    /// Files of tags, and of which target.
+    pub(crate) tag_files: Vec<(PathBuf, TargetName)>,
     /// Variables that must be set.
     pub(crate) variables: Vec<At<String>>,
     pub(crate) policy: Range<usize>,

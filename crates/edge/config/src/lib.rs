@@ -21,6 +21,8 @@ mod units;
 
 use std::path::Path;
 
+use countersign_model::TagRule;
+
 pub use model::{
     Account, Api, BundleSource, Certificate, ClaimValue, Clones, Config, Endpoint, Gateway, Identity, Issuer,
     KeySource, ListenerLogin, ListenerSpec, LocalClient, LocalIssuer, LogFormat, LoginToken, Mapping, Match, Plaintext,
@@ -96,11 +98,43 @@ fn read_with(
     } else {
         sink.distrust();
     }
-    let (errors, warnings) = sink.finish();
+    let (mut errors, warnings) = sink.finish();
+    let mut config = decoded.config;
+    for (path, target) in &decoded.places.tag_files {
+        let name = path.display().to_string();
+        match around.text(path) {
+            // A file that is not there was complained of where it is named.
+            None | Some(Err(_)) => {}
+            Some(Ok(text)) => match parse_tags(&text, &name) {
+                Ok(rules) => {
+                    let of = config.targets.iter_mut().filter(|t| t.name == *target);
+                    of.for_each(|t| t.tagging.rules.extend(rules.iter().cloned()));
+                }
+                Err(problems) => errors = errors.and(problems),
+            },
+        }
+    }
     if !errors.is_empty() {
         return Err(errors.and(warnings));
     }
-    Ok(Loaded { config: decoded.config, warnings, source: SourceMap::new(source, tree.get_ref()) })
+    Ok(Loaded { config, warnings, source: SourceMap::new(source, tree.get_ref()) })
+}
+
+/// Reads a file of tags, as `tags` of a target names it.
+///
+/// # Errors
+/// Every problem found, in the order of the text.
+pub fn parse_tags(text: &str, file_name: &str) -> Result<Vec<TagRule>, Problems> {
+    let (tree, faults) = toml::de::DeTable::parse_recoverable(text);
+    let source = excerpt::Source::new(file_name, text, tree.get_ref());
+    let mut sink = read::Sink::new(&source);
+    sink.syntax(&faults);
+    let rules = decode::tag_file(tree.get_ref(), &mut sink);
+    if !faults.is_empty() {
+        sink.distrust();
+    }
+    let (errors, _) = sink.finish();
+    if errors.is_empty() { Ok(rules) } else { Err(errors) }
 }
 
 #[cfg(test)]

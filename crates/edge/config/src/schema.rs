@@ -2,12 +2,14 @@
 
 mod identities;
 mod keys;
+mod masking;
 
 pub(crate) use identities::{IDENTITY, ISSUER, LOCAL_CLIENT, LOCAL_ISSUER, MAPPING, SPIFFE, TOKEN_REVIEW};
 pub(crate) use keys::{
     ACCOUNT, API, CERTIFICATE, GATEWAY, KEY_SOURCE, LISTENER, POLICY, RECORDING, ROOT, SECRET, SECTIONS, STORE,
     STORE_URL, TARGET, TELEMETRY, UPSTREAM_TLS, VAULT,
 };
+pub(crate) use masking::{MASKING, TAG, TAG_FILE};
 
 use crate::units;
 
@@ -81,6 +83,10 @@ pub(crate) enum Form {
     Texts(usize),
     /// Several of these.
     Words(&'static [&'static str]),
+    /// What data is, such as `pii.email`.
+    Tag,
+    /// Several of these that content is searched for, or one of the words.
+    Sought(&'static [&'static str]),
     /// Text by key.
     Labels,
     /// Values by claim.
@@ -119,6 +125,8 @@ impl Form {
             Self::Path => "a path".to_owned(),
             Self::Texts(n) => format!("a list of texts, each of at most {n} characters"),
             Self::Words(words) => format!("a list of {}", one_of(words)),
+            Self::Tag => "a tag: parts of a-z, 0-9, `_` or `-` joined by dots, such as \"pii.email\"".to_owned(),
+            Self::Sought(words) => format!("{}, or a list of tags that can be found in content", one_of(words)),
             Self::Labels => "a table of texts, such as { env = \"prod\" }".to_owned(),
             Self::Claims => {
                 "a table of claims, each with a value or a list of texts, such as { ref = \"refs/heads/main\" }"

@@ -11,6 +11,8 @@ pub(crate) trait Surroundings {
     fn why_no_file(&self, path: &Path) -> Option<String>;
     /// Whether the variable is set and not empty.
     fn is_set(&self, variable: &str) -> bool;
+    /// The text of a file, or why it cannot be had; `None` where no file is opened.
+    fn text(&self, path: &Path) -> Option<Result<String, String>>;
     /// Why the patterns cannot be used; `None` when they can.
     fn why_no_match(&self, policy: &crate::PolicyFiles) -> Option<String>;
 }
@@ -33,6 +35,10 @@ impl Surroundings for System {
         std::env::var_os(variable).is_some_and(|v| !v.is_empty())
     }
 
+    fn text(&self, path: &Path) -> Option<Result<String, String>> {
+        Some(read_bounded(path))
+    }
+
     fn why_no_match(&self, policy: &crate::PolicyFiles) -> Option<String> {
         policy.files().err()
     }
@@ -48,6 +54,10 @@ impl Surroundings for Nothing {
 
     fn is_set(&self, _: &str) -> bool {
         true
+    }
+
+    fn text(&self, _: &Path) -> Option<Result<String, String>> {
+        None
     }
 
     fn why_no_match(&self, _: &crate::PolicyFiles) -> Option<String> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use countersign_model::{IdentityKind, RecordLevel};
+use countersign_model::{IdentityKind, RecordLevel, Tag, TagRule, Tagging};
 use proptest::prelude::*;
 
 use super::*;
@@ -107,6 +107,17 @@ fn everything_can_be_said() {
         StoreSpec::Postgres { url: UrlSource::Env("STORE_URL".into()), timeout: Duration::from_secs(3) }
     );
     let t = &c.targets[0];
+    let rule = |column: &str, data_type: &str, tag: &str| TagRule {
+        column: column.to_owned(),
+        data_type: data_type.to_owned(),
+        tag: Tag::parse(tag).unwrap(),
+    };
+    let rules = vec![rule("**.email", "citext", "pii.email"), rule("public.customers.*", "", "pii")];
+    assert_eq!((&t.tagging.rules, t.tagging.comments), (&rules, false));
+    let detect: Vec<&str> = t.tagging.detect.iter().map(Tag::as_str).collect();
+    let secrets = ["secret.connection", "secret.generic", "secret.jwt", "secret.key", "secret.private_key"];
+    assert_eq!(detect, [&["pii.card"][..], &secrets].concat());
+    assert_eq!(c.targets[1].tagging, Tagging { comments: true, ..Tagging::default() });
     assert_eq!(t.labels.get("env").map(String::as_str), Some("prod"));
     assert_eq!((t.record, t.durable, t.retention_days), (RecordLevel::Results, true, Some(90)));
     assert_eq!(t.budget_bytes, Some(10_000_000_000));
@@ -488,4 +499,47 @@ proptest! {
         let _ = parse(&format!("{}{junk}{}", &text[..cut], &text[cut..])).map_err(|p| p.to_string());
         let _ = parse(&text[..cut]).map_err(|p| p.to_string());
     }
+}
+
+#[test]
+fn tags_that_could_not_work_are_told_of() {
+    let tagged = |lines: &str| format!("{LEAST}\n{lines}\n");
+    for (lines, words) in [
+        ("[[target.tag]]\ncolumn = \"email\"\ntag = \"pii\"", vec!["fits no column", "\"**.email\" for that name"]),
+        (
+            "[[target.tag]]\ncolumn = \"customers.email\"\ntag = \"pii\"",
+            vec!["fits no column", "public.customers.email"],
+        ),
+        ("[[target.tag]]\ncolumn = \"**.email\"\ntag = \"PII\"", vec!["`tag` is not as expected", "a-z, 0-9"]),
+        ("[[target.tag]]\ncolumn = \"**.email\"", vec!["`tag` is missing"]),
+        ("[[target.tag]]\ncolumn = \"**.email\"\ntag = \"pii\"\ntpye = \"x\"", vec!["did you mean `type`?"]),
+        ("[target.masking]\ndetect = \"all\"", vec!["`detect` is not as expected", "\"none\" or \"default\""]),
+        ("[target.masking]\ndetect = [\"pii.crad\"]", vec!["did you mean \"pii.card\"?"]),
+        ("[target.masking]\ndetect = [\"pii.name\"]", vec!["pii.card, pii.email"]),
+    ] {
+        assert_eq!(objection(&tagged(lines), &words), None);
+    }
+    let detect = &good(&tagged("[target.masking]\ndetect = \"default\"")).config.targets[0].tagging.detect;
+    assert!(detect.iter().any(|t| t.as_str() == "pii.card") && detect.iter().all(|t| t.as_str() != "pii.ip"));
+}
+
+#[test]
+fn files_of_tags_follow_the_rules_of_the_target() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let config = LEAST.replace("host = \"db.internal\"", "host = \"db.internal\"\ntags = [\"tags.toml\"]")
+        + "\n[[target.tag]]\ncolumn = \"**.a\"\ntag = \"a\"\n[policy]\nfiles = [\"p.cedar\"]\n";
+    std::fs::write(path("c.toml"), config).unwrap();
+    std::fs::write(path("p.cedar"), "").unwrap();
+    let read = || load(&path("c.toml"), PROTOCOLS);
+    assert!(read().unwrap_err().to_string().contains("tags.toml"), "a file that is not there");
+    std::fs::write(path("tags.toml"), "[[tag]]\ncolumn = \"**.b\"\ntag = \"b\"\n").unwrap();
+    let rules = read().unwrap().config.targets[0].tagging.rules.clone();
+    assert_eq!(rules.iter().map(|r| r.column.as_str()).collect::<Vec<_>>(), ["**.a", "**.b"]);
+    std::fs::write(path("tags.toml"), "[[tag]]\ncolumn = \"b\"\ntag = \"b\"\n[[tag]]\ncolumn = \"**.c\"\n").unwrap();
+    let problems = read().unwrap_err();
+    assert_eq!(
+        problems.iter().map(|p| (p.file.ends_with("tags.toml"), p.line)).collect::<Vec<_>>(),
+        [(true, 2), (true, 4)]
+    );
 }

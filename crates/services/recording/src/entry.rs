@@ -6,6 +6,7 @@
 
 use countersign_enforce::OutcomeStatus;
 
+use crate::masked;
 use crate::wire::{Put, Take};
 
 /// Bytes of the fields that every entry has.
@@ -35,6 +36,7 @@ const INTENT_TEXT_ELSEWHERE: u8 = 2;
 const INTENT_PARAMETERS_DIGEST: u8 = 4;
 const OUTCOME_AFFECTED: u8 = 1;
 const OUTCOME_CODE: u8 = 2;
+const OUTCOME_MASKED: u8 = 4;
 const FOOTER_RECOVERED: u8 = 1;
 
 /// The text of an intent.
@@ -87,6 +89,8 @@ pub(crate) struct OutcomeEntry<'a> {
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
     pub(crate) affected: Option<u64>,
+    /// How many values of which tags were masked, as [`crate::masked`] writes them; empty for most.
+    pub(crate) masked: &'a [u8],
     pub(crate) code: Option<&'a str>,
 }
 
@@ -150,7 +154,7 @@ impl Entry<'_> {
                 text.saturating_add(parameters)
             }
             Self::Output { bytes, .. } => bytes.len(),
-            Self::Outcome(o) => o.code.map_or(0, str::len),
+            Self::Outcome(o) => o.code.map_or(0, str::len).saturating_add(o.masked.len()),
             Self::Abandoned { .. } | Self::Footer(_) => 0,
         };
         variable.saturating_add(FIELDS_BYTES_MAX)
@@ -289,6 +293,9 @@ fn encode_outcome(o: &OutcomeEntry<'_>, at: i64, put: &mut Put<'_>) {
     if o.code.is_some() {
         flags |= OUTCOME_CODE;
     }
+    if !o.masked.is_empty() {
+        flags |= OUTCOME_MASKED;
+    }
     put.u8(KIND_OUTCOME);
     put.u8(flags);
     put.i64(at);
@@ -299,6 +306,9 @@ fn encode_outcome(o: &OutcomeEntry<'_>, at: i64, put: &mut Put<'_>) {
     }
     if let Some(affected) = o.affected {
         put.varint(affected);
+    }
+    if !o.masked.is_empty() {
+        put.sized(o.masked);
     }
     if let Some(code) = o.code {
         put.bytes(code.as_bytes());
@@ -333,7 +343,7 @@ fn decode_fields<'a>(take: &mut Take<'a>) -> Result<(i64, Entry<'a>), &'static s
     let known = match kind {
         KIND_SESSION => SESSION_CONTINUED,
         KIND_INTENT => INTENT_SAME_TEXT | INTENT_TEXT_ELSEWHERE | INTENT_PARAMETERS_DIGEST,
-        KIND_OUTCOME => OUTCOME_AFFECTED | OUTCOME_CODE,
+        KIND_OUTCOME => OUTCOME_AFFECTED | OUTCOME_CODE | OUTCOME_MASKED,
         KIND_FOOTER => FOOTER_RECOVERED,
         _ => 0,
     };
@@ -381,8 +391,9 @@ fn decode_outcome<'a>(flags: u8, take: &mut Take<'a>) -> Option<OutcomeEntry<'a>
     let status = *STATUSES.get(usize::from(take.u8()?))?;
     let (seq, duration_us, rows, bytes) = (take.varint()?, take.varint()?, take.varint()?, take.varint()?);
     let affected = if flags & OUTCOME_AFFECTED != 0 { Some(take.varint()?) } else { None };
+    let masked = if flags & OUTCOME_MASKED != 0 { Some(take.sized()?).filter(|m| masked::is_valid(m))? } else { &[] };
     let code = if flags & OUTCOME_CODE != 0 { Some(std::str::from_utf8(take.all()).ok()?) } else { None };
-    Some(OutcomeEntry { session, seq, status, duration_us, rows, bytes, affected, code })
+    Some(OutcomeEntry { session, seq, status, duration_us, rows, bytes, affected, masked, code })
 }
 
 fn decode_footer(flags: u8, take: &mut Take<'_>) -> Option<Footer> {
@@ -398,6 +409,7 @@ fn decode_footer(flags: u8, take: &mut Take<'_>) -> Option<Footer> {
 
 #[cfg(test)]
 mod tests {
+    use countersign_model::Tag;
     use proptest::option::of;
     use proptest::prelude::*;
 
@@ -437,6 +449,7 @@ mod tests {
             a in prop::collection::vec(any::<u8>(), 0..200),
             b in prop::collection::vec(any::<u8>(), 0..200),
             code in of("[A-Z0-9]{0,8}"),
+            tags in prop::collection::btree_map("[a-z]{1,5}(\\.[a-z]{1,5})?", any::<u64>(), 0..4),
             status in 0_usize..5,
             flag: bool,
         ) {
@@ -444,6 +457,8 @@ mod tests {
             let parameters =
                 digest.map_or(ParametersRef::Inline(&b), |sha256| ParametersRef::Digest { bytes: numbers[0], sha256 });
             check(at, &Entry::Intent(IntentEntry { session, definition, seq, same_text_as: maybe, text, parameters }));
+            let tags: Vec<(Tag, u64)> = tags.iter().map(|(t, n)| (Tag::parse(t).expect("a tag"), *n)).collect();
+            let masked = masked::encode(&tags);
             check(at, &Entry::Outcome(OutcomeEntry {
                 session,
                 seq,
@@ -452,6 +467,7 @@ mod tests {
                 rows: numbers[2],
                 bytes: numbers[3],
                 affected: maybe,
+                masked: &masked,
                 code: code.as_deref(),
             }));
             check(at, &Entry::Session { continued: flag, json: &a });

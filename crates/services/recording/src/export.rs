@@ -46,7 +46,7 @@ impl<W: Write> JsonLinesExport<W> {
 }
 
 /// The columns of the CSV.
-const COLUMNS: [&str; 28] = [
+const COLUMNS: [&str; 30] = [
     "at",
     "session",
     "identity",
@@ -75,6 +75,8 @@ const COLUMNS: [&str; 28] = [
     "affected",
     "duration_us",
     "ended_at",
+    "masked",
+    "unmasked",
 ];
 
 /// Writes statements as CSV (RFC 4180, UTF-8, with a header).
@@ -186,6 +188,7 @@ fn statement(h: &SessionHeader, s: &StatementView) -> Cells {
         Parameters::Digest { sha256, .. } => cells[19] = hex(sha256),
     }
     cells[20] = s.intent.same_text_as.map(|n| n.to_string()).unwrap_or_default();
+    cells[29] = d.verdict.effects.unmasked.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     if let Some((at, outcome)) = &s.outcome {
         outcome_cells(&mut cells, *at, outcome);
     }
@@ -201,4 +204,6 @@ fn outcome_cells(cells: &mut Cells, at: countersign_model::Timestamp, o: &Outcom
     cells[25] = o.affected.map(|n| n.to_string()).unwrap_or_default();
     cells[26] = o.duration_us.to_string();
     cells[27] = rfc3339(at);
+    let masked: Vec<String> = o.masked.iter().map(|(tag, n)| format!("{tag}:{n}")).collect();
+    cells[28] = masked.join(" ");
 }

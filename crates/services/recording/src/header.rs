@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 
 use countersign_enforce::{CloseReason, SessionEvent, SessionOpened};
 use countersign_model::{
-    Access, Attribute, Attributes, Denial, IdentityParts, RecordLevel, SessionId, Shape, TargetName, Timestamp, Use,
-    Verdict,
+    Access, Attribute, Attributes, Denial, Disclosure, IdentityParts, RecordLevel, SessionId, Shape, Tag, TargetName,
+    Timestamp, Use, Verdict,
 };
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Serialize, Serializer};
@@ -41,6 +41,9 @@ pub struct SessionHeader {
     pub record: RecordLevel,
     /// True when writes waited for the disk.
     pub durable: bool,
+    /// Which tags were looked for in the content of results.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detect: Vec<Tag>,
 }
 
 impl From<&SessionOpened<'_>> for SessionHeader {
@@ -58,6 +61,7 @@ impl From<&SessionOpened<'_>> for SessionHeader {
             labels: s.target.labels.clone(),
             record: s.target.record,
             durable: s.target.durable,
+            detect: s.target.tagging.detect.clone(),
         }
     }
 }
@@ -77,6 +81,9 @@ pub struct Definition {
     /// Why it could not be read, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
+    /// What it did with tagged data.
+    #[serde(default, skip_serializing_if = "Disclosure::is_empty")]
+    pub disclosure: Disclosure,
     /// What policy said.
     pub verdict: Verdict,
 }
@@ -102,6 +109,8 @@ pub(crate) struct DefinitionRef<'a> {
     uses: &'a [Use],
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<&'a str>,
+    #[serde(skip_serializing_if = "Disclosure::is_empty")]
+    disclosure: &'a Disclosure,
     verdict: &'a Verdict,
 }
 
@@ -113,6 +122,7 @@ impl<'a> DefinitionRef<'a> {
             fingerprint: shape.fingerprint(),
             uses: shape.uses(),
             unreadable: shape.why_unreadable(),
+            disclosure: shape.disclosure(),
             verdict,
         }
     }
@@ -206,7 +216,10 @@ pub(crate) fn close_reason(word: &str) -> Option<CloseReason> {
 
 #[cfg(test)]
 mod tests {
-    use countersign_model::{Attributes, Decision, Effects, Fingerprint, Limits, RuleId, Severity};
+    use countersign_model::{
+        Attributes, Decision, Effects, Exposure, Fingerprint, Limits, Mask, Probe, RuleId, Severity, Transform,
+        Withheld,
+    };
 
     use super::*;
 
@@ -221,13 +234,19 @@ mod tests {
             Use { access: Access::Read, attributes: a },
             Use { access: Access::Write, attributes: Attributes::new() },
         ];
-        let shape = Shape::new("update", uses, Fingerprint(0xabc));
+        let tag = |s: &str| Tag::parse(s).unwrap();
+        let disclosure =
+            Disclosure { shown: vec![tag("pii.email")], matched: vec![tag("pii.name")], ..Disclosure::default() };
+        let shape = Shape::disclosing("update", uses, Fingerprint(0xabc), disclosure.clone());
         let verdict = Verdict {
             decision: Decision::Allow,
             effects: Effects {
                 limits: Limits { rows: Some(5), bytes: None, affected: Some(0) },
                 alert: Some(Severity::High),
-                ..Effects::default()
+                masks: [Mask { tag: tag("pii.email"), transform: Transform::Last(4) }].into(),
+                unmasked: [tag("pii.card")].into(),
+                probes: [Probe { tag: tag("pii.name"), rate: "20/1h".parse().unwrap() }].into(),
+                withheld: [Withheld { tag: tag("secret"), by: Exposure::Chosen }].into(),
             },
             rules: vec![RuleId::new("r1")],
             reason: Some("because".to_owned()),
@@ -238,10 +257,18 @@ mod tests {
         let d: Definition = serde_json::from_slice(&json).unwrap();
         assert_eq!(d.access, Access::Write);
         assert_eq!(d.fingerprint, "00000000000000000000000000000abc");
-        assert_eq!(d.verdict, verdict);
+        assert_eq!((&d.verdict, &d.disclosure), (&verdict, &disclosure));
         assert_eq!(d.uses[0].attributes["relations"], serde_json::json!(["public.a", "public.b"]));
         assert_eq!(d.uses[0].attributes["limit"], serde_json::json!(-3));
         assert_eq!(d.uses.len(), 2);
+    }
+
+    #[test]
+    fn a_definition_from_before_tags_is_read() {
+        let old = r#"{"kind":"select","access":"read","fingerprint":"00","uses":[],"verdict":{"decision":"allow",
+            "effects":{"limits":{}},"rules":["r"],"epoch":1}}"#;
+        let d: Definition = serde_json::from_str(old).unwrap();
+        assert!(d.disclosure.is_empty() && d.verdict.effects == Effects::default());
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod index;
 mod journal;
 mod keeper;
 mod mapping;
+mod masked;
 mod reader;
 mod record;
 mod recorder;

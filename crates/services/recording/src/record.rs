@@ -1,11 +1,12 @@
 //! A record as readers see it: one entry with everything that it referred to.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign_model::{Denial, SessionId, Timestamp};
+use countersign_model::{Denial, SessionId, Tag, Timestamp};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -100,6 +101,9 @@ pub struct OutcomeRecord {
     /// Rows changed, where the target said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affected: Option<u64>,
+    /// How many values of which tags were masked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub masked: BTreeMap<Tag, u64>,
     /// The target's code for an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,

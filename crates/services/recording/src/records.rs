@@ -17,6 +17,7 @@ use crate::entry::{self, Entry, ParametersRef, TextRef};
 use crate::error::Damage;
 use crate::header::{Definition, SessionHeader};
 use crate::index::{parse_closed, scan_error};
+use crate::masked;
 use crate::record::{IntentRecord, OutcomeRecord, Parameters, Record, RecordEntry};
 use crate::scan::{Frames, ScanError};
 
@@ -281,6 +282,7 @@ impl Owned {
                 rows: o.rows,
                 bytes: o.bytes,
                 affected: o.affected,
+                masked: masked::decode(o.masked).ok_or("an outcome is malformed")?.into_iter().collect(),
                 code: o.code.map(str::to_owned),
             }),
             Entry::Event { json, .. } => {

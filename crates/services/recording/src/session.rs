@@ -13,6 +13,7 @@ use crate::error::{oversize, unavailable};
 use crate::frame::PAYLOAD_BYTES_MAX;
 use crate::header::{Event, SessionHeader};
 use crate::journal::Journal;
+use crate::masked;
 use crate::record::ClosedRecord;
 use crate::recorder::House;
 use crate::shard::{Appended, Draft, Place, SessionHead, Shard};
@@ -162,6 +163,7 @@ impl SessionRecorder for SessionWriter {
     }
 
     fn outcome(&mut self, seq: u64, at: Timestamp, duration_us: u64, outcome: &Outcome) -> Result<(), Denial> {
+        let masked = masked::encode(&outcome.masked);
         let entry = OutcomeEntry {
             session: 0,
             seq,
@@ -170,6 +172,7 @@ impl SessionRecorder for SessionWriter {
             rows: outcome.rows,
             bytes: outcome.bytes,
             affected: outcome.affected,
+            masked: &masked,
             code: outcome.code.as_deref().map(|c| cut(c, EVENT_BYTES_MAX)),
         };
         self.plain(at, Entry::Outcome(entry), true)

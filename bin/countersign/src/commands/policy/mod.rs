@@ -106,7 +106,7 @@ impl Loaded {
             labels: spec.labels.clone(),
             record: spec.record,
             durable: spec.durable,
-            tagging: Arc::default(),
+            tagging: Arc::new(spec.tagging.clone()),
         })
     }
 }

@@ -8,8 +8,8 @@ use clap::Args;
 use countersign_config::Config;
 use countersign_credentials::AccountMatch;
 use countersign_model::{
-    Access, Actor, Attribute, AttributeKind, Attributes, CredentialBinding, Fingerprint, IdentityKind, IdentityParts,
-    RecordLevel, SessionContext, SessionId, Shape, Target, TargetName, Timestamp, Use,
+    Access, Actor, Attribute, AttributeKind, Attributes, CredentialBinding, Disclosure, Fingerprint, IdentityKind,
+    IdentityParts, RecordLevel, SessionContext, SessionId, Shape, Tag, Tagging, Target, TargetName, Timestamp, Use,
 };
 use countersign_policy::{Language, Question};
 use countersign_recording::{Definition, IntentRecord, SessionHeader};
@@ -100,6 +100,18 @@ pub(super) struct What {
     /// An attribute of the access, NAME=VALUE; several values of a set with commas, or by giving it several times.
     #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = parse_pair, requires = "access")]
     attributes: Vec<(String, String)>,
+    /// A tag of the data that it has to do with, TAG=shown, matched, chosen or copied; may be given several times.
+    #[arg(long = "tag", value_name = "TAG=HOW", value_parser = parse_tag, requires = "access")]
+    tags: Vec<(Tag, How)>,
+}
+
+/// What an action does with tagged data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Shown,
+    Matched,
+    Chosen,
+    Copied,
 }
 
 /// Everything that a question borrows from.
@@ -142,7 +154,7 @@ impl Asked {
                 labels: header.labels.clone(),
                 record: header.record,
                 durable: header.durable,
-                tagging: Arc::default(),
+                tagging: Arc::new(Tagging { detect: header.detect.clone(), ..Tagging::default() }),
             },
             session: SessionContext {
                 id: header.id,
@@ -311,7 +323,15 @@ impl What {
             })?;
             attributes.insert(spec.name, value);
         }
-        Ok(Shape::new("described", vec![Use { access, attributes }], Fingerprint(0)))
+        let of = |how| self.tags.iter().filter(move |(_, h)| *h == how).map(|(tag, _)| tag.clone()).collect();
+        let mut disclosure = Disclosure::default();
+        disclosure.absorb(&Disclosure {
+            shown: of(How::Shown),
+            matched: of(How::Matched),
+            chosen: of(How::Chosen),
+            copied: of(How::Copied),
+        });
+        Ok(Shape::disclosing("described", vec![Use { access, attributes }], Fingerprint(0), disclosure))
     }
 }
 
@@ -336,7 +356,7 @@ pub(super) fn shape_of(definition: &Definition, language: &Language) -> Result<A
         }
         uses.push(Use { access: used.access, attributes });
     }
-    Ok(Shape::new(&definition.kind, uses, fingerprint))
+    Ok(Shape::disclosing(&definition.kind, uses, fingerprint, definition.disclosure.clone()))
 }
 
 fn attribute(kind: AttributeKind, value: &Value) -> Option<Attribute> {
@@ -349,6 +369,18 @@ fn attribute(kind: AttributeKind, value: &Value) -> Option<Attribute> {
             texts.map(Attribute::set)
         }
     }
+}
+
+fn parse_tag(text: &str) -> Result<(Tag, How), String> {
+    let (tag, how) = text.split_once('=').ok_or("expected TAG=HOW, such as pii.email=shown")?;
+    let how = match how {
+        "shown" => How::Shown,
+        "matched" => How::Matched,
+        "chosen" => How::Chosen,
+        "copied" => How::Copied,
+        _ => return Err("HOW is shown, matched, chosen or copied".to_owned()),
+    };
+    Ok((Tag::parse(tag).ok_or("a tag is parts of a-z, 0-9, '_' or '-' joined by dots")?, how))
 }
 
 fn parse_kind(word: &str) -> Result<IdentityKind, String> {

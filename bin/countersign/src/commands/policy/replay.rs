@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use countersign_model::{Decision, Limits, RuleId, SessionId, Shape, Timestamp, Verdict};
+use countersign_model::{Decision, Effects, Limits, RuleId, SessionId, Shape, Timestamp, Verdict};
 use countersign_recording::{Definition, IntentRecord, Record, RecordEntry, SessionHeader};
 use serde::Serialize;
 
@@ -254,6 +254,10 @@ fn change(then: &Verdict, now: &Verdict) -> Option<Change> {
     let kept_back = then.decision == Decision::Deny && !then.effects.limits.is_none();
     let now_decision = match now.decision {
         Decision::Allow if kept_back && share_a_limit(&then.effects.limits, &now.effects.limits) => Decision::Deny,
+        // Nor has policy's own deny masks or probes: such a statement could not be masked, or its probes were spent.
+        Decision::Allow if then.decision == Decision::Deny && stand_in_the_way(&then.effects, &now.effects) => {
+            Decision::Deny
+        }
         decision => decision,
     };
     match (then.decision, now_decision) {
@@ -263,6 +267,11 @@ fn change(then: &Verdict, now: &Verdict) -> Option<Change> {
         (Decision::Deny, Decision::Deny) if then.effects.alert != now.effects.alert => Some(Change::OtherEffects),
         _ => None,
     }
+}
+
+fn stand_in_the_way(then: &Effects, now: &Effects) -> bool {
+    then.masks.iter().any(|m| now.masks.iter().any(|n| n.tag == m.tag))
+        || then.probes.iter().any(|p| now.probes.iter().any(|n| n.tag == p.tag))
 }
 
 fn share_a_limit(a: &Limits, b: &Limits) -> bool {
@@ -322,7 +331,7 @@ fn indented(paper: &mut Paper, indent: usize, text: &str) -> Result<(), Failed> 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
-    use countersign_model::{Effects, Severity};
+    use countersign_model::{Mask, Severity, Tag, Transform};
 
     use super::*;
 
@@ -353,6 +362,21 @@ mod tests {
             (counted(Deny), limited(Allow), Some(Change::DenyToAllow)),
             (counted(Deny), plain(Allow), Some(Change::DenyToAllow)),
             (counted(Deny), plain(Deny), None),
+        ] {
+            assert_eq!(change(&then, &now), expected, "{then:?} {now:?}");
+        }
+        let masked = |decision, transform| {
+            let mut verdict = plain(decision);
+            verdict.effects.masks = [Mask { tag: Tag::parse("pii.email").unwrap(), transform }].into();
+            verdict
+        };
+        for (then, now, expected) in [
+            (masked(Allow, Transform::Hash), masked(Allow, Transform::Hash), None),
+            (masked(Allow, Transform::Hash), masked(Allow, Transform::Redact), Some(Change::OtherEffects)),
+            (masked(Allow, Transform::Hash), plain(Allow), Some(Change::OtherEffects)),
+            // It could not be masked: it could not now.
+            (masked(Deny, Transform::Hash), masked(Allow, Transform::Hash), None),
+            (masked(Deny, Transform::Hash), plain(Allow), Some(Change::DenyToAllow)),
         ] {
             assert_eq!(change(&then, &now), expected, "{then:?} {now:?}");
         }

@@ -1,6 +1,6 @@
 //! Recorded things in words. Everything that came from clients or targets is inert.
 
-use countersign_model::{Decision, Limits, RuleId, Verdict};
+use countersign_model::{Decision, Limits, RuleId, Tag, Verdict};
 use countersign_recording::{ClosedRecord, Event, IntentRecord, OutcomeRecord, Parameters};
 
 use super::super::text::{count, inert, lasted};
@@ -33,16 +33,33 @@ pub(super) fn because(intent: &IntentRecord) -> String {
     inert(&why)
 }
 
-/// Limits and alert of a verdict; empty when there are none.
+/// Limits, alert and what became of tags in a verdict; empty when there are none.
 pub(crate) fn effects(verdict: &Verdict) -> String {
     let Limits { rows, bytes, affected } = verdict.effects.limits;
     let limits = [("rows", rows), ("bytes", bytes), ("affected", affected)];
     let mut parts: Vec<String> = limits.iter().filter_map(|(name, n)| n.map(|n| format!("{name}<={n}"))).collect();
     parts.extend(verdict.effects.alert.map(|a| format!("alert {}", format!("{a:?}").to_lowercase())));
+    let tags = |tags: &[Tag]| tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(" ");
+    let effects = &verdict.effects;
+    if !effects.masks.is_empty() {
+        let masks: Vec<String> = effects.masks.iter().map(|m| format!("{}={}", m.tag, m.transform)).collect();
+        parts.push(format!("masks {}", masks.join(" ")));
+    }
+    if !effects.unmasked.is_empty() {
+        parts.push(format!("unmasked {}", tags(&effects.unmasked)));
+    }
+    if !effects.probes.is_empty() {
+        let probes: Vec<String> = effects.probes.iter().map(|p| format!("{} ({})", p.tag, p.rate)).collect();
+        parts.push(format!("compares {}", probes.join(" ")));
+    }
+    if !effects.withheld.is_empty() {
+        let withheld: Vec<String> = effects.withheld.iter().map(|w| format!("{} ({})", w.tag, w.by.as_str())).collect();
+        parts.push(format!("withholds {}", withheld.join(" ")));
+    }
     parts.join(", ")
 }
 
-/// How a statement ended: `done, 2 rows, 1 changed, 3 ms`.
+/// How a statement ended: `done, 2 rows, 1 changed, 4 masked (pii.email 4), 3 ms`.
 pub(super) fn outcome(o: &OutcomeRecord) -> String {
     let mut parts = vec![match &o.code {
         Some(code) => format!("{} with {}", o.status, inert(code)),
@@ -52,6 +69,11 @@ pub(super) fn outcome(o: &OutcomeRecord) -> String {
         parts.push(count(o.rows, "row"));
     }
     parts.extend(o.affected.map(|n| format!("{n} changed")));
+    if !o.masked.is_empty() {
+        let total = o.masked.values().fold(0_u64, |sum, n| sum.saturating_add(*n));
+        let each: Vec<String> = o.masked.iter().map(|(tag, n)| format!("{tag} {n}")).collect();
+        parts.push(format!("{total} masked ({})", each.join(", ")));
+    }
     parts.push(lasted(o.duration_us));
     parts.join(", ")
 }

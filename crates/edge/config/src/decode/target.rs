@@ -28,6 +28,7 @@ impl Decoder<'_, '_> {
         let tls_table = t.table_or_default(self.sink, "tls", &schema::UPSTREAM_TLS);
         let tls = self.upstream_tls(tls_table, endpoint.as_ref());
         let accounts = self.accounts(&mut t);
+        let tagging = self.tagging(&mut t);
         t.finish(self.sink);
         let (name, protocol) = (name?, protocol?);
         let parsed = TargetName::parse(&name.value)?;
@@ -52,6 +53,7 @@ impl Decoder<'_, '_> {
             connect_timeout,
             tls,
             accounts,
+            tagging,
         })
     }
 

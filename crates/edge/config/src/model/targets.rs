@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use countersign_model::{RecordLevel, TargetName};
+use countersign_model::{RecordLevel, Tagging, TargetName};
 
 /// A system behind the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct TargetSpec {
     pub tls: UpstreamTls,
     /// Accounts, in order: the first that matches is used.
     pub accounts: Vec<Account>,
+    /// How its data is known to be sensitive; the rules of its files follow its own.
+    pub tagging: Tagging,
 }
 
 /// Where a target is.

@@ -1,9 +1,11 @@
 //! One method for each form of value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use countersign_mask::detect::Detector;
+use countersign_model::Tag;
 use toml::de::{DeInteger, DeValue};
 
 use super::{At, Misfit, Sink, Table};
@@ -13,6 +15,8 @@ use crate::{suggest, units};
 
 /// The most items in a list of texts, or entries in a table of labels or claims.
 const ITEMS_MAX: usize = 500;
+/// What is in too much data that is no secret to be looked for unasked.
+const NOT_BY_DEFAULT: [&str; 3] = ["pii.birth_date", "pii.ip", "pii.mac"];
 /// The longest label, label value, or claim value, in characters.
 const LABEL_CHARS_MAX: usize = 500;
 
@@ -113,6 +117,43 @@ impl Table<'_> {
                 }
                 _ => Err(Misfit::default()),
             }
+        })
+    }
+
+    /// [`Form::Tag`].
+    pub(crate) fn tag(&mut self, sink: &mut Sink<'_>, name: &'static str) -> Option<At<Tag>> {
+        self.value(sink, name, |_, v| v.as_str().and_then(Tag::parse).ok_or_else(Misfit::default))
+    }
+
+    /// [`Form::Sought`]: the tags of all that is found, sorted.
+    pub(crate) fn sought(&mut self, sink: &mut Sink<'_>, name: &'static str) -> Option<At<Vec<Tag>>> {
+        self.value(sink, name, |key, v| {
+            let Form::Sought(words) = key.form else { return Err(Misfit::default()) };
+            let found: BTreeSet<Tag> = Detector::ALL.iter().filter_map(|d| Tag::parse(d.tag())).collect();
+            let mut sought: BTreeSet<Tag> = BTreeSet::new();
+            match v {
+                DeValue::String(s) if **s == *"none" => {}
+                DeValue::String(s) if **s == *"default" => {
+                    sought.extend(found.into_iter().filter(|t| !NOT_BY_DEFAULT.contains(&t.as_str())));
+                }
+                DeValue::String(s) => return Err(Misfit { expected: None, suggestion: mean(Some(s), words) }),
+                DeValue::Array(items) if items.len() <= ITEMS_MAX => {
+                    for item in items {
+                        let tag = item.get_ref().as_str().and_then(Tag::parse).ok_or_else(Misfit::default)?;
+                        let before = sought.len();
+                        sought.extend(found.iter().filter(|f| tag.covers(f)).cloned());
+                        if sought.len() == before && !found.iter().any(|f| tag.covers(f)) {
+                            let names: Vec<&str> = found.iter().map(Tag::as_str).collect();
+                            return Err(Misfit {
+                                expected: Some(format!("tags that can be found in content: {}", names.join(", "))),
+                                suggestion: mean(Some(tag.as_str()), &names),
+                            });
+                        }
+                    }
+                }
+                _ => return Err(Misfit::default()),
+            }
+            Ok(sought.into_iter().collect())
         })
     }
 
@@ -249,6 +290,7 @@ pub(crate) fn default_fits(key: &crate::schema::Key, literal: &str) -> bool {
         Form::Address => v.as_str().is_some_and(|s| s.parse::<SocketAddr>().is_ok()),
         Form::Texts(_) | Form::Words(_) => v.is_array(),
         Form::Labels => v.is_table(),
+        Form::Sought(words) => v.as_str().is_some_and(|s| words.contains(&s)),
         Form::WordOr(words, _) => v.as_str().is_some_and(|s| words.contains(&s)),
         _ => text(&key.form, v).is_ok(),
     }

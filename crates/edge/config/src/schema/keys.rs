@@ -2,6 +2,7 @@
 
 use super::Presence::{Default, Derived, Optional, Required};
 use super::identities::{IDENTITY, ISSUER, LOCAL_CLIENT, LOCAL_ISSUER, MAPPING, SPIFFE, TOKEN_REVIEW};
+use super::masking::{MASKING, TAG, TAG_RULES_MAX};
 use super::{Form, Key, Section};
 
 /// Texts that people write: names, patterns, URLs.
@@ -14,7 +15,7 @@ pub(super) const fn key(name: &'static str, form: Form, presence: super::Presenc
 }
 
 /// Every section, in the order of the reference.
-pub(crate) static SECTIONS: [&Section; 23] = [
+pub(crate) static SECTIONS: [&Section; 25] = [
     &GATEWAY,
     &LISTENER,
     &CERTIFICATE,
@@ -25,6 +26,8 @@ pub(crate) static SECTIONS: [&Section; 23] = [
     &UPSTREAM_TLS,
     &ACCOUNT,
     &SECRET,
+    &TAG,
+    &MASKING,
     &ISSUER,
     &TOKEN_REVIEW,
     &MAPPING,
@@ -255,6 +258,14 @@ pub(crate) static TARGET: Section = Section {
             Required,
             "Accounts at the target, in order: the first that matches an identity is used.",
         ),
+        key("tag", Form::Tables(&TAG, TAG_RULES_MAX), Optional, "Which of its columns hold what."),
+        key(
+            "tags",
+            Form::Texts(TEXT_CHARS_MAX),
+            Default("[]"),
+            "Files with more `[[tag]]` sections, such as `countersign scan` writes for a person to accept.",
+        ),
+        key("masking", Form::Table(&MASKING), Optional, "Where else tags come from."),
     ],
 };
 

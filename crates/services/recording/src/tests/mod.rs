@@ -21,7 +21,8 @@ use countersign_enforce::{
 };
 use countersign_model::{
     Access, Attribute, Attributes, CredentialBinding, Decision, Denial, Effects, Fingerprint, Identity, IdentityKind,
-    IdentityParts, RecordLevel, RuleId, SessionContext, SessionId, Shape, Target, TargetName, Timestamp, Use, Verdict,
+    IdentityParts, RecordLevel, RuleId, SessionContext, SessionId, Shape, Tag, Target, TargetName, Timestamp, Use,
+    Verdict,
 };
 
 use crate::{FileRecorder, Reader, Record, RecordEntry, RecordFilter, RecordingConfig, SessionFilter};
@@ -96,6 +97,11 @@ pub(super) fn shape(kind: &str) -> Arc<Shape> {
     Shape::new(kind, vec![Use { access: Access::Write, attributes }], Fingerprint(42))
 }
 
+/// What every outcome here masked.
+pub(super) fn masked() -> Box<[(Tag, u64)]> {
+    [(Tag::parse("pii.email").unwrap(), 300), (Tag::parse("secret").unwrap(), 1)].into()
+}
+
 pub(super) fn verdict(decision: Decision) -> Verdict {
     Verdict {
         decision,
@@ -162,7 +168,7 @@ impl Writer {
 
     pub(super) fn outcome(&mut self, seq: u64, status: OutcomeStatus) -> Result<(), Denial> {
         let code = (status == OutcomeStatus::Failed).then(|| "23505".into());
-        let outcome = Outcome { status, rows: 2, bytes: 30, affected: Some(1), code, masked: Box::default() };
+        let outcome = Outcome { status, rows: 2, bytes: 30, affected: Some(1), code, masked: masked() };
         self.session.outcome(seq, later(self.n, 60), 50, &outcome)
     }
 

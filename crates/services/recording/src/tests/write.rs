@@ -71,6 +71,7 @@ fn every_entry_comes_back() {
                 rows: 2,
                 bytes: 30,
                 affected: Some(1),
+                masked: masked().into_iter().collect(),
                 code,
             })
         };
