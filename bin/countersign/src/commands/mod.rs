@@ -5,10 +5,12 @@
 mod completions;
 mod config;
 mod credentials;
+mod explain;
 mod locks;
 pub(crate) mod paper;
 mod policy;
 pub(crate) mod prompt;
+mod scan;
 mod sessions;
 pub(crate) mod table;
 pub(crate) mod text;
@@ -36,6 +38,17 @@ pub(crate) enum Operator {
     /// Cuts identities off and keeps them out, everywhere at once; lists, shows and ends locks.
     #[command(subcommand)]
     Locks(locks::LocksCommand),
+    /// Says which stored columns a statement shows, compares, chooses by or copies, and what the policies answer.
+    #[command(after_help = "Examples:\n  countersign explain shop -c 'select email from customers'\n  \
+                            countersign explain shop --as ana -c \"select id from customers where email = 'a@b.test'\"\n\n\
+                            The target is asked for its catalog alone; the statement is not sent. The exit code is 0 whatever the answer \
+                            is, and 1 when the statement could not be read.")]
+    Explain(explain::Explain),
+    /// Looks at samples of a target's data for personal data and secrets, and proposes tags for a person to accept.
+    #[command(after_help = "Example: countersign scan shop --sample 2000 --write tags.toml\n\n\
+                            Nothing is changed, and no value is printed or written: names and counts alone. The exit code is 1 when a \
+                            table could not be looked at.")]
+    Scan(scan::Scan),
     /// Keeps the targets' secrets in the vault.
     #[command(subcommand)]
     Credentials(credentials::Credentials),
@@ -51,17 +64,20 @@ pub(crate) async fn run(command: Operator) -> Result<(), Failed> {
         Operator::Policy(command) => policy::run(command).await,
         Operator::Sessions(command) => sessions::run(command).await,
         Operator::Locks(command) => locks::run(command).await,
+        Operator::Explain(args) => explain::run(args).await,
+        Operator::Scan(args) => scan::run(args).await,
         Operator::Credentials(command) => credentials::run(command).await,
         Operator::Completions(args) => completions::run(&args),
     }
 }
 
-/// The configuration for a command that looks at files alone: secrets need not be set and certificates need not be there.
+/// The configuration for a command that looks at files alone: secrets need not be set and certificates need not be there;
+/// files of tags must.
 pub(crate) fn config_alone(path: &Path) -> Result<Config, Failed> {
     let text = std::fs::read_to_string(path).map_err(|e| {
         Failed::invalid(format!("the configuration {} cannot be read: {e}; name it with --config", path.display()))
     })?;
-    let loaded = countersign_config::parse_str(&text, &path.display().to_string(), &PROTOCOLS);
+    let loaded = countersign_config::parse_with_tags(&text, &path.display().to_string(), &PROTOCOLS);
     loaded.map(|l| l.config).map_err(Failed::invalid)
 }
 

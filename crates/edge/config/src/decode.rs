@@ -34,7 +34,7 @@ pub(crate) struct Places {
     /// Files that must be there.
     pub(crate) files: Vec<At<PathBuf>>,
     /// Files of tags, and of which target.
-    pub(crate) tag_files: Vec<(PathBuf, TargetName)>,
+    pub(crate) tag_files: Vec<(At<PathBuf>, TargetName)>,
     /// Variables that must be set.
     pub(crate) variables: Vec<At<String>>,
     pub(crate) policy: Range<usize>,

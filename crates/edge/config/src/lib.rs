@@ -78,6 +78,14 @@ pub fn parse_str(text: &str, file_name: &str, protocols: &[ProtocolFacts]) -> Re
     read_with(text, file_name, protocols, &surroundings::Nothing)
 }
 
+/// The same, but for files of tags, which are read: for commands that need to know what data is, and no secret and no certificate.
+///
+/// # Errors
+/// Every problem found, in the order of the text.
+pub fn parse_with_tags(text: &str, file_name: &str, protocols: &[ProtocolFacts]) -> Result<Loaded, Problems> {
+    read_with(text, file_name, protocols, &surroundings::TagsAlone)
+}
+
 fn read_with(
     text: &str,
     file_name: &str,
@@ -98,22 +106,29 @@ fn read_with(
     } else {
         sink.distrust();
     }
-    let (mut errors, warnings) = sink.finish();
     let mut config = decoded.config;
-    for (path, target) in &decoded.places.tag_files {
-        let name = path.display().to_string();
-        match around.text(path) {
-            // A file that is not there was complained of where it is named.
-            None | Some(Err(_)) => {}
-            Some(Ok(text)) => match parse_tags(&text, &name) {
-                Ok(rules) => {
-                    let of = config.targets.iter_mut().filter(|t| t.name == *target);
-                    of.for_each(|t| t.tagging.rules.extend(rules.iter().cloned()));
-                }
-                Err(problems) => errors = errors.and(problems),
-            },
+    let mut of_files = Problems::default();
+    for (file, target) in &decoded.places.tag_files {
+        let rules = match around.text(&file.value) {
+            None => continue,
+            Some(Ok(text)) => parse_tags(&text, &file.value.display().to_string()),
+            Some(Err(why)) => {
+                let fault =
+                    read::Fault::new(file.span.clone(), file.key.clone(), format!("tags cannot be read: {why}"));
+                sink.error(fault.found(file.value.display().to_string()));
+                continue;
+            }
+        };
+        match rules {
+            Ok(rules) => {
+                let of = config.targets.iter_mut().filter(|t| t.name == *target);
+                of.for_each(|t| t.tagging.rules.extend(rules.iter().cloned()));
+            }
+            Err(problems) => of_files = of_files.and(problems),
         }
     }
+    let (errors, warnings) = sink.finish();
+    let errors = errors.and(of_files);
     if !errors.is_empty() {
         return Err(errors.and(warnings));
     }

@@ -65,6 +65,27 @@ impl Surroundings for Nothing {
     }
 }
 
+/// No world but files of tags.
+pub(crate) struct TagsAlone;
+
+impl Surroundings for TagsAlone {
+    fn why_no_file(&self, _: &Path) -> Option<String> {
+        None
+    }
+
+    fn is_set(&self, _: &str) -> bool {
+        true
+    }
+
+    fn text(&self, path: &Path) -> Option<Result<String, String>> {
+        Some(read_bounded(path))
+    }
+
+    fn why_no_match(&self, _: &crate::PolicyFiles) -> Option<String> {
+        None
+    }
+}
+
 /// Reads at most [`FILE_BYTES_MAX`] bytes of UTF-8, or says why not.
 pub(crate) fn read_bounded(path: &Path) -> Result<String, String> {
     let metadata = std::fs::metadata(path).map_err(|e| match e.kind() {

@@ -534,6 +534,10 @@ fn files_of_tags_follow_the_rules_of_the_target() {
     let read = || load(&path("c.toml"), PROTOCOLS);
     assert!(read().unwrap_err().to_string().contains("tags.toml"), "a file that is not there");
     std::fs::write(path("tags.toml"), "[[tag]]\ncolumn = \"**.b\"\ntag = \"b\"\n").unwrap();
+    let alone = || {
+        parse_with_tags(&std::fs::read_to_string(path("c.toml")).unwrap(), path("c.toml").to_str().unwrap(), PROTOCOLS)
+    };
+    assert_eq!(alone().unwrap().config.targets[0].tagging.rules.len(), 2);
     let rules = read().unwrap().config.targets[0].tagging.rules.clone();
     assert_eq!(rules.iter().map(|r| r.column.as_str()).collect::<Vec<_>>(), ["**.a", "**.b"]);
     std::fs::write(path("tags.toml"), "[[tag]]\ncolumn = \"b\"\ntag = \"b\"\n[[tag]]\ncolumn = \"**.c\"\n").unwrap();

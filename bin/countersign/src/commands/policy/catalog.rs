@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use countersign_config::{Config, Endpoint, TargetSpec, TlsMode};
 use countersign_credentials::{Account, AccountMatch};
-use countersign_model::Shape;
-use countersign_sql::{Catalog, CatalogBuilder, CatalogError, QUERIES, Settings, analyse};
+use countersign_model::{Shape, Tag, Tagging};
+use countersign_sql::{Catalog, CatalogBuilder, CatalogError, QUERIES, Settings, StatementLineage, analyse, explain};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow, PgSslMode};
 use sqlx::{Connection as _, Row as _, ValueRef as _};
 
@@ -26,7 +26,7 @@ const PATH_QUERY: &str = "SELECT s.name FROM pg_catalog.unnest(pg_catalog.curren
 const ENTER_QUERY: &str = "SET search_path = pg_catalog";
 
 /// What a database's names mean to one account.
-pub(super) struct Snapshot {
+pub(in crate::commands) struct Snapshot {
     catalog: Arc<Catalog>,
     settings: Settings,
 }
@@ -38,6 +38,22 @@ impl Snapshot {
         let analysis = analyse(text.as_bytes(), &self.catalog, &self.settings);
         (analysis.shape().clone(), analysis.undefined().map(|u| u.name.to_string()))
     }
+
+    /// What each statement of a text shows and tells of tagged columns, or why the text could not be read.
+    pub(super) fn lineage(&self, text: &str) -> Result<Vec<StatementLineage>, String> {
+        explain(text, &self.catalog, &self.settings)
+    }
+
+    /// True when any column carries a tag.
+    pub(super) fn has_tags(&self) -> bool {
+        !self.catalog.tags().is_empty()
+    }
+
+    /// True when a column of a table in a schema carries the tag or one that stands for it.
+    pub(in crate::commands) fn carries(&self, [schema, table, column]: [&str; 3], tag: &Tag) -> bool {
+        let columns = self.catalog.relation(schema, table).into_iter().flat_map(|r| r.columns());
+        columns.filter(|c| *c.name == *column).flat_map(|c| c.tags.iter()).any(|t| t.covers(tag))
+    }
 }
 
 /// Fetches the catalog of a configured target, under the first of its accounts that fits. `database` is another than the
@@ -48,6 +64,17 @@ pub(super) async fn fetch(
     database: Option<&str>,
     fits: &dyn Fn(&AccountMatch) -> bool,
 ) -> Result<Snapshot, Failed> {
+    let (options, spec) = login(config, target, database, &|account| fits(&account.matches)).await?;
+    load(&options, spec).await
+}
+
+/// How to connect to a configured target, under the first of its accounts that fits.
+pub(in crate::commands) async fn login<'c>(
+    config: &'c Config,
+    target: &str,
+    database: Option<&str>,
+    fits: &dyn Fn(&Account) -> bool,
+) -> Result<(PgConnectOptions, &'c TargetSpec), Failed> {
     let Some(spec) = config.targets.iter().find(|t| t.name.as_str() == target) else {
         let names: Vec<&str> = config.targets.iter().map(|t| t.name.as_str()).collect();
         return Err(Failed::not_found(format!(
@@ -63,21 +90,35 @@ pub(super) async fn fetch(
     }
     let all = convert::accounts(config);
     let accounts = all.iter().find(|(name, _)| *name == spec.name).map_or(&[][..], |(_, list)| list.as_slice());
-    let Some(account) = accounts.iter().find(|a| fits(&a.matches)) else {
+    let Some(account) = accounts.iter().find(|a| fits(a)) else {
         return Err(Failed::not_found(format!(
-            "no account at \"{target}\" is meant for this identity, so it could not connect at all; to judge an action all \
-             the same, describe it with --access and --attribute"
+            "no account at \"{target}\" is meant for this, so nobody could connect at all; to judge an action all the same, \
+             describe it with --access and --attribute"
         )));
     };
-    let work = async {
-        let options = options(config, spec, account, database).await?;
-        ask(options, &account.user)
-            .await
-            .map_err(|e| Failed::new(format!("the catalog of \"{target}\" cannot be read as {}: {e}", account.user)))
-    };
-    tokio::time::timeout(FETCH_TIMEOUT, work).await.unwrap_or_else(|_| {
-        Err(Failed::new(format!("\"{target}\" did not answer within {} s", FETCH_TIMEOUT.as_secs())))
-    })
+    Ok((options(config, spec, account, database).await?, spec))
+}
+
+/// Asks for the catalog.
+pub(in crate::commands) async fn load(options: &PgConnectOptions, spec: &TargetSpec) -> Result<Snapshot, Failed> {
+    let (target, user) = (&spec.name, options.get_username());
+    let asked = tokio::time::timeout(FETCH_TIMEOUT, ask(options, user, &spec.tagging)).await;
+    let answered =
+        asked.map_err(|_| Failed::new(format!("\"{target}\" did not answer within {} s", FETCH_TIMEOUT.as_secs())))?;
+    answered.map_err(|e| Failed::new(format!("the catalog of \"{target}\" cannot be read as {user}: {e}")))
+}
+
+/// Why the target refused, without its own words where they could quote data: the code of a database error, else what failed.
+pub(in crate::commands) fn cause(e: &sqlx::Error) -> String {
+    match e.as_database_error() {
+        Some(e) => match e.code().as_deref() {
+            Some("42501") => "42501, the account may not read it".to_owned(),
+            Some("57014") => "57014, it took too long".to_owned(),
+            Some(code) => format!("error {code}"),
+            None => "an error without a code".to_owned(),
+        },
+        None => e.to_string(),
+    }
 }
 
 async fn options(
@@ -86,8 +127,7 @@ async fn options(
     account: &Account,
     database: Option<&str>,
 ) -> Result<PgConnectOptions, Failed> {
-    let mut options =
-        PgConnectOptions::new_without_pgpass().username(&account.user).application_name("countersign policy");
+    let mut options = PgConnectOptions::new_without_pgpass().username(&account.user).application_name("countersign");
     options = match &spec.endpoint {
         Endpoint::Tcp { host, port } => options.host(host).port(*port),
         Endpoint::Unix(path) => {
@@ -150,14 +190,14 @@ impl From<sqlx::Error> for Fault {
     }
 }
 
-async fn ask(options: PgConnectOptions, role: &str) -> Result<Snapshot, Fault> {
-    let mut connection = PgConnection::connect_with(&options).await?;
+async fn ask(options: &PgConnectOptions, role: &str, tagging: &Tagging) -> Result<Snapshot, Fault> {
+    let mut connection = PgConnection::connect_with(options).await?;
     let mut path = Vec::new();
     for row in sqlx::raw_sql(PATH_QUERY).fetch_all(&mut connection).await? {
         path.extend(texts(&row)?.into_iter().flatten().map(str::to_owned));
     }
     sqlx::raw_sql(ENTER_QUERY).execute(&mut connection).await?;
-    let mut builder = CatalogBuilder::new(1);
+    let mut builder = CatalogBuilder::new(1).tagged(tagging);
     for (section, query) in QUERIES {
         for row in sqlx::raw_sql(*query).fetch_all(&mut connection).await? {
             builder.row(*section, &texts(&row)?).map_err(Fault::Catalog)?;

@@ -2,9 +2,10 @@
 //!
 //! Nothing here lets anybody in: identities are described, not verified.
 
-mod catalog;
+pub(super) mod catalog;
 mod check;
 mod explain;
+mod lineage;
 mod question;
 mod replay;
 mod test;
@@ -20,6 +21,8 @@ use countersign_policy::{PolicyFile, PolicySet};
 use crate::cli::{ConfigFile, Format};
 use crate::failed::Failed;
 use crate::house::{language, policy_file, policy_files, policy_problems};
+
+pub(super) use lineage::{Judged, judge_text};
 
 use super::config_alone;
 use super::paper::Paper;
@@ -60,7 +63,7 @@ pub(crate) enum Policy {
 
 /// Which policies.
 #[derive(Clone, Debug, Args)]
-struct Rules {
+pub(super) struct Rules {
     #[command(flatten)]
     config: ConfigFile,
     /// A policy file, instead of those of the configuration; may be given several times.
@@ -76,6 +79,11 @@ struct Loaded {
 }
 
 impl Rules {
+    /// Those of a configuration.
+    pub(super) fn of(config: PathBuf) -> Self {
+        Self { config: ConfigFile { config }, files: Vec::new() }
+    }
+
     fn load(&self) -> Result<Loaded, Failed> {
         // With files given, a configuration is welcome for its targets, and not needed.
         let config = if self.files.is_empty() || self.config.config.exists() {

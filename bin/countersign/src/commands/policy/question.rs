@@ -171,6 +171,21 @@ impl Asked {
 }
 
 impl Who {
+    /// An identity of that name, a person in these groups unless a local account says otherwise.
+    pub(super) fn named(name: &str, groups: &[String]) -> Self {
+        Self {
+            identity: Some(name.to_owned()),
+            groups: groups.to_vec(),
+            kind: None,
+            claims: Vec::new(),
+            issuer: None,
+            subject: None,
+            token_age_s: TOKEN_AGE_S,
+            credential: CredentialBinding::Bearer,
+            actors: Vec::new(),
+        }
+    }
+
     /// The identity that is described.
     pub(super) async fn describe(&self, config: Option<&Config>, now: Timestamp) -> Result<IdentityParts, Failed> {
         let name = self.identity.clone().unwrap_or_default();

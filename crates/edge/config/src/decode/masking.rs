@@ -14,9 +14,8 @@ impl Decoder<'_, '_> {
         let target = t.path.strip_prefix("target.").and_then(TargetName::parse);
         for file in files.iter().flat_map(|f| &f.value) {
             let path = self.resolve(file);
-            let (span, key) = (t.span_of("tags"), t.path_of("tags"));
-            self.places.files.push(At { value: path.clone(), span, key, given: true });
-            self.places.tag_files.extend(target.clone().map(|target| (path, target)));
+            let at = At { value: path, span: t.span_of("tags"), key: t.path_of("tags"), given: true };
+            self.places.tag_files.extend(target.clone().map(|target| (at, target)));
         }
         let mut m = t.table_or_default(self.sink, "masking", &schema::MASKING);
         let comments = taken(m.flag(self.sink, "comments"));
