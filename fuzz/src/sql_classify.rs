@@ -1,13 +1,16 @@
-//! Any bytes are judged, and the cache gives the same answer as no cache.
+//! Any bytes are judged, the cache gives the same answer as no cache, and outputs and disclosure agree.
 //!
 //! It must never reach a database: the catalog is written out here.
 
 use std::sync::{Arc, LazyLock};
 
-use countersign_sql::{Analyser, Catalog, CatalogBuilder, Section, Settings, analyse};
+use countersign_model::{Tag, TagRule, Tagging};
+use countersign_sql::{Analyser, Catalog, CatalogBuilder, Outputs, Section, Settings, analyse};
 
 static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
-    let mut builder = CatalogBuilder::new(1);
+    let tag = Tag::parse("pii").map(|tag| TagRule { column: "**.name".into(), data_type: String::new(), tag });
+    let tagging = Tagging { rules: tag.into_iter().collect(), comments: true, detect: Vec::new() };
+    let mut builder = CatalogBuilder::new(1).tagged(&tagging);
     let mut row = |section, columns: &[&str]| {
         let columns: Vec<Option<&str>> = columns.iter().copied().map(Some).collect();
         let taken = builder.row(section, &columns);
@@ -40,11 +43,29 @@ static ANALYSER: LazyLock<Analyser> = LazyLock::new(Analyser::new);
 pub fn run(data: &[u8]) {
     let plain = analyse(data, &CATALOG, &SETTINGS);
     assert!(!plain.shape().uses().is_empty(), "nothing would judge it");
+    for statement in plain.statements() {
+        // What is shown is said by the outputs, and the other way round.
+        for tag in statement.outputs.tags() {
+            let referred = statement.executes.is_some() || statement.session.is_some();
+            assert!(referred || plain.shape().disclosure().shown.contains(&tag), "shown by nothing: {statement:?}");
+        }
+        if let Outputs::Columns(columns) = &statement.outputs {
+            assert!(columns.iter().all(|c| !c.direct || c.sources.len() >= 1), "from nowhere: {statement:?}");
+            assert!(
+                columns.iter().all(|c| c.tags.is_empty() || !c.sources.is_empty()),
+                "tags from nowhere: {statement:?}"
+            );
+        }
+    }
     for _ in 0..2 {
         let cached = ANALYSER.analyse(data, &CATALOG, &SETTINGS);
         assert_eq!(plain.shape().uses(), cached.shape().uses());
         assert_eq!(plain.shape().kind(), cached.shape().kind());
         assert_eq!(plain.shape().fingerprint(), cached.shape().fingerprint());
         assert_eq!(plain.undefined(), cached.undefined());
+        assert_eq!(plain.shape().disclosure(), cached.shape().disclosure());
+        let outputs =
+            |a: &countersign_sql::Analysis| a.statements().iter().map(|s| s.outputs.clone()).collect::<Vec<_>>();
+        assert_eq!(outputs(&plain), outputs(&cached));
     }
 }

@@ -148,14 +148,22 @@ pub(crate) struct Function {
     /// `None` when variadic.
     pub(crate) arguments_max: Option<u16>,
     pub(crate) is_volatile: bool,
-    /// Immutable machine code: it computes from its arguments and reads nothing.
-    pub(crate) is_native: bool,
+    /// Its language is machine code, not a text that the server runs.
+    pub(crate) is_machine_code: bool,
+    pub(crate) is_immutable: bool,
     /// It gives one value, not a set.
     pub(crate) gives_one: bool,
     pub(crate) is_procedure: bool,
     pub(crate) security_definer: bool,
     /// The types of its result and of its output arguments.
     pub(crate) types: Box<[u32]>,
+}
+
+impl Function {
+    /// Made by somebody, but immutable machine code: it computes from its arguments and reads nothing.
+    pub(crate) fn reads_only_arguments(&self) -> bool {
+        self.built_in || self.is_machine_code && (self.is_immutable || crate::tables::total::reads_nothing(&self.name))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

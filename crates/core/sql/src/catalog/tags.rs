@@ -9,7 +9,7 @@ use countersign_model::{Tag, TagRule, Tagging};
 use hashbrown::HashMap;
 
 use super::glob::Glob;
-use super::{Catalog, Relation, RelationKind, push_part};
+use super::{Catalog, Relation, RelationKind, TEMPORARY_SCHEMA, push_part};
 use crate::lineage::{derived_tags, generated_tags};
 
 /// Rounds that look for columns generated from generated columns of relatives. PostgreSQL refuses the former, so one round more than
@@ -28,7 +28,8 @@ pub(super) struct Notes {
 
 type Found = Vec<Vec<BTreeSet<Tag>>>;
 
-/// The tags that a comment names: every `[…]` that holds nothing but tags, and what follows `countersign:` on a line. Several are
+/// The tags that a comment names: every `[…]` that holds nothing but tags, one of them with a dot or `secret` alone, and what
+/// follows `countersign:` on a line. Several are
 /// separated by commas or spaces.
 pub(crate) fn comment_tags(comment: &str) -> BTreeSet<Tag> {
     let list = |s: &str| -> Option<Vec<Tag>> {
@@ -41,18 +42,17 @@ pub(crate) fn comment_tags(comment: &str) -> BTreeSet<Tag> {
         while let Some((_, after)) = rest.split_once('[') {
             rest = after;
             if let Some((inside, _)) = after.split_once(']') {
-                // Brackets hold many things; only a tag with a dot is one without doubt.
-                found.extend(
-                    list(inside)
-                        .into_iter()
-                        .flatten()
-                        .filter(|t| t.as_str().contains('.') || inside.trim() == "secret"),
-                );
+                // Brackets hold many things; a word with a dot in it is a tag without doubt.
+                let tags = list(inside).unwrap_or_default();
+                if tags.iter().any(|t| t.as_str().contains('.')) || inside.trim() == "secret" {
+                    found.extend(tags);
+                }
             }
         }
         if let Some((_, after)) = line.split_once("countersign:") {
             // A person wrote that it is sensitive; words that are no tags end the list.
-            let words = after.split([',', ' ', '\t', ';']).filter(|w| !w.is_empty());
+            let list = after.split_once(';').map_or(after, |(list, _)| list);
+            let words = list.split([',', ' ', '\t']).filter(|w| !w.is_empty());
             found.extend(words.map_while(|w| Tag::parse(&w.trim_end_matches('.').to_ascii_lowercase())));
         }
     }
@@ -74,13 +74,17 @@ pub(super) fn apply(catalog: &mut Catalog, notes: &Notes) {
     }
     inherit(catalog, &mut found);
     write(catalog, &found);
+    let is_view = |r: &Relation| {
+        // Those of a session are read with the database's catalog in hand, when a statement names them.
+        matches!(r.kind, RelationKind::View | RelationKind::MaterializedView)
+            && r.definition.is_some()
+            && *r.schema != *TEMPORARY_SCHEMA
+    };
     let views: Vec<(usize, Vec<Box<[Tag]>>)> = catalog
         .relations
         .iter()
         .enumerate()
-        .filter(|(_, r)| {
-            matches!(r.kind, RelationKind::View | RelationKind::MaterializedView) && r.definition.is_some()
-        })
+        .filter(|(_, r)| is_view(r))
         .map(|(i, r)| (i, derived_tags(catalog, r)))
         .collect();
     for (index, tags) in views {

@@ -58,3 +58,60 @@ fn every_section_has_a_query() {
         assert!(crate::parse::tests_support::parses(query), "{query}");
     }
 }
+
+#[test]
+fn comments_name_tags() {
+    for (comment, expected) in [
+        ("Where to write to. [pii.email]", "pii.email"),
+        ("[pii.email, secret] and [pii.card]", "pii.card pii.email secret"),
+        ("[secret]", "secret"),
+        ("countersign: pii.email, secret", "pii.email secret"),
+        ("first line\ncountersign: PII.Phone; not this", "pii.phone"),
+        // Brackets hold many things.
+        ("[see wiki] [1] [optional] [PII email] []", ""),
+        ("[pii.email", ""),
+        ("countersign:", ""),
+    ] {
+        let found = super::tags::comment_tags(comment);
+        assert_eq!(found.iter().map(|t| t.as_str()).collect::<Vec<_>>().join(" "), expected, "{comment}");
+    }
+}
+
+#[test]
+fn rules_fit_names_and_types_and_system_schemas_only_by_name() {
+    use countersign_model::{Tag, TagRule, Tagging};
+    let rule = |column: &str, data_type: &str, tag: &str| TagRule {
+        column: column.to_owned(),
+        data_type: data_type.to_owned(),
+        tag: Tag::parse(tag).unwrap(),
+    };
+    let rules = vec![
+        rule("**", "mail", "by.domain"),
+        rule("**", "bigint", "by.alias"),
+        rule("**.x", "", "by.name"),
+        rule("**", "public.*", "by.qualified"),
+        rule("pg_catalog.t.x", "", "by.system"),
+        rule("s.\"a.b\".x", "", "by.quoted"),
+    ];
+    let mut builder = CatalogBuilder::new(1).tagged(&Tagging { rules, comments: true, detect: Vec::new() });
+    let mut row = |s, c: &[&str]| builder.row(s, &c.iter().map(|c| Some(*c)).collect::<Vec<_>>()).unwrap();
+    for (oid, schema, name) in [("1", "s", "t"), ("2", "pg_catalog", "t"), ("3", "s", "a.b")] {
+        row(Section::Relations, &[oid, schema, name, "r"]);
+        for (n, column, kind) in [("1", "x", "25"), ("2", "m", "90001"), ("3", "ms", "90002"), ("4", "n", "20")] {
+            row(Section::Columns, &[oid, n, column, kind, ""]);
+        }
+    }
+    row(Section::Comments, &["1", "4", "[by.comment]"]);
+    row(Section::Types, &["25", "pg_catalog", "text", ""]);
+    row(Section::Types, &["20", "pg_catalog", "int8", ""]);
+    row(Section::Types, &["90001", "public", "mail", "25"]);
+    row(Section::Types, &["90002", "public", "_mail", "90001"]);
+    let catalog = builder.build();
+    let tags = |schema: &str, table: &str| {
+        let columns = catalog.relation(schema, table).unwrap().columns().iter();
+        columns.map(|c| c.tags.iter().map(|t| t.as_str()).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(" / ")
+    };
+    assert_eq!(tags("s", "t"), "by.name / by.domain by.qualified / by.domain by.qualified / by.alias by.comment");
+    assert_eq!(tags("pg_catalog", "t"), "by.system /  /  / ");
+    assert_eq!(tags("s", "a.b"), "by.name by.quoted / by.domain by.qualified / by.domain by.qualified / by.alias");
+}

@@ -70,7 +70,7 @@ impl Tracer<'_> {
         let Some((name, schema)) = parts.split_last() else { return self.lose("a function without a name") };
         let mut all = extra;
         for value in &values {
-            self.step(value.sources.columns.len());
+            self.step(value.sources.columns().len());
             all.add(&value.sources);
         }
         let has_names = args.iter().any(|a| matches!(a.node, Some(NodeEnum::NamedArgExpr(_))));
@@ -87,6 +87,10 @@ impl Tracer<'_> {
             self.chosen("a function that may read anything", &Sources::anything(), at);
             all.anything = true;
             return Value::computed(all);
+        }
+        // A document is made of a value by the cast of its type, if somebody made one.
+        if name.contains("json") && [114, 3802].iter().any(|json| self.made_cast(0, *json)) {
+            all.add(&self.lose_softly("a cast that somebody made", *location).sources);
         }
         let safe = if meant.built_in || is_syntax { total::safe(name) } else { None };
         for (i, value) in values.iter().enumerate() {
@@ -174,9 +178,9 @@ impl Tracer<'_> {
         }
         let mut meant = Meant { found: !candidates.is_empty(), built_in: true, ..Meant::default() };
         for function in candidates {
-            let harmless = function.is_native || total::reads_nothing(&function.name);
+            let harmless = function.reads_only_arguments();
             meant.built_in &= function.built_in;
-            meant.reads |= total::reads_anything(&function.name) || !(function.built_in || harmless);
+            meant.reads |= total::reads_anything(&function.name) || !harmless;
             meant.keeps |= if function.built_in {
                 total::keeps(&function.name)
                     || effects::built_in(&function.name, function.is_volatile).is_some()

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnRef, Node};
 
+use super::Tracer;
 use super::value::{Row, Value};
-use super::{COLUMNS_MAX, Tracer};
-use crate::walk::figured_name;
+use crate::walk::{COLUMNS_MAX, figured_name};
 
 impl Tracer<'_> {
     pub(super) fn column(&mut self, reference: &ColumnRef) -> Value {
@@ -20,7 +20,7 @@ impl Tracer<'_> {
             ([.., schema, table, column], false) => self.qualified(Some(schema), table, column),
             ([], false) => self.lose("a column without a name"),
         };
-        self.step(value.sources.columns.len());
+        self.step(value.sources.columns().len());
         value
     }
 

@@ -42,7 +42,7 @@ impl Tracer<'_> {
         let parts = tail.into_iter().filter(|n| {
             n.effect != Effect::Chosen
                 || n.sources.anything && !value.sources.anything
-                || !n.sources.columns.is_subset(&value.sources.columns)
+                || !n.sources.columns().is_subset(value.sources.columns())
         });
         let parts: Vec<_> = parts.collect();
         self.noted.extend(parts);
@@ -88,7 +88,7 @@ impl Tracer<'_> {
             return true;
         }
         // The function must be the built-in one, and the column one that is stored.
-        let plain = self.noted.len() == before && !value.sources.anything && value.sources.columns.len() == 1;
+        let plain = self.noted.len() == before && !value.sources.anything && value.sources.columns().len() == 1;
         let near = matches!(column.node.as_ref(), Some(NodeEnum::FuncCall(_))) || value.nearness == Nearness::Direct;
         self.matches = self.matches.saturating_add(constants);
         if plain && near && self.matches <= MATCHES_MAX {

@@ -55,18 +55,14 @@ fn is_harmless(node: &NodeEnum, census: &Census) -> bool {
         | NodeEnum::ReindexStmt(_)
         | NodeEnum::RefreshMatViewStmt(_)
         | NodeEnum::GrantStmt(_)
-        | NodeEnum::CreateStatsStmt(_)
         | NodeEnum::AlterOwnerStmt(_)
-        | NodeEnum::CreatePolicyStmt(_)
-        | NodeEnum::AlterPolicyStmt(_)
-        | NodeEnum::CreatePublicationStmt(_)
-        | NodeEnum::AlterPublicationStmt(_)
         | NodeEnum::CreateStmt(_)
         | NodeEnum::CreateForeignTableStmt(_)
         // What a view shows carries the tags of what it is made from.
         | NodeEnum::ViewStmt(_) => true,
+        NodeEnum::CreateStatsStmt(_) | NodeEnum::CreatePolicyStmt(_) | NodeEnum::AlterPolicyStmt(_) => !computes,
         NodeEnum::IndexStmt(s) => !s.unique && !computes,
-        NodeEnum::AlterTableStmt(s) => s.cmds.iter().all(|c| match c.node.as_ref() {
+        NodeEnum::AlterTableStmt(s) if census.counts.columns == 0 => s.cmds.iter().all(|c| match c.node.as_ref() {
             Some(NodeEnum::AlterTableCmd(c)) => matches!(
                 AlterTableType::try_from(c.subtype),
                 Ok(AlterTableType::AtAddColumn

@@ -215,11 +215,9 @@ impl Tracer<'_> {
         }
         let carried: BTreeSet<Tag> = target
             .named(column)
-            .map(|v| v.sources.columns.into_iter().flat_map(|s| s.tags.to_vec()).collect())
+            .map(|v| v.sources.columns().iter().filter(|s| !s.of_view).flat_map(|s| s.tags.to_vec()).collect())
             .unwrap_or_default();
-        let mut lost = Sources { anything: value.sources.anything, ..Sources::default() };
-        let missing = value.sources.columns.iter().filter(|s| s.tags.iter().any(|t| !carried.contains(t)));
-        lost.columns.extend(missing.cloned());
+        let lost = value.sources.only(|s| s.tags.iter().any(|t| !carried.contains(t)));
         self.note(Effect::Copied, "a column that does not carry the tag", &lost, place);
     }
 }

@@ -149,7 +149,7 @@ impl Tracer<'_> {
         }
         let mut all = left.sources.clone();
         all.add(&right.sources);
-        self.step(all.columns.len());
+        self.step(all.columns().len());
         let plain = AExprKind::try_from(*kind) == Ok(AExprKind::AexprOp);
         let both_plain = |t: &Value| !t.sources.is_tagged() || total::is_plain_scalar(t.type_oid);
         if plain && operator == "||" && both_plain(&left) && both_plain(&right) {
@@ -175,7 +175,7 @@ impl Tracer<'_> {
             found.into_iter().flatten().any(|oid| {
                 self.catalog
                     .function_of_oid(*oid)
-                    .is_none_or(|f| !(f.is_native || f.built_in) || total::reads_anything(&f.name))
+                    .is_none_or(|f| !f.reads_only_arguments() || total::reads_anything(&f.name))
             })
         };
         match schema.last() {
@@ -241,7 +241,7 @@ impl Tracer<'_> {
         self.catalog.casts.iter().any(|c| {
             (c.target == to || to == 0)
                 && (c.source == from || from == 0)
-                && self.catalog.function_of_oid(c.function).is_none_or(|f| !(f.is_native || f.built_in))
+                && self.catalog.function_of_oid(c.function).is_none_or(|f| !f.reads_only_arguments())
         })
     }
 

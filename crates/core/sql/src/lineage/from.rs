@@ -355,5 +355,6 @@ pub(super) fn source_of(relation: &Relation, column: &str, tags: &[countersign_m
     let mut name = relation.qualified.to_string();
     name.push('.');
     push_part(&mut name, column);
-    Source { name: name.into(), tags: tags.into() }
+    let of_view = matches!(relation.kind, RelationKind::View | RelationKind::MaterializedView);
+    Source { name: name.into(), tags: tags.into(), of_view }
 }

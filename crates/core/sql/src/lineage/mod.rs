@@ -37,9 +37,7 @@ use value::{Sources, Value};
 pub(crate) use view::{ViewLineage, derived_tags, generated_tags};
 
 /// Most sources that one statement may carry from value to value, all steps together; beyond it everything depends on anything.
-pub(crate) const STEPS_MAX: usize = 4_000_000;
-/// Most columns that a row may have here. PostgreSQL takes 1,664 in a target list.
-const COLUMNS_MAX: usize = 1_664;
+pub(crate) const STEPS_MAX: usize = 1_000_000;
 /// Most constants that one statement may compare with tagged columns and still count as matching: each is a guess.
 pub const MATCHES_MAX: usize = 16;
 
@@ -189,9 +187,8 @@ impl<'a> Tracer<'a> {
         if !sources.is_tagged() || self.steps > STEPS_MAX {
             return;
         }
-        let mut tagged = Sources { anything: sources.anything, ..Sources::default() };
-        tagged.columns.extend(sources.columns.iter().filter(|c| !c.tags.is_empty()).cloned());
-        self.step(tagged.columns.len());
+        let tagged = sources.only(|s| !s.tags.is_empty());
+        self.step(tagged.columns().len());
         self.noted.push(Noted { effect, what, sources: tagged, place });
     }
 
@@ -215,7 +212,7 @@ impl<'a> Tracer<'a> {
         let mut all = Sources::default();
         for node in nodes {
             let value = self.node(node);
-            self.step(value.sources.columns.len());
+            self.step(value.sources.columns().len());
             all.add(&value.sources);
         }
         all

@@ -290,14 +290,14 @@ impl Tracer<'_> {
             name: (**name != *"?column?").then(|| Arc::clone(name)),
             sources: source_names(&value.sources).into(),
             tags: value.sources.tags(all).into_iter().collect(),
-            direct: value.nearness == Nearness::Direct && value.type_oid != 0 && !value.sources.columns.is_empty(),
+            direct: value.nearness == Nearness::Direct && value.type_oid != 0 && !value.sources.columns().is_empty(),
         };
         Outputs::Columns(row.columns.iter().map(column).collect())
     }
 }
 
 fn source_names(sources: &Sources) -> Vec<Arc<str>> {
-    let mut names: Vec<Arc<str>> = sources.columns.iter().map(|c| Arc::clone(&c.name)).collect();
+    let mut names: Vec<Arc<str>> = sources.columns().iter().map(|c| Arc::clone(&c.name)).collect();
     if sources.anything {
         names.insert(0, "*".into());
     }

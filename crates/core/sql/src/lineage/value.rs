@@ -13,32 +13,50 @@ pub(crate) struct Source {
     /// `schema.relation.column`.
     pub(crate) name: Arc<str>,
     pub(crate) tags: Arc<[Tag]>,
+    /// It is said of a view's column, and nothing is stored under it.
+    pub(crate) of_view: bool,
 }
 
 /// A set of stored columns, or more than can be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sources {
-    pub(crate) columns: BTreeSet<Source>,
+    columns: Arc<BTreeSet<Source>>,
     /// It may depend on anything that the database holds.
     pub(crate) anything: bool,
 }
 
 impl Sources {
     pub(crate) fn anything() -> Self {
-        Self { columns: BTreeSet::new(), anything: true }
+        Self { columns: Arc::default(), anything: true }
     }
 
     pub(crate) fn one(source: Source) -> Self {
-        Self { columns: BTreeSet::from([source]), anything: false }
+        Self { columns: Arc::new(BTreeSet::from([source])), anything: false }
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
         self.anything |= other.anything;
-        for source in &other.columns {
-            if !self.columns.contains(source) {
-                self.columns.insert(source.clone());
-            }
+        if self.columns.is_empty() {
+            self.columns = Arc::clone(&other.columns);
+        } else if !Arc::ptr_eq(&self.columns, &other.columns) && !other.columns.is_subset(&self.columns) {
+            Arc::make_mut(&mut self.columns).extend(other.columns.iter().cloned());
         }
+    }
+
+    /// The same and one more.
+    pub(crate) fn insert(&mut self, source: Source) {
+        Arc::make_mut(&mut self.columns).insert(source);
+    }
+
+    /// The columns, sorted by name.
+    pub(crate) fn columns(&self) -> &BTreeSet<Source> {
+        &self.columns
+    }
+
+    /// Those of its columns that `keep` says, and anything if it is that.
+    pub(crate) fn only(&self, keep: impl Fn(&Source) -> bool) -> Self {
+        let columns = self.columns.iter().filter(|s| keep(s)).cloned().collect();
+        Self { columns: Arc::new(columns), anything: self.anything }
     }
 
     pub(crate) fn is_tagged(&self) -> bool {

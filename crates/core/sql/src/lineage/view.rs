@@ -24,11 +24,13 @@ pub(crate) struct ViewLineage {
     row: Row,
     /// What chooses its rows.
     chosen: Sources,
+    /// The catalog that it was told from; a session's temporary view may meet several.
+    generation: u64,
 }
 
 impl ViewLineage {
-    fn unknown() -> Self {
-        Self { row: Row::anything(), chosen: Sources::anything() }
+    fn unknown(generation: u64) -> Self {
+        Self { row: Row::anything(), chosen: Sources::anything(), generation }
     }
 }
 
@@ -51,7 +53,7 @@ impl<'a> Tracer<'a> {
                 let known = value.sources.tags(&self.catalog.tags);
                 if column.tags.iter().any(|t| !known.contains(t)) {
                     // What is said of the view's own column.
-                    value.sources.columns.insert(source_of(relation, &column.name, &column.tags));
+                    value.sources.insert(source_of(relation, &column.name, &column.tags));
                 }
                 value.type_oid = column.type_oid;
                 (Arc::clone(&column.name), value)
@@ -71,12 +73,15 @@ fn everything_of(row: &Row) -> Sources {
 
 /// The lineage of a view, kept with it.
 fn of(catalog: &Catalog, settings: &Settings, relation: &Relation, depth: usize) -> Arc<ViewLineage> {
-    if let Some(known) = relation.lineage.get() {
+    let unknown = || ViewLineage::unknown(catalog.generation);
+    if let Some(known) = relation.lineage.get()
+        && known.generation == catalog.generation
+    {
         return Arc::clone(known);
     }
-    let Some(definition) = &relation.definition else { return Arc::new(ViewLineage::unknown()) };
+    let Some(definition) = &relation.definition else { return Arc::new(unknown()) };
     if depth >= VIEW_DEPTH_MAX {
-        return Arc::new(ViewLineage::unknown());
+        return Arc::new(unknown());
     }
     let temporary = &*relation.schema == crate::catalog::TEMPORARY_SCHEMA;
     // The definition was written out under this path. No temporary object comes between in that of a permanent one.
@@ -84,7 +89,7 @@ fn of(catalog: &Catalog, settings: &Settings, relation: &Relation, depth: usize)
     if !temporary {
         settings = settings.with_temporary(None);
     }
-    let found = Arc::new(read(catalog, &settings, definition, depth + 1).unwrap_or_else(ViewLineage::unknown));
+    let found = Arc::new(read(catalog, &settings, definition, depth + 1).unwrap_or_else(unknown));
     let _ = relation.lineage.set(Arc::clone(&found));
     found
 }
@@ -112,7 +117,7 @@ fn read(catalog: &Catalog, settings: &Settings, text: &str, depth: usize) -> Opt
                 chosen.add(&noted.sources);
             }
         }
-        Some(ViewLineage { row, chosen })
+        Some(ViewLineage { row, chosen, generation: catalog.generation })
     };
     parse::with_tree(text, &normal.measure, depth > 1, look).ok().flatten()
 }

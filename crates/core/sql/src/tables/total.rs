@@ -52,7 +52,6 @@ const ALL: &[&str] = &[
     "to_hex",
     "left",
     "right",
-    "starts_with",
     // json and rows
     "to_json",
     "to_jsonb",

@@ -34,7 +34,7 @@ use crate::uses::Uses;
 use crate::vocabulary as v;
 pub(crate) use figure::figured_name;
 pub(crate) use overlay::Overlay;
-pub(crate) use query::strings;
+pub(crate) use query::{COLUMNS_MAX, strings};
 use scope::Scope;
 pub(crate) use scope::alias_columns;
 

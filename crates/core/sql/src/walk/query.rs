@@ -10,6 +10,9 @@ use super::figure::figured_name;
 use super::scope::{Columns, Cte, Scope};
 use super::{Walk, names};
 
+/// Most columns that a row may have here. PostgreSQL takes 1,664 in a target list.
+pub(crate) const COLUMNS_MAX: usize = 1_664;
+
 impl<'a> Walk<'a> {
     /// A query or data-modifying statement in a scope of its own; returns its output columns and base relations.
     pub(super) fn query(&mut self, node: &NodeEnum) -> (Columns, Vec<Arc<str>>) {
@@ -88,6 +91,9 @@ impl<'a> Walk<'a> {
         for entry in &self.scope().entries {
             relations.extend(entry.relations.iter().cloned());
         }
+        // A name of WITH that is used twice at each of many levels must not count twice.
+        relations.sort();
+        relations.dedup();
         let is_set_operation = larg.is_some();
         if !is_set_operation {
             self.nodes(target_list);
@@ -186,6 +192,10 @@ impl<'a> Walk<'a> {
                 let mut expanded = Vec::new();
                 for entry in entries {
                     expanded.extend(entry.star()?);
+                    if columns.len() + expanded.len() > COLUMNS_MAX {
+                        // PostgreSQL refuses it; without a limit a short text could ask for any number.
+                        return None;
+                    }
                 }
                 columns.extend(expanded);
                 continue;

@@ -3,7 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use countersign_model::{Disclosure, Tag, TagRule, Tagging};
-use countersign_sql::{Catalog, OutputColumn, Outputs, analyse};
+use countersign_sql::{
+    Analyser, Analysis, Catalog, CatalogBuilder, Effect, MATCHES_MAX, OutputColumn, Outputs, Section, SessionEffect,
+    Settings, analyse, explain,
+};
 
 use super::support::{builder, settings};
 
@@ -132,4 +135,175 @@ fn adv_042_prepared_statements_and_cursors() {
 #[test]
 fn adv_040_statistics_plans_and_code() {
     check(&["40"]);
+}
+
+fn look(text: &str) -> Analysis {
+    analyse(text.as_bytes(), tagged(), &settings())
+}
+
+#[test]
+fn adv_042_references_give_what_is_behind_them() {
+    let all = tagged().tags().len();
+    let line = |outputs: &Outputs| render(outputs, &Disclosure::default(), all);
+    // Made by the same text.
+    let both = look(
+        "prepare p as select id, email from customers; execute p; declare c cursor for select ssn from customers; fetch all from c; move c",
+    );
+    let outputs = both.outputs_with(|_| panic!("nothing is open"));
+    assert_eq!(outputs.iter().map(line).collect::<Vec<_>>(), ["none", "id email=email", "none", "ssn=ssn", "none"]);
+    // Made earlier.
+    let made = look("prepare p as select email from customers where phone = $1");
+    let Some(SessionEffect::Prepare { inner, outputs, .. }) = made.statements()[0].session.clone() else { panic!() };
+    assert_eq!(line(&outputs), "email=email");
+    assert_eq!(render(&Outputs::None, inner.disclosure(), all), "none | shown email | matched phone");
+    let run = look("execute p ('x')");
+    assert_eq!(line(&run.outputs_with(|_| Some(outputs.clone()))[0]), "email=email");
+    assert_eq!(line(&run.outputs_with(|_| None)[0]), "any(*)");
+    let joined = run.with_references(|_| Some(Arc::clone(&inner)));
+    assert_eq!(render(&Outputs::None, joined.disclosure(), all), "none | shown email | matched phone");
+    let unknown = run.with_references(|_| None);
+    assert_eq!(render(&Outputs::None, unknown.disclosure(), all), "none | shown * | chosen * | copied *");
+    // Its plan tells of all, and a table made from it is a copy.
+    let plan = look("explain execute p ('x')").with_references(|_| Some(Arc::clone(&inner)));
+    assert_eq!(
+        render(&Outputs::None, plan.disclosure(), all),
+        "none | shown email | matched phone | chosen email,phone"
+    );
+    let stored = look("create table x as execute p ('x')").with_references(|_| Some(Arc::clone(&inner)));
+    assert_eq!(render(&Outputs::None, stored.disclosure(), all), "none | shown email | matched phone | copied email");
+    let joined = countersign_sql::join(&[
+        look("select email from customers").shape(),
+        look("select ssn from customers").shape(),
+    ]);
+    assert_eq!(render(&Outputs::None, joined.disclosure(), all), "none | shown email,ssn");
+}
+
+#[test]
+fn a_relation_that_the_text_made_may_hold_anything() {
+    for text in [
+        "create temp view v as select email from customers; select * from v",
+        "create temp table v as select email from customers; select * from v",
+        "alter table customers rename to v; select email from v",
+    ] {
+        let found = look(text);
+        let Some(last) = found.statements().last() else { panic!("{text}: {:?}", found.shape()) };
+        assert_eq!(last.outputs.tags().len(), tagged().tags().len(), "{text}");
+    }
+}
+
+#[test]
+fn temporary_objects_are_traced() {
+    let mut temporary = CatalogBuilder::new(901).tagged(&tagging());
+    let mut row = |section, columns: &[&str]| {
+        temporary.row(section, &columns.iter().copied().map(Some).collect::<Vec<_>>()).unwrap();
+    };
+    row(Section::Relations, &["50001", "pg_temp", "v", "v"]);
+    row(Section::Columns, &["50001", "1", "e", "25"]);
+    row(Section::Views, &["50001", "SELECT customers.email AS e FROM public.customers"]);
+    row(Section::Relations, &["50002", "pg_temp", "t", "r"]);
+    row(Section::Columns, &["50002", "1", "card", "25"]);
+    row(Section::Columns, &["50002", "2", "x", "25"]);
+    let settings = Settings::new(&["pg_catalog", "public"], Some("ana")).with_temporary(Some(temporary.build()));
+    let all = tagged().tags().len();
+    for (text, expected) in [
+        ("select e from v", "e=email"),
+        ("select card, x from t", "card=card x"),
+        ("select id from v, customers where e like 'a'", "id | chosen email"),
+    ] {
+        let found = analyse(text.as_bytes(), tagged(), &settings);
+        assert_eq!(render(&found.statements()[0].outputs, found.shape().disclosure(), all), expected, "{text}");
+    }
+}
+
+#[test]
+fn without_tags_nothing_is_traced_or_disclosed() {
+    let found = super::support::look("select email from customers where email like 'a%'");
+    assert_eq!(found.statements()[0].outputs, Outputs::Unknown { tags: [].into() });
+    assert!(found.shape().disclosure().is_empty());
+}
+
+#[test]
+fn the_tagging_tells_catalogs_apart() {
+    let plain = builder(1001).build();
+    assert!(!plain.same_content(tagged()) && builder(1002).tagged(&tagging()).build().same_content(tagged()));
+    let mut other = tagging();
+    other.rules[0].tag = Tag::parse("mail").unwrap();
+    assert!(!builder(1003).tagged(&other).build().same_content(tagged()));
+}
+
+#[test]
+fn guesses_are_counted_to_the_edge() {
+    let list = |n: usize| (0..n).map(|i| format!("'{i}'")).collect::<Vec<_>>().join(", ");
+    let effects = |text: &str| {
+        let found = look(text);
+        let disclosure = found.shape().disclosure().clone();
+        (disclosure.matched.len(), disclosure.chosen.len())
+    };
+    assert_eq!(effects(&format!("select 1 from customers where email in ({})", list(MATCHES_MAX))), (1, 0));
+    assert_eq!(effects(&format!("select 1 from customers where email in ({})", list(MATCHES_MAX + 1))), (0, 1));
+    let many = |n: usize| {
+        (0..n).map(|i| format!("select 1 from customers where email = '{i}'")).collect::<Vec<_>>().join(" union all ")
+    };
+    assert_eq!(effects(&many(MATCHES_MAX)), (1, 0));
+    assert_eq!(effects(&many(MATCHES_MAX + 1)), (1, 1));
+}
+
+#[test]
+fn what_a_constant_decides_is_not_shared() {
+    let analyser = Analyser::new();
+    let chosen =
+        |text: &str| analyser.analyse(text.as_bytes(), tagged(), &settings()).shape().disclosure().chosen.len();
+    assert_eq!(chosen("select id, email from customers order by 1"), 0);
+    assert_eq!(chosen("select id, email from customers order by 2"), 1);
+    assert_eq!(chosen("select substring(email from 2) from customers"), 0);
+    assert_eq!(chosen("select substring(email from '2') from customers"), 1);
+}
+
+/// Deep and wide texts end, on the stack that they are given, and never with less than there is.
+#[test]
+fn deep_and_wide_texts_end() {
+    let nested = |n: usize| format!("select {}email{} from customers", "lower(".repeat(n), ")".repeat(n));
+    let levels = |n: usize| format!("{}select email from customers{}", "select * from (".repeat(n), ") x".repeat(n));
+    let doubled = (0..30).fold("with q0 as (select * from customers)".to_owned(), |text, i| {
+        format!("{text}, q{} as (select a.*, b.* from q{i} a, q{i} b)", i + 1)
+    });
+    let loops = (0..12).fold("select email from customers".to_owned(), |text, i| {
+        format!("with recursive r{i} as ({text} union all select email from r{i}) select email from r{i}")
+    });
+    let chain = |n: usize| format!("select {}email from customers", "name || ".repeat(n));
+    for text in
+        [nested(11), nested(800), levels(11), levels(300), format!("{doubled} select * from q30"), loops, chain(1_500)]
+    {
+        let started = text.get(..60).unwrap_or(&text).to_owned();
+        let found = look(&text);
+        if found.shape().why_unreadable().is_some() {
+            continue;
+        }
+        let email = Tag::parse("email").unwrap();
+        assert!(found.shape().disclosure().shown.contains(&email), "{started}");
+    }
+}
+
+#[test]
+fn people_are_told_why() {
+    let text = "select id, lower(email) as e from customers where phone = 'x' order by ssn; insert into audit (what) select card from payments";
+    let found = explain(text, tagged(), &settings()).unwrap();
+    assert_eq!(found.iter().map(|s| s.kind).collect::<Vec<_>>(), ["select", "insert"]);
+    let Outputs::Columns(columns) = &found[0].outputs else { panic!() };
+    assert_eq!(columns[0].sources.iter().map(|s| &**s).collect::<Vec<_>>(), ["public.customers.id"]);
+    assert_eq!(columns[1].sources.iter().map(|s| &**s).collect::<Vec<_>>(), ["public.customers.email"]);
+    let said: Vec<(Effect, &str, &str, Option<&str>)> = found
+        .iter()
+        .flat_map(|s| &s.reasons)
+        .map(|r| (r.effect, r.what, &*r.columns[0], r.place.map(|p| &text[p..p + 3])))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            (Effect::Matched, "WHERE", "public.customers.phone", Some("= '")),
+            (Effect::Chosen, "ORDER BY", "public.customers.ssn", Some("ssn")),
+            (Effect::Copied, "a column that does not carry the tag", "public.payments.card", Some("wha")),
+        ]
+    );
+    assert!(explain("select from from", tagged(), &settings()).unwrap_err().contains("syntax error"));
 }
