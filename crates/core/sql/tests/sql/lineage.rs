@@ -307,3 +307,37 @@ fn people_are_told_why() {
     );
     assert!(explain("select from from", tagged(), &settings()).unwrap_err().contains("syntax error"));
 }
+
+#[test]
+fn views_are_traced_to_a_depth() {
+    let build = |views: usize, generation: u64| {
+        let mut builder = CatalogBuilder::new(generation).tagged(&tagging());
+        let mut row = |section, columns: &[&str]| {
+            builder.row(section, &columns.iter().copied().map(Some).collect::<Vec<_>>()).unwrap();
+        };
+        // The outermost first: each is read before what it reads.
+        for i in (0..views).rev() {
+            let (oid, name) = ((60_000 + i).to_string(), format!("v{i}"));
+            let below = if i == 0 { "customers".to_owned() } else { format!("v{}", i - 1) };
+            row(Section::Relations, &[&oid, "public", &name, "v"]);
+            row(Section::Columns, &[&oid, "1", "id", "20"]);
+            row(Section::Columns, &[&oid, "2", "email", "25"]);
+            row(Section::Views, &[&oid, &format!("SELECT x.id, x.email FROM public.{below} x")]);
+        }
+        row(Section::Relations, &["50000", "public", "customers", "r"]);
+        row(Section::Columns, &["50000", "1", "id", "20"]);
+        row(Section::Columns, &["50000", "2", "email", "25"]);
+        row(Section::Columns, &["50000", "3", "ssn", "25"]);
+        builder.build()
+    };
+    let tags = |catalog: &Catalog, view: usize| -> Vec<String> {
+        let columns = catalog.relation("public", &format!("v{view}")).unwrap().columns();
+        columns.iter().map(|c| c.tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(",")).collect()
+    };
+    let catalog = build(32, 2001);
+    assert_eq!(tags(&catalog, 31), ["", "email"]);
+    let deeper = build(33, 2002);
+    assert_eq!(tags(&deeper, 32), ["email,ssn", "email,ssn"]);
+    let found = analyse(b"select id, email from v31", &catalog, &settings());
+    assert_eq!(render(&found.statements()[0].outputs, found.shape().disclosure(), 2), "id email=email");
+}
