@@ -50,7 +50,7 @@ pub fn run(data: &[u8]) {
             assert!(referred || plain.shape().disclosure().shown.contains(&tag), "shown by nothing: {statement:?}");
         }
         if let Outputs::Columns(columns) = &statement.outputs {
-            assert!(columns.iter().all(|c| !c.direct || c.sources.len() >= 1), "from nowhere: {statement:?}");
+            assert!(columns.iter().all(|c| !c.direct || !c.sources.is_empty()), "from nowhere: {statement:?}");
             assert!(
                 columns.iter().all(|c| c.tags.is_empty() || !c.sources.is_empty()),
                 "tags from nowhere: {statement:?}"
