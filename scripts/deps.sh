@@ -287,7 +287,7 @@ kubernetes_version() {
   sed -nE 's/^(require )?[[:space:]]*k8s\.io\/kubernetes v([0-9.]+).*/\2/p' "$(dirname "${BASH_SOURCE[0]}")/../tests/kubernetes/apiserver/go.mod"
 }
 
-# need_kube_apiserver: kube-apiserver, built once for each version: about 5 minutes on two processors. What the build needs (3 GB) goes when
+# need_kube_apiserver: kube-apiserver, built once for each version: about 4 minutes on two idle processors. What the build needs (3 GB) goes when
 # it is done.
 need_kube_apiserver() {
   kube_apiserver_program >/dev/null && return 0
