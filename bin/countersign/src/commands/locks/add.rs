@@ -57,7 +57,7 @@ fn parse_seconds(text: &str) -> Result<u64, String> {
         'd' => 86_400,
         _ => return Err(wrong()),
     };
-    let n: u32 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
+    let n: u32 = text.strip_suffix(unit).and_then(|n| n.parse().ok()).ok_or_else(wrong)?;
     if n == 0 { Err("a lock of no time locks nobody".to_owned()) } else { Ok(u64::from(n) * each) }
 }
 
