@@ -62,7 +62,7 @@ create table hr.people (id int primary key, email text, salary int not null, man
 create table hr.managers (bonus int) inherits (hr.people);
 insert into hr.people select n, 'CANARY(r)' || n || '@hr.example', 50000 + n, nullif(n / 3, 0) from generate_series(1, 20) n;
 insert into hr.managers select 100 + n, 'CANARY(s)' || n || '@hr.example', 90000 + n, null, n from generate_series(1, 5) n;
-comment on column hr.people.email is 'work address @tag(pii.email)';
+comment on column hr.people.email is 'work address [pii.email]';
 
 create view customer_list as select c.id, c.name, c.email, r.name as region from customers c join regions r on r.id = c.region_id;
 create view contactable as select id, upper(email) as shout, phone from customer_list join lateral (select phone from customers where customers.id = customer_list.id) p on true;

@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use countersign_config::{Config, Loaded, ProtocolFacts};
 use countersign_credentials::{AccountBook, Vault};
 use countersign_identity::local::{LocalIssuer, LocalIssuerConfig, SignInConfig};
 use countersign_identity::{IdentityAuthority, IdentityService, IssuerEntry, TokenAuthenticator};
 use countersign_locks::{LockConfig, LockService};
+use countersign_mask::{KEY_BYTES_MIN, Masker};
+use countersign_model::Secret;
 use countersign_policy::{Language, PolicyFile, PolicyProblem, PolicySet, PolicyStore};
 use countersign_recording::FileRecorder;
 use countersign_runtime::{RouteTable, Services};
@@ -65,6 +69,9 @@ pub(crate) fn api_address(config: &Config) -> String {
     let scheme = if config.api.tls.is_some() { "https" } else { "http" };
     format!("{scheme}://{}", config.api.address)
 }
+
+/// The name of the key for masks in the store.
+const MASKING_KEY: &str = "masking_key";
 
 /// What is opened from the data folder alone: the store, the vault, the local issuer.
 pub(crate) struct Cellar {
@@ -125,6 +132,28 @@ impl Cellar {
         Ok(Some(Arc::new(authority)))
     }
 
+    /// What puts masks on. Its key is kept sealed, so that all gateways have the same, whenever they start; without a vault it lives as
+    /// long as this process.
+    async fn masker(&self) -> Result<Arc<Masker>, Failed> {
+        let mut fresh = vec![0; KEY_BYTES_MIN];
+        aws_lc_rs::rand::fill(&mut fresh).map_err(|_| Failed::new("the system gives no random bytes"))?;
+        let mut key = Secret::new(fresh);
+        if let Some(vault) = &self.vault {
+            let kept = match self.store.meta(MASKING_KEY).await.map_err(Failed::new)? {
+                Some(kept) => kept,
+                // Of two gateways that make it at the same moment, one is first, and both take its key.
+                None => {
+                    let sealed = BASE64_STANDARD.encode(vault.seal(MASKING_KEY, &key).map_err(Failed::new)?);
+                    self.store.meta_or_insert(MASKING_KEY, &sealed).await.map_err(Failed::new)?
+                }
+            };
+            let sealed =
+                BASE64_STANDARD.decode(kept).map_err(|_| Failed::new("the key for masks in the store is damaged"))?;
+            key = vault.unseal(MASKING_KEY, &sealed).map_err(Failed::new)?;
+        }
+        Masker::new(&key).map(Arc::new).map_err(Failed::new)
+    }
+
     /// The issuers whose tokens are accepted.
     fn issuers(&self, config: &Config) -> Result<Vec<IssuerEntry>, Failed> {
         let mut all: Vec<IssuerEntry> = convert::issuers(config)?.into_iter().map(IssuerEntry::from).collect();
@@ -140,6 +169,7 @@ pub(crate) struct House {
     pub(crate) cellar: Cellar,
     pub(crate) policy: Arc<PolicyStore>,
     pub(crate) recorder: Arc<FileRecorder>,
+    pub(crate) masker: Arc<Masker>,
     language: Arc<Language>,
     routes: Arc<RouteTable>,
     accounts: Arc<AccountBook>,
@@ -178,6 +208,7 @@ impl House {
             locks,
             policy: Arc::new(PolicyStore::new(set)),
             recorder,
+            masker: cellar.masker().await?,
             tokens,
             identity: Arc::new(identity),
             language,

@@ -63,7 +63,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
     let mut listeners = Vec::new();
     for spec in &config.listeners {
         listeners.push(match spec.protocol.as_str() {
-            "postgres" => listen(&gateway, postgres(spec, config), spec, config)?,
+            "postgres" => listen(&gateway, postgres(spec, config).mask_by(house.masker.clone()), spec, config)?,
             other => return Err(Failed::invalid(format!("the protocol \"{other}\" is not spoken by this binary"))),
         });
     }
