@@ -356,7 +356,13 @@ impl Writer {
         }
         let distinct = if self.reckless && self.dice.one_in(3) { "distinct " } else { "" };
         let mut text = format!("select {distinct}{} from {from}", targets.join(", "));
-        if self.dice.one_in(2) {
+        let hot: Vec<&Column> = sight.iter().filter(|c| c.hot).collect();
+        if self.reckless && !hot.is_empty() && self.dice.one_in(2) {
+            // Nothing else in the query need be an oracle.
+            let column = *self.dice.pick(&hot);
+            let form = *self.dice.pick(&["> 'm'", "like '%1%'", "is distinct from 'a'", "< '5'", "not in ('a', 'b')"]);
+            text.push_str(&format!(" where ({})::text {form}", column.name));
+        } else if self.dice.one_in(2) {
             text.push_str(&format!(" where {}", self.condition(&sight, 2)));
         }
         if self.dice.one_in(3) && distinct.is_empty() {
