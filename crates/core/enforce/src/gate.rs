@@ -15,8 +15,8 @@ use countersign_model::{
 use crate::machine::Plan;
 use crate::masking::{self, Masking};
 use crate::{
-    Alert, AlertSink, BoxFuture, Cleared, CloseReason, Closed, Intent, Outcome, OutcomeStatus, Passage, Permit,
-    Proposal, Receipt, Recorder, SessionEvent, SessionOpened, SessionRecorder,
+    Alert, AlertSink, BoxFuture, Cleared, CloseReason, Closed, HoldFacts, Holding, Intent, Outcome, OutcomeStatus,
+    Passage, Permit, Proposal, Receipt, Recorder, Reviews, SessionEvent, SessionOpened, SessionRecorder, hold,
 };
 use countersign_model::RecordLevel;
 
@@ -38,15 +38,19 @@ pub struct GateParts {
     pub policy: Arc<dyn Policy>,
     /// What takes alerts.
     pub alerts: Arc<dyn AlertSink>,
+    /// What puts actions before people; without it, what needs a review is denied.
+    pub reviews: Option<Arc<dyn Reviews>>,
     /// What a denied person is told to do, from the configuration; `None` for the default words.
     pub ask: Option<Arc<str>>,
 }
 
 /// The gate of one session.
 pub struct Gate {
-    parts: GateParts,
-    recorder: Box<dyn SessionRecorder>,
-    in_flight: VecDeque<(u64, Timestamp)>,
+    pub(crate) parts: GateParts,
+    pub(crate) recorder: Box<dyn SessionRecorder>,
+    pub(crate) in_flight: VecDeque<(u64, Timestamp)>,
+    /// The account at the target, once it let us in.
+    pub(crate) account: Box<str>,
     closed: bool,
 }
 
@@ -64,6 +68,8 @@ pub enum Admission {
     Ready(Result<(Cleared, Plan), Denial>),
     /// Later: the record must reach the disk first.
     Wait(Waiting),
+    /// When people have said yes.
+    Held(Box<Holding>),
 }
 
 /// An admitted action whose record is on its way to the disk.
@@ -88,24 +94,34 @@ impl Future for Waiting {
 
 /// Why a limit could not be kept on an action.
 #[derive(Clone, Copy, Default)]
-struct Obstacles {
+pub(crate) struct Obstacles {
     /// Any limit.
     limit: Option<&'static str>,
     /// A limit on changed rows.
     count: Option<&'static str>,
     /// Masks.
-    masking: Masking,
+    pub(crate) masking: Masking,
+    /// It only puts in place what is judged again when it is executed.
+    prepares: bool,
 }
 
 impl Obstacles {
     /// What stands against an allow with limits.
-    fn against(self, verdict: &Verdict) -> Option<&'static str> {
+    pub(crate) fn against(self, verdict: &Verdict) -> Option<&'static str> {
         let limits = verdict.effects.limits;
         if verdict.decision == Decision::Deny || limits.is_none() {
             return None;
         }
         self.limit.or(self.count.filter(|_| limits.affected.is_some()))
     }
+}
+
+/// What judging came to: the record, what policy said, and what the machine says of an action that is held.
+type Judged = (Receipt, Arc<Verdict>, Option<HoldFacts>);
+
+/// Of what people are never asked about.
+fn cannot_wait(why: &'static str) -> HoldFacts {
+    HoldFacts { settings: Bytes::new(), in_transaction: false, cannot: Some(why) }
 }
 
 impl Gate {
@@ -117,8 +133,10 @@ impl Gate {
         let session = parts.context.id;
         let mut gate = Self::recording(parts, recorder)?;
         let nothing = Bytes::new();
-        match gate.judge(connect, &nothing, &nothing, None, Obstacles::default(), now) {
-            Ok((receipt, _verdict)) => {
+        let connecting = || cannot_wait("who connects cannot wait for a review");
+        match gate.judge((connect, &nothing, &nothing, None), Obstacles::default(), &connecting, now) {
+            Ok((receipt, ..)) => {
+                gate.in_flight.push_back((receipt.seq(), now));
                 gate.outcome(
                     receipt.seq(),
                     &Outcome {
@@ -147,7 +165,7 @@ impl Gate {
             identity: &parts.identity,
             target: &parts.target,
         })?;
-        Ok(Self { parts, recorder: recording, in_flight: VecDeque::new(), closed: false })
+        Ok(Self { parts, recorder: recording, in_flight: VecDeque::new(), account: "".into(), closed: false })
     }
 
     /// Judges and records an action that has no frame; what to wait for before it may be done, if something.
@@ -158,13 +176,16 @@ impl Gate {
     ) -> Result<(Receipt, Option<Durable>), Denial> {
         let limit = Some("the gateway's own acts have no rows to limit");
         let none = Obstacles { limit, ..Obstacles::default() };
-        let (receipt, _) = self.judge(&action.shape, &action.text, &action.parameters, None, none, now)?;
+        let at_once = || cannot_wait("what is asked of the gateway itself cannot wait for a review");
+        let what = (&*action.shape, &action.text, &action.parameters, None);
+        let (receipt, ..) = self.judge(what, none, &at_once, now)?;
+        self.in_flight.push_back((receipt.seq(), now));
         let durable = self.parts.target.durable && action.shape.access() >= Access::Write;
         Ok((receipt, durable.then(|| self.recorder.durable(receipt))))
     }
 
-    /// Judges a proposal and records it, allowed or denied.
-    pub fn admit(&mut self, proposal: Proposal, now: Timestamp) -> Admission {
+    /// Judges a proposal and records it: allowed, held or denied. `facts` is asked only about what would be held.
+    pub fn admit(&mut self, proposal: Proposal, facts: &dyn Fn() -> HoldFacts, now: Timestamp) -> Admission {
         if self.in_flight.len() >= IN_FLIGHT_MAX {
             return Admission::Ready(Err(Denial::new(
                 Culprit::Client,
@@ -173,23 +194,43 @@ impl Gate {
             )));
         }
         let same_text_as = proposal.same_text_as();
-        let obstacles =
-            Obstacles { limit: proposal.why_no_limit(), count: proposal.why_no_count(), masking: proposal.masking() };
+        let obstacles = Obstacles {
+            limit: proposal.why_no_limit(),
+            count: proposal.why_no_count(),
+            masking: proposal.masking(),
+            prepares: proposal.only_prepares(),
+        };
         let (frame, action) = proposal.into_parts();
-        let (receipt, verdict) =
-            match self.judge(&action.shape, &action.text, &action.parameters, same_text_as, obstacles, now) {
-                Ok(judged) => judged,
-                Err(denial) => return Admission::Ready(Err(denial)),
-            };
+        let what = (&*action.shape, &action.text, &action.parameters, same_text_as);
+        match self.judge(what, obstacles, facts, now) {
+            Ok((receipt, verdict, None)) => {
+                self.in_flight.push_back((receipt.seq(), now));
+                self.clear((frame, action.text), action.shape.access(), (receipt, &verdict))
+            }
+            Ok((receipt, verdict, Some(facts))) => {
+                let bytes = (frame, action.text, action.parameters);
+                self.hold(bytes, action.shape, (receipt, &verdict), &facts, obstacles, now)
+            }
+            Err(denial) => Admission::Ready(Err(denial)),
+        }
+    }
+
+    /// What was admitted may go, at once or when its record has reached the disk.
+    pub(crate) fn clear(
+        &self,
+        (frame, text): (Bytes, Bytes),
+        access: Access,
+        (receipt, verdict): (Receipt, &Verdict),
+    ) -> Admission {
         let session = self.parts.context.id;
         let plan = Plan {
-            permit: Permit::new(session, receipt, action.text),
+            permit: Permit::new(session, receipt, text),
             limits: verdict.effects.limits,
             masks: Arc::clone(&verdict.effects.masks),
             record_rows: self.parts.target.record == RecordLevel::Results,
         };
         let cleared = (Cleared { session, frame }, plan);
-        if self.parts.target.durable && action.shape.access() >= Access::Write {
+        if self.parts.target.durable && access >= Access::Write {
             return Admission::Wait(Waiting { durable: self.recorder.durable(receipt), cleared: Some(cleared) });
         }
         Admission::Ready(Ok(cleared))
@@ -197,20 +238,25 @@ impl Gate {
 
     fn judge(
         &mut self,
-        shape: &Shape,
-        text: &Bytes,
-        parameters: &Bytes,
-        same_text_as: Option<u64>,
+        (shape, text, parameters, same_text_as): (&Shape, &Bytes, &Bytes, Option<u64>),
         obstacles: Obstacles,
+        facts: &dyn Fn() -> HoldFacts,
         now: Timestamp,
-    ) -> Result<(Receipt, Arc<Verdict>), Denial> {
+    ) -> Result<Judged, Denial> {
         let p = &self.parts;
         let request = Request { identity: &p.identity, target: &p.target, session: &p.context, shape, now };
         let mut verdict = p.policy.evaluate(&request);
-        let unlimitable = obstacles.against(&verdict);
-        if let Some(why) = unlimitable {
-            let denied = Verdict { decision: Decision::Deny, reason: Some(why.to_owned()), ..Verdict::clone(&verdict) };
-            verdict = Arc::new(denied);
+        let mut obstacle = obstacles.against(&verdict);
+        let mut held = None;
+        if verdict.decision == Decision::Hold && obstacles.prepares {
+            verdict = Arc::new(hold::until_executed(&verdict));
+        } else if let (Decision::Hold, None, Some(spec)) = (verdict.decision, obstacle, &verdict.effects.review) {
+            let facts = facts();
+            obstacle = hold::why_not_held(&facts, spec);
+            held = Some(facts);
+        }
+        if let Some(why) = obstacle {
+            verdict = Arc::new(hold::not_held(&verdict, why));
         }
         let unmaskable = masking::refusal(obstacles.masking, &*p.policy, &request, &verdict);
         if let Some(why) = &unmaskable {
@@ -223,15 +269,14 @@ impl Gate {
             self.alert(severity, &verdict, shape, receipt, now)?;
         }
         match verdict.decision {
-            Decision::Allow => {
-                self.in_flight.push_back((receipt.seq(), now));
-                Ok((receipt, verdict))
-            }
-            Decision::Deny => {
+            Decision::Allow => Ok((receipt, verdict, None)),
+            Decision::Hold if held.is_some() => Ok((receipt, verdict, held)),
+            // A hold that says not for whom is none that anybody could end.
+            Decision::Hold | Decision::Deny => {
                 let p = &self.parts;
                 let request = Request { identity: &p.identity, target: &p.target, session: &p.context, shape, now };
                 let hint = self.hint(shape, &verdict, p.policy.ask(&request, &verdict));
-                let denial = match unlimitable.map(ClientText::new).or(unmaskable) {
+                let denial = match obstacle.map(ClientText::new).or(unmaskable) {
                     Some(why) => Denial::new(Culprit::Policy, DenialCode::Forbidden, why),
                     None => self.denial(shape, &verdict),
                 };
@@ -267,7 +312,7 @@ impl Gate {
         Ok(())
     }
 
-    fn denial(&self, shape: &Shape, verdict: &Verdict) -> Denial {
+    pub(crate) fn denial(&self, shape: &Shape, verdict: &Verdict) -> Denial {
         let target = self.parts.target.name.as_str();
         let (code, message) = if let Some(why) = shape.why_unreadable() {
             (DenialCode::Unreadable, ClientText::new("Countersign cannot judge this statement: ").name(why))
@@ -348,6 +393,9 @@ impl Gate {
     /// # Errors
     /// When the recording cannot be written; the session must end.
     pub fn event(&mut self, event: &SessionEvent<'_>, now: Timestamp) -> Result<(), Denial> {
+        if let SessionEvent::Connected { account, .. } = event {
+            self.account = (*account).into();
+        }
         self.recorder.event(now, event)
     }
 

@@ -7,7 +7,9 @@
 //! This crate must never do I/O, read a clock, or know a protocol by name.
 
 mod act;
+mod binding;
 mod gate;
+mod hold;
 mod locks;
 mod machine;
 mod masking;
@@ -15,10 +17,13 @@ mod ports;
 mod proposal;
 mod queue;
 mod recorder;
+mod reviews;
 mod upstream;
 
 pub use act::Act;
+pub use binding::{ActionFacts, Digest, binding};
 pub use gate::{Admission, Gate, GateParts, Opened, Waiting};
+pub use hold::Holding;
 pub use locks::{Lockable, Locks};
 pub use machine::{Arrival, ConnectRequest, Connected, Machine, Output, Plan, ProposalId, Protocol, TlsFacts};
 pub use ports::{
@@ -27,7 +32,11 @@ pub use ports::{
 pub use proposal::{Cleared, Permit, Proposal};
 pub use queue::{OUTBOUND_SMALL_BYTES_MAX, Outbound};
 pub use recorder::{
-    CloseReason, Closed, Intent, Outcome, OutcomeStatus, Receipt, Recorder, Refused, SessionEvent, SessionOpened,
-    SessionRecorder,
+    CloseReason, Closed, Intent, Outcome, OutcomeStatus, Receipt, Recorder, Refused, ReviewStep, SessionEvent,
+    SessionOpened, SessionRecorder,
+};
+pub use reviews::{
+    Approval, Approver, HoldFacts, Leaving, PendingReview, ReviewEnd, ReviewEvent, ReviewNotice, ReviewQuestion,
+    ReviewRefusal, Reviews,
 };
 pub use upstream::{Dialling, Passage, Pending, Upstream};

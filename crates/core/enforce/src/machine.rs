@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use countersign_model::{Denial, Identity, Limits, Mask, Shape, Tagging, Timestamp};
 
-use crate::{CloseReason, Outcome, Permit, Presented, Proposal, TargetCredential};
+use crate::{CloseReason, HoldFacts, Outcome, Permit, Presented, Proposal, ReviewNotice, TargetCredential};
 
 /// Tells which proposal a ruling belongs to, within one machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +167,18 @@ pub trait Machine: Send {
     fn prelude(&mut self, _id: ProposalId, _plan: &Plan) -> Option<&'static [u8]> {
         None
     }
+
+    /// What decides what a proposed action does, for what an approval of it is bound to. Asked only when it would be held.
+    fn hold_facts(&self, _id: ProposalId) -> HoldFacts {
+        HoldFacts {
+            settings: Bytes::new(),
+            in_transaction: false,
+            cannot: Some("it needs a review, and this protocol cannot wait for people"),
+        }
+    }
+
+    /// The proposal waits for people: tell the client. The ruling comes later.
+    fn on_held(&mut self, _id: ProposalId, _notice: &ReviewNotice) {}
 
     /// The gate's answer to a proposal.
     fn on_ruling(&mut self, id: ProposalId, ruling: Result<Plan, Denial>);

@@ -16,6 +16,7 @@ pub struct Proposal {
     cannot_limit: Option<&'static str>,
     cannot_count: Option<&'static str>,
     masking: Masking,
+    prepares: bool,
 }
 
 impl Proposal {
@@ -39,6 +40,7 @@ impl Proposal {
             cannot_limit: None,
             cannot_count: None,
             masking: Masking::default(),
+            prepares: false,
         })
     }
 
@@ -52,6 +54,7 @@ impl Proposal {
             cannot_limit: None,
             cannot_count: None,
             masking: Masking::default(),
+            prepares: false,
         }
     }
 
@@ -88,6 +91,18 @@ impl Proposal {
 
     pub(crate) fn masking(&self) -> Masking {
         self.masking
+    }
+
+    /// Says that the frame only puts something in place, which is proposed again, under this one's permit, when it is to run: it
+    /// need not be held for a review itself.
+    #[must_use]
+    pub fn prepares(mut self) -> Self {
+        self.prepares = true;
+        self
+    }
+
+    pub(crate) fn only_prepares(&self) -> bool {
+        self.prepares
     }
 
     pub(crate) fn why_no_count(&self) -> Option<&'static str> {

@@ -119,6 +119,8 @@ pub enum OutcomeStatus {
     Limited,
     /// The connection ended first: it may or may not have happened.
     Lost,
+    /// It was held for a review and never ran.
+    Withheld,
 }
 
 impl OutcomeStatus {
@@ -130,6 +132,7 @@ impl OutcomeStatus {
             Self::Skipped => "skipped",
             Self::Limited => "limited",
             Self::Lost => "lost",
+            Self::Withheld => "withheld",
         }
     }
 }
@@ -172,6 +175,56 @@ pub enum SessionEvent<'a> {
     },
     /// A message was refused before it became an action.
     Rejected(&'a Denial),
+    /// Something happened to an action that waits for people.
+    Review {
+        /// The intent it is about.
+        seq: u64,
+        /// The review's id; empty when it did not come to one.
+        review: &'a str,
+        /// What happened.
+        step: ReviewStep,
+        /// Who did it, by name.
+        by: &'a [&'a str],
+        /// Who is asked, or why it ended.
+        note: Option<&'a str>,
+    },
+}
+
+/// What happened to an action that waits for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReviewStep {
+    /// People were asked.
+    Held,
+    /// It took up what an earlier session asked.
+    Resumed,
+    /// They said yes, the rules still allow it, and it goes on.
+    Released,
+    /// Somebody said no.
+    Denied,
+    /// It was not answered in time.
+    Expired,
+    /// The client took it back or left.
+    Withdrawn,
+    /// The gateway went away; the request stays.
+    Left,
+    /// It was approved and cannot go on, or could not be asked.
+    Stopped,
+}
+
+impl ReviewStep {
+    /// The word used in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Resumed => "resumed",
+            Self::Released => "released",
+            Self::Denied => "denied",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+            Self::Left => "left",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// Why a session ended.

@@ -48,6 +48,8 @@ pub enum DenialCode {
     Busy,
     /// It took too long.
     Timeout,
+    /// The client took it back.
+    Cancelled,
     /// The target cannot be reached or broke off.
     TargetUnavailable,
     /// The recording cannot be written.
@@ -74,6 +76,7 @@ impl DenialCode {
         Self::Unsupported,
         Self::Busy,
         Self::Timeout,
+        Self::Cancelled,
         Self::TargetUnavailable,
         Self::RecorderUnavailable,
         Self::Draining,
@@ -95,6 +98,7 @@ impl DenialCode {
             Self::Unsupported => "unsupported",
             Self::Busy => "busy",
             Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
             Self::TargetUnavailable => "target_unavailable",
             Self::RecorderUnavailable => "recorder_unavailable",
             Self::Draining => "draining",

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientText, Mask, Probe, ProbeRefusal, Request, RuleId, Tag, Withheld};
+use crate::{ClientText, Mask, Probe, ProbeRefusal, Request, ReviewSpec, RuleId, Tag, Withheld};
 
-/// Allow or deny.
+/// Allow, hold or deny.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
     /// It may go on, with the effects.
     Allow,
+    /// It may once people have said yes: [`Effects::review`] says who.
+    Hold,
     /// It may not.
     Deny,
 }
@@ -42,6 +44,17 @@ pub struct Limits {
     /// The most rows that a write may change; more, and it is undone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub affected: Option<u64>,
+}
+
+impl Decision {
+    /// The word used in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Hold => "hold",
+            Self::Deny => "deny",
+        }
+    }
 }
 
 impl Limits {
@@ -92,6 +105,9 @@ pub struct Effects {
     /// The tags that it is a deny for: no mask hides what the action would tell of them. Sorted; empty for every allow.
     #[serde(skip_serializing_if = "no_items", default = "empty")]
     pub withheld: Arc<[Withheld]>,
+    /// Who must say yes first. With an allow: when it is executed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub review: Option<Arc<ReviewSpec>>,
 }
 
 fn no_items<T>(items: &Arc<[T]>) -> bool {
@@ -105,7 +121,7 @@ fn empty<T>() -> Arc<[T]> {
 /// Policy's answer. It is cheap to share: caches hold it behind an [`Arc`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Allow or deny.
+    /// Allow, hold or deny.
     pub decision: Decision,
     /// What goes with it.
     pub effects: Effects,

@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use countersign_model::{Limits, Mask, RATE_COUNT_MAX, Rate, RuleId, Severity, Tag, Transform};
+use countersign_model::{Access, Limits, Mask, RATE_COUNT_MAX, Rate, ReviewSpec, RuleId, Severity, Tag, Transform};
 use serde::{Deserialize, Serialize};
 
 use crate::head::Head;
 use crate::problem::did_you_mean;
-use crate::schema::PROBE;
+use crate::review;
+use crate::schema::{PROBE, UNMASK};
 
 /// The longest `@id`, in characters.
 pub(crate) const ID_CHARS_MAX: usize = 100;
@@ -18,8 +19,7 @@ pub(crate) const ASK_CHARS_MAX: usize = 200;
 /// The longest `@description`, in characters.
 pub(crate) const DESCRIPTION_CHARS_MAX: usize = 1000;
 
-const KNOWN: [&str; 6] = ["id", "description", "ask", "limit", "alert", "mask"];
-const NOT_ENFORCED: [&str; 1] = ["review"];
+const KNOWN: [&str; 7] = ["id", "description", "ask", "limit", "alert", "mask", "review"];
 const LIMITS: [&str; 4] = ["rows", "bytes", "affected", "probes"];
 const TRANSFORMS: [&str; 6] = ["redact", "last4", "hash", "format", "generalise", "null"];
 const SEVERITIES: [(&str, Severity); 4] =
@@ -59,6 +59,9 @@ pub struct RuleInfo {
     /// Its `@alert`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert: Option<Severity>,
+    /// Its `@review`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review: Option<Arc<ReviewSpec>>,
     /// The file it is in.
     pub file: Arc<str>,
     /// The line it starts on, from 1.
@@ -72,7 +75,7 @@ pub(crate) struct Fault {
     pub(crate) help: Option<String>,
 }
 
-fn fault<T>(message: String, help: Option<String>) -> Result<T, Fault> {
+pub(crate) fn fault<T>(message: String, help: Option<String>) -> Result<T, Fault> {
     Err(Fault { message, help })
 }
 
@@ -105,10 +108,7 @@ pub(crate) fn apply(info: &mut RuleInfo, name: &str, value: &str) -> Result<(), 
                 did_you_mean(value, SEVERITIES.iter().map(|(word, _)| *word)),
             ),
         },
-        _ if NOT_ENFORCED.contains(&name) => fault(
-            format!("@{name} is not enforced by this version"),
-            Some("a rule that is not enforced would be a false promise: remove the annotation".to_owned()),
-        ),
+        "review" => review::read(value).map(|r| info.review = Some(Arc::new(r))),
         _ => fault(
             format!("unknown annotation @{name}"),
             did_you_mean(name, KNOWN).or_else(|| Some(format!("known are @{}", KNOWN.join(", @")))),
@@ -158,6 +158,20 @@ pub(crate) fn against_head(info: &RuleInfo, head: &Head) -> Vec<(&'static str, F
             "limit probes where they are permitted: action == Action::\"probe\"",
         ),
         _ => {}
+    }
+    if info.review.is_some() && head.has_action(Access::Connect) {
+        wrong(
+            "review",
+            "@review on a rule that covers connect: who connects cannot wait for people",
+            "name the actions, such as: action in [Action::\"write\", Action::\"admin\"]",
+        );
+    }
+    if info.review.is_some() && (head.names_action(PROBE) || head.names_action(UNMASK)) {
+        wrong(
+            "review",
+            "@review on a rule about unmask or probe: what is seen of tagged data cannot wait for people",
+            "put it on the rule that lets the action happen, such as action == Action::\"read\"",
+        );
     }
     if !info.masks.is_empty() && head.is_about_tags() {
         wrong(
@@ -271,6 +285,7 @@ mod tests {
             probes: None,
             masks: Vec::new(),
             alert: None,
+            review: None,
             file: "f".into(),
             line: 1,
         }
@@ -312,7 +327,7 @@ mod tests {
     fn words_that_are_not_enforced_are_refused() {
         use RuleEffect::{Forbid, Permit};
         for (effect, name, value, expected) in [
-            (Permit, "review", "dba:2", "not enforced by this version"),
+            (Permit, "review", "dba:", "no number"),
             (Forbid, "mask", "pii.card=last4", "on a forbid"),
             (Permit, "mask", "", "not TAG=TRANSFORM"),
             (Permit, "mask", "PII=hash", "not a tag"),
@@ -329,6 +344,7 @@ mod tests {
             assert!(fault.message.contains(expected), "@{name}: {}", fault.message);
         }
         assert!(apply(&mut info(Forbid), "alert", "high").is_ok());
+        assert!(apply(&mut info(Forbid), "review", "dba:2").is_ok());
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct Explanation {
 pub struct PartyExplanation {
     /// `NAME (ISSUER#SUBJECT)`, and with how many actors when it is the identity again.
     pub who: String,
-    /// Allow or deny, for this party alone.
+    /// Allow, hold or deny, for this party alone.
     pub decision: Decision,
     /// Each use of the action, in its order.
     pub uses: Vec<UseExplanation>,
@@ -52,7 +52,7 @@ pub struct UseExplanation {
     pub access: Access,
     /// What the action says of itself.
     pub attributes: BTreeMap<String, Value>,
-    /// Allow or deny, for this use alone.
+    /// Allow, hold or deny, for this use alone.
     pub decision: Decision,
     /// The rules that applied, failed or nearly applied, in the order of the files.
     pub rules: Vec<RuleExplanation>,
@@ -117,8 +117,7 @@ impl PolicySet {
             let of_party = explain(who);
             let differs = of_party.iter().map(|u| u.decision).ne(uses.iter().map(|u| u.decision));
             let wanted = differs || who.role != Role::Fewer;
-            let allowed = !of_party.is_empty() && of_party.iter().all(|u| u.decision == Decision::Allow);
-            let decision = if allowed { Decision::Allow } else { Decision::Deny };
+            let decision = of_all(&of_party);
             wanted.then(|| PartyExplanation { who: who.full_label(), decision, uses: of_party })
         });
         let parties = parties.collect();
@@ -171,11 +170,15 @@ impl PolicySet {
 
     fn explain_use(&self, q: &Question<'_>, who: &Principal<'_>, used: &Use) -> UseExplanation {
         let mut rules = Vec::new();
-        let (mut permitted, mut stopped) = (false, used.access == Access::Opaque);
+        let (mut permitted, mut freely, mut held, mut stopped) = (false, false, false, used.access == Access::Opaque);
         for rule in self.loaded().iter().filter(|r| r.head.has_action(used.access)) {
             let Some(outcome) = self.outcome(q, who, used, rule) else { continue };
             match (&outcome, rule.info.effect) {
-                (RuleOutcome::Satisfied, RuleEffect::Permit) => permitted = true,
+                (RuleOutcome::Satisfied, RuleEffect::Permit) => {
+                    permitted = true;
+                    freely |= rule.info.review.is_none();
+                }
+                (RuleOutcome::Satisfied, RuleEffect::Forbid) if rule.info.review.is_some() => held = true,
                 (RuleOutcome::Satisfied, RuleEffect::Forbid) | (RuleOutcome::Failed(_), _) => stopped = true,
                 _ => {}
             }
@@ -184,7 +187,11 @@ impl PolicySet {
         UseExplanation {
             access: used.access,
             attributes: used.attributes.iter().map(|(name, value)| (name.to_owned(), json(value))).collect(),
-            decision: if permitted && !stopped { Decision::Allow } else { Decision::Deny },
+            decision: match (permitted && !stopped, freely && !held) {
+                (true, true) => Decision::Allow,
+                (true, false) => Decision::Hold,
+                (false, _) => Decision::Deny,
+            },
             rules,
         }
     }
@@ -212,6 +219,18 @@ impl PolicySet {
     }
 }
 
+/// What all uses come to.
+fn of_all(uses: &[UseExplanation]) -> Decision {
+    let any = |decision| uses.iter().any(|u| u.decision == decision);
+    if uses.is_empty() || any(Decision::Deny) {
+        Decision::Deny
+    } else if any(Decision::Hold) {
+        Decision::Hold
+    } else {
+        Decision::Allow
+    }
+}
+
 fn explained(info: &RuleInfo, outcome: RuleOutcome) -> RuleExplanation {
     RuleExplanation {
         rule: info.id.clone(),
@@ -232,14 +251,6 @@ fn json(value: &Attribute) -> Value {
     }
 }
 
-/// `allow`, `deny`.
-pub(crate) fn decision_word(decision: Decision) -> &'static str {
-    match decision {
-        Decision::Allow => "allow",
-        Decision::Deny => "deny",
-    }
-}
-
 /// `rows=1, bytes=2`, or `none`.
 pub(crate) fn limits_words(limits: &Limits) -> String {
     let parts: Vec<String> = [("rows", limits.rows), ("bytes", limits.bytes), ("affected", limits.affected)]
@@ -252,7 +263,7 @@ pub(crate) fn limits_words(limits: &Limits) -> String {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let v = &self.verdict;
-        write!(f, "{}", decision_word(v.decision))?;
+        f.write_str(v.decision.as_str())?;
         if !v.rules.is_empty() {
             write!(f, " by {}", v.rules.iter().map(RuleId::as_str).collect::<Vec<_>>().join(", "))?;
         } else if v.reason.is_none() {
@@ -268,6 +279,9 @@ impl fmt::Display for Explanation {
             let masks: Vec<String> = v.effects.masks.iter().map(|m| format!("{}={}", m.tag, m.transform)).collect();
             write!(f, "; masks {}", masks.join(", "))?;
         }
+        if let Some(review) = &v.effects.review {
+            write!(f, "; review by {review}")?;
+        }
         if let Some(reason) = &v.reason {
             write!(f, "; {reason}")?;
         }
@@ -281,7 +295,7 @@ impl fmt::Display for Explanation {
             tag.rules.iter().try_for_each(|r| write_rule(f, r))?;
         }
         for party in &self.parties {
-            writeln!(f, "  and for {} ({})", party.who, decision_word(party.decision))?;
+            writeln!(f, "  and for {} ({})", party.who, party.decision.as_str())?;
             write_uses(f, &party.uses)?;
         }
         Ok(())
@@ -290,7 +304,7 @@ impl fmt::Display for Explanation {
 
 fn write_uses(f: &mut fmt::Formatter<'_>, uses: &[UseExplanation]) -> fmt::Result {
     for used in uses {
-        writeln!(f, "  {} ({})", used.access.as_str(), decision_word(used.decision))?;
+        writeln!(f, "  {} ({})", used.access.as_str(), used.decision.as_str())?;
         for (name, value) in &used.attributes {
             writeln!(f, "    context.{name} = {value}")?;
         }

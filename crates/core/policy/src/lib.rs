@@ -22,6 +22,7 @@ mod principal;
 mod probes;
 mod problem;
 mod reads;
+mod review;
 mod schema;
 mod set;
 mod store;

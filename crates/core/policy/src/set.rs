@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Entities, EntityUid, PolicySet as CedarSet, Request as CedarRequest};
-use countersign_model::{Access, Decision, Effects, Limits, Policy, Request, RuleId, Use, Verdict};
+use countersign_model::{Access, Decision, Effects, Limits, Policy, Request, ReviewSpec, RuleId, Use, Verdict};
 
 use crate::annotation::{RuleEffect, RuleInfo};
 use crate::cache::Cache;
@@ -32,6 +32,8 @@ struct Bench {
     access: Access,
     action: EntityUid,
     policies: CedarSet,
+    /// The same without the forbids that have a `@review`; `None` when there are none of these.
+    lifted: Option<CedarSet>,
     reads: Reads,
 }
 
@@ -63,6 +65,8 @@ pub(crate) struct Ruling {
     pub(crate) allowed: bool,
     /// The rules that decided it: the permits of an allow, the forbids of a deny.
     pub(crate) rules: Vec<RuleId>,
+    /// The forbids that only ask for a review; without them it is as `allowed` says.
+    pub(crate) holds: Vec<RuleId>,
     /// Rules that could not be evaluated, or why nothing could be.
     pub(crate) errors: Vec<String>,
 }
@@ -80,11 +84,16 @@ impl PolicySet {
         for access in JUDGED {
             let mut reads = Reads::default();
             let mut policies = CedarSet::new();
+            let mut lifted = CedarSet::new();
             for rule in rules.iter().filter(|r| r.head.has_action(access)) {
                 reads.add_rule(language, &rule.tree);
                 policies.add(rule.policy.clone()).map_err(|e| whole(e.to_string()))?;
+                if !only_asks(&rule.info) {
+                    lifted.add(rule.policy.clone()).map_err(|e| whole(e.to_string()))?;
+                }
             }
-            benches.push(Bench { access, action: names.action(access.as_str()), policies, reads });
+            let lifted = (lifted.policies().count() < policies.policies().count()).then_some(lifted);
+            benches.push(Bench { access, action: names.action(access.as_str()), policies, lifted, reads });
         }
         let of_tags = TagBenches::new(&names, language, &rules).map_err(whole)?;
         let index = rules.iter().enumerate().map(|(i, r)| (Arc::from(r.info.id.as_str()), i)).collect();
@@ -160,7 +169,7 @@ impl PolicySet {
     /// Judges without keeping the verdict.
     pub fn judge(&self, q: &Question<'_>) -> Verdict {
         let verdict = self.combine(q, &mut |who, used, bench, parties| {
-            self.rule_on(q, who, used, bench, &bench.policies, &bench.reads, parties)
+            self.rule_on(q, who, used, bench, (&bench.policies, bench.lifted.as_ref()), &bench.reads, parties)
         });
         self.with_tags(q, verdict, &self.of_tags)
     }
@@ -169,14 +178,18 @@ impl PolicySet {
     #[cfg(test)]
     pub(crate) fn judge_plainly(&self, q: &Question<'_>) -> Verdict {
         let everything = Reads::everything(&self.language);
-        let Ok(all) = CedarSet::from_policies(self.rules.iter().map(|r| r.policy.clone())) else {
+        let without = self.rules.iter().filter(|r| !only_asks(&r.info)).map(|r| r.policy.clone());
+        let (Ok(all), Ok(lifted)) =
+            (CedarSet::from_policies(self.rules.iter().map(|r| r.policy.clone())), CedarSet::from_policies(without))
+        else {
             return self.denied("no set".to_owned());
         };
         let Ok(of_tags) = TagBenches::plainly(&self.names, &self.language, &self.rules) else {
             return self.denied("no set".to_owned());
         };
+        let sets = (&all, Some(&lifted));
         let verdict =
-            self.combine(q, &mut |who, used, bench, _| self.rule_on(q, who, used, bench, &all, &everything, &mut None));
+            self.combine(q, &mut |who, used, bench, _| self.rule_on(q, who, used, bench, sets, &everything, &mut None));
         self.with_tags(q, verdict, &of_tags)
     }
 
@@ -195,7 +208,7 @@ impl PolicySet {
     /// What some rules, given every fact, say of one use by one principal.
     pub(crate) fn rule_with(&self, q: &Question<'_>, who: &Principal<'_>, used: &Use, policies: &CedarSet) -> Ruling {
         let Some(bench) = self.bench(used.access) else { return refused("the action could not be read".to_owned()) };
-        self.rule_on(q, who, used, bench, policies, &Reads::everything(&self.language), &mut None)
+        self.rule_on(q, who, used, bench, (policies, None), &Reads::everything(&self.language), &mut None)
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a part of one question")]
@@ -205,7 +218,7 @@ impl PolicySet {
         who: &Principal<'_>,
         used: &Use,
         bench: &Bench,
-        policies: &CedarSet,
+        (policies, lifted): (&CedarSet, Option<&CedarSet>),
         reads: &Reads,
         parties: &mut Option<facts::Parties>,
     ) -> Ruling {
@@ -221,7 +234,13 @@ impl PolicySet {
         let request =
             CedarRequest::new(made.principal.clone(), bench.action.clone(), made.resource.clone(), context, None);
         let ruling = match request {
-            Ok(request) => self.authorize(&request, policies, &made.entities),
+            Ok(request) => {
+                let ruling = self.authorize(&request, policies, &made.entities);
+                match lifted.filter(|_| self.is_held(&ruling)) {
+                    Some(lifted) => self.authorize(&request, lifted, &made.entities).held_by(ruling),
+                    None => ruling,
+                }
+            }
             Err(e) => refused(e.to_string()),
         };
         *parties = Some(made);
@@ -243,7 +262,30 @@ impl PolicySet {
                 .map(|r| r.info.id.clone())
                 .collect()
         };
-        Ruling { allowed: allowed && errors.is_empty(), rules, errors }
+        Ruling { allowed: allowed && errors.is_empty(), rules, holds: Vec::new(), errors }
+    }
+
+    /// True when nothing but forbids with a `@review` stands against it.
+    fn is_held(&self, ruling: &Ruling) -> bool {
+        !ruling.allowed
+            && ruling.errors.is_empty()
+            && !ruling.rules.is_empty()
+            && ruling.rules.iter().all(|id| self.rule(id).is_some_and(only_asks))
+    }
+
+    /// Who must say yes to what these rules allow: everybody that the forbids ask for, and where no permit goes without, everybody that
+    /// the permits ask for.
+    fn review(&self, ruling: &Ruling) -> Option<ReviewSpec> {
+        let asked = |ids: &[RuleId]| {
+            let specs = ids.iter().map(|id| self.rule(id)?.review.as_deref());
+            specs.collect::<Vec<Option<&ReviewSpec>>>()
+        };
+        let permits = asked(&ruling.rules);
+        let permits = if permits.iter().any(Option::is_none) { Vec::new() } else { permits };
+        let all = asked(&ruling.holds).into_iter().chain(permits).flatten();
+        all.fold(None, |so_far: Option<ReviewSpec>, spec| {
+            Some(so_far.map_or_else(|| spec.clone(), |s| s.strictest(spec)))
+        })
     }
 
     pub(crate) fn denied(&self, reason: String) -> Verdict {
@@ -286,13 +328,18 @@ impl PolicySet {
                 let ruling = rule(&who, used, bench, &mut parties);
                 of_access = Some((used.access, parties));
                 allowed &= ruling.allowed;
+                if ruling.allowed
+                    && let Some(review) = self.review(&ruling)
+                {
+                    tally.hold(review);
+                }
                 tally.take(ruling);
             }
             if !allowed && actors > 0 {
                 tally.deny_for(&who);
             }
         }
-        let Tally { denied, permits, forbids, errors, denied_for, .. } = tally;
+        let Tally { denied, permits, forbids, errors, denied_for, review, .. } = tally;
         let rules: Vec<RuleId> = if denied { forbids } else { permits }.into_iter().collect();
         let mut effects = Effects::default();
         for info in rules.iter().filter_map(|id| self.rule(id)) {
@@ -300,7 +347,14 @@ impl PolicySet {
             effects.limits = effects.limits.strictest(limits);
             effects.alert = effects.alert.max(info.alert);
         }
-        let decision = if denied { Decision::Deny } else { Decision::Allow };
+        let decision = match (denied, &review) {
+            (true, _) => Decision::Deny,
+            (false, Some(_)) => Decision::Hold,
+            (false, None) => Decision::Allow,
+        };
+        if decision == Decision::Hold {
+            effects.review = review.map(Arc::new);
+        }
         Verdict { decision, effects, rules, reason: reason(&errors), denied_for, epoch: self.epoch }
     }
 
@@ -363,17 +417,27 @@ struct Tally {
     errors: BTreeSet<String>,
     denied_for: Vec<String>,
     subject_told: bool,
+    review: Option<ReviewSpec>,
 }
 
 impl Tally {
     fn take(&mut self, ruling: Ruling) {
         if ruling.allowed {
             self.permits.extend(ruling.rules);
+            self.permits.extend(ruling.holds);
         } else {
             self.denied = true;
             self.forbids.extend(ruling.rules);
+            self.forbids.extend(ruling.holds);
         }
         self.errors.extend(ruling.errors);
+    }
+
+    fn hold(&mut self, review: ReviewSpec) {
+        self.review = Some(match &self.review {
+            Some(so_far) => so_far.strictest(&review),
+            None => review,
+        });
     }
 
     /// The identity is told of once, also when it is denied with fewer actors too.
@@ -386,7 +450,19 @@ impl Tally {
 }
 
 fn refused(error: String) -> Ruling {
-    Ruling { allowed: false, rules: Vec::new(), errors: vec![error] }
+    Ruling { allowed: false, rules: Vec::new(), holds: Vec::new(), errors: vec![error] }
+}
+
+/// True for a forbid that does not refuse but asks people.
+fn only_asks(info: &RuleInfo) -> bool {
+    info.effect == RuleEffect::Forbid && info.review.is_some()
+}
+
+impl Ruling {
+    /// What the rules say when those that only ask do not count. Where that allows nothing, these did not decide: the rest did, or nothing.
+    fn held_by(self, asking: Self) -> Self {
+        Self { holds: asking.rules, ..self }
+    }
 }
 
 pub(crate) fn reason(errors: &BTreeSet<String>) -> Option<String> {

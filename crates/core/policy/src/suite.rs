@@ -15,7 +15,7 @@ use countersign_model::{
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::{DAY_S, days_from_civil};
-use crate::explain::{decision_word, limits_words};
+use crate::explain::limits_words;
 use crate::facts::Question;
 use crate::language::Language;
 use crate::problem::{PolicyProblem, did_you_mean};
@@ -142,6 +142,7 @@ struct Case {
     probes: Option<BTreeSet<String>>,
     /// `TAG=chosen|matched|copied`.
     withheld: Option<BTreeSet<String>>,
+    review: Option<String>,
 }
 
 impl Case {
@@ -401,7 +402,7 @@ fn attributes(language: &Language, given: &BTreeMap<String, toml::Value>) -> Res
 fn compare(case: &Case, verdict: &Verdict) -> Vec<String> {
     let mut failures = Vec::new();
     if verdict.decision != case.expect {
-        failures.push(format!("expected {}, got {}", decision_word(case.expect), decision_word(verdict.decision)));
+        failures.push(format!("expected {}, got {}", case.expect.as_str(), verdict.decision.as_str()));
     }
     if let Some(rules) = &case.rules {
         let mut expected: Vec<&str> = rules.iter().map(String::as_str).collect();
@@ -444,6 +445,17 @@ fn compare(case: &Case, verdict: &Verdict) -> Vec<String> {
     }
     if case.alert.is_some() && case.alert != verdict.effects.alert {
         failures.push(format!("expected an alert {:?}, got {:?}", case.alert, verdict.effects.alert));
+    }
+    if let Some(expected) = &case.review {
+        let got = verdict.effects.review.as_deref();
+        match crate::review::read(expected) {
+            Ok(expected) if got == Some(&expected) => {}
+            Ok(expected) => {
+                let got = got.map_or_else(|| "none".to_owned(), ToString::to_string);
+                failures.push(format!("expected a review by {expected} (with its options), got {got}"));
+            }
+            Err(fault) => failures.push(format!("review = \"{expected}\": {}", fault.message)),
+        }
     }
     failures
 }

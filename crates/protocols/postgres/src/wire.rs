@@ -202,7 +202,7 @@ pub(crate) const fn sqlstate(code: DenialCode) -> &'static str {
         DenialCode::LimitExceeded => "53400",
         DenialCode::Unsupported => "0A000",
         DenialCode::Busy => "53300",
-        DenialCode::Timeout => "57014",
+        DenialCode::Timeout | DenialCode::Cancelled => "57014",
         DenialCode::TargetUnavailable => "08006",
         DenialCode::RecorderUnavailable => "58030",
         // `admin_shutdown`: drivers and pools take it for the end of the connection, not for the statement's failure.

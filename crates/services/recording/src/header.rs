@@ -217,8 +217,8 @@ pub(crate) fn close_reason(word: &str) -> Option<CloseReason> {
 #[cfg(test)]
 mod tests {
     use countersign_model::{
-        Attributes, Decision, Effects, Exposure, Fingerprint, Limits, Mask, Probe, RuleId, Severity, Transform,
-        Withheld,
+        Attributes, Decision, Effects, Exposure, Fingerprint, Limits, Mask, Probe, Requirement, ReviewSpec, RuleId,
+        Severity, Transform, Withheld,
     };
 
     use super::*;
@@ -247,6 +247,11 @@ mod tests {
                 unmasked: [tag("pii.card")].into(),
                 probes: [Probe { tag: tag("pii.name"), rate: "20/1h".parse().unwrap() }].into(),
                 withheld: [Withheld { tag: tag("secret"), by: Exposure::Chosen }].into(),
+                review: Some(std::sync::Arc::new(ReviewSpec {
+                    requirements: vec![Requirement { group: "dba".to_owned(), people: 2 }],
+                    expires_s: 900,
+                    in_transaction: true,
+                })),
             },
             rules: vec![RuleId::new("r1")],
             reason: Some("because".to_owned()),

@@ -1,4 +1,5 @@
-//! The state that outlives the process: accounts, logins, locks, signing keys, sealed secrets, what is good once. SQLite for one gateway,
+//! The state that outlives the process: accounts, logins, locks, signing keys, sealed secrets, what is good once, what waits for
+//! people. SQLite for one gateway,
 //! PostgreSQL for several, behind the same methods and one conformance suite.
 //!
 //! It keeps what it is given. It must never hold a key that opens what is sealed in it, wait without a limit, or answer from memory
@@ -11,6 +12,7 @@ mod locks;
 mod logins;
 mod meta;
 mod open;
+mod reviews;
 mod sealed_secrets;
 mod short_lived;
 mod signing_keys;
@@ -26,6 +28,7 @@ pub use error::StoreError;
 pub use locks::{LOCKS_LIVE_MAX, LockEndRecord, LockRecord};
 pub use logins::{LOGINS_LISTED_MAX, LoginRecord};
 pub use open::{StoreConfig, TIMEOUT_DEFAULT};
+pub use reviews::{REVIEW_ANSWERS_MAX, REVIEWS_PAGE_MAX, ReviewAnswerRecord, ReviewFilter, ReviewRecord};
 pub use sealed_secrets::{SEALED_SECRETS_MAX, SealedSecret, SealedSecretListing};
 pub use short_lived::{SHORT_LIVED_KEPT_US, ShortLivedAdded, ShortLivedRecord};
 pub use signing_keys::{SIGNING_KEYS_MAX, SigningKeyRecord};

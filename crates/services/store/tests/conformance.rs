@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use countersign_model::{IdentityKind, Secret, Timestamp};
 use countersign_store::{
-    AccountRecord, BLOB_BYTES_MAX, LockEndRecord, LockRecord, LoginRecord, SHORT_LIVED_KEPT_US, SealedSecret,
-    ShortLivedAdded, ShortLivedRecord, SigningKeyRecord, Store, StoreConfig, StoreError, TEXT_BYTES_MAX,
+    AccountRecord, BLOB_BYTES_MAX, LockEndRecord, LockRecord, LoginRecord, REVIEW_ANSWERS_MAX, ReviewAnswerRecord, ReviewFilter, ReviewRecord,
+    SHORT_LIVED_KEPT_US, SealedSecret, ShortLivedAdded, ShortLivedRecord, SigningKeyRecord, Store, StoreConfig,
+    StoreError, TEXT_BYTES_MAX,
 };
 
 use cluster::Cluster;
@@ -66,6 +67,7 @@ async fn suite(config: &StoreConfig) {
     logins(&store).await;
     credential_uses(&store).await;
     locks(&store).await;
+    reviews(&store).await;
 
     // What was acknowledged is there after closing and opening again, and the tables need not be made twice.
     store.close().await;
@@ -76,6 +78,84 @@ async fn suite(config: &StoreConfig) {
     assert_eq!(store.credential_binding("race").await.unwrap().map(|b| b.len()), Some(1));
     assert_eq!(store.sealed_secret("race").await.unwrap().unwrap().version, 2);
     store.close().await;
+}
+
+fn review(id: &str, subject: &str) -> ReviewRecord {
+    ReviewRecord {
+        id: id.into(),
+        kind: "statement".into(),
+        version: 1,
+        status: "pending".into(),
+        issuer: "https://a".into(),
+        subject: subject.into(),
+        session: "s".into(),
+        action: "digest".into(),
+        binding: "binding".into(),
+        content: r#"{"text":"it's"}"#.into(),
+        gateway: "g".into(),
+        lease_until: at(10),
+        created_at: at(1),
+        expires_at: at(100),
+        ended: None,
+    }
+}
+
+async fn reviews(store: &Store) {
+    let first = review("r1", "ana");
+    assert_eq!(store.review("r1").await.unwrap(), None);
+    assert!(store.add_review(&first, 3, 2).await.unwrap());
+    assert_eq!(store.review("r1").await.unwrap(), Some((first.clone(), vec![])));
+    assert!(matches!(store.add_review(&first, 3, 2).await, Err(StoreError::Conflict(_))));
+    assert!(store.add_review(&review("r2", "ana"), 3, 2).await.unwrap());
+    assert!(!store.add_review(&review("r3", "ana"), 3, 2).await.unwrap(), "one asker has no more");
+    assert!(store.add_review(&review("r3", "bob"), 3, 2).await.unwrap());
+    assert!(!store.add_review(&review("r4", "eve"), 3, 2).await.unwrap(), "nor have all together");
+    let late = ReviewRecord { created_at: at(100), expires_at: at(200), ..review("r4", "ana") };
+    assert!(store.add_review(&late, 3, 2).await.unwrap(), "what has expired does not count");
+
+    let ids = |all: Vec<ReviewRecord>| all.into_iter().map(|r| r.id).collect::<Vec<_>>();
+    let list = async |filter: ReviewFilter| ids(store.list_reviews(&filter).await.unwrap());
+    assert_eq!(list(ReviewFilter { limit: 10, ..Default::default() }).await, ["r4", "r3", "r2", "r1"]);
+    assert_eq!(list(ReviewFilter { limit: 2, before: Some("r4".into()), ..Default::default() }).await, ["r3", "r2"]);
+    assert_eq!(list(ReviewFilter { limit: 9, kind: Some("grant".into()), ..Default::default() }).await, [""; 0]);
+    assert_eq!(ids(store.open_reviews_of("digest", "https://a", "ana", at(50)).await.unwrap()), ["r4", "r2", "r1"]);
+    assert_eq!(ids(store.open_reviews_of("digest", "https://a", "ana", at(100)).await.unwrap()), ["r4"]);
+    assert_eq!(ids(store.open_reviews_of("digest", "https://b", "ana", at(50)).await.unwrap()), [""; 0]);
+
+    let answer = |version| ReviewAnswerRecord { version, content: format!("answer {version}") };
+    let next = ReviewRecord { version: 2, status: "approved".into(), session: "t".into(), ..first.clone() };
+    assert!(store.change_review(&next, Some(&answer(2))).await.unwrap());
+    assert!(!store.change_review(&next, Some(&answer(2))).await.unwrap(), "that version is gone");
+    assert_eq!(store.review("r1").await.unwrap(), Some((next.clone(), vec![answer(2)])));
+    store.renew_review_lease("r1", "s", at(77)).await.unwrap();
+    store.renew_review_lease("r1", "t", at(78)).await.unwrap();
+    assert_eq!(store.review("r1").await.unwrap().unwrap().0.lease_until, at(78), "only where it waits");
+
+    // Two at once: one of them must look again, and its answer is not kept either.
+    let used =
+        |by: &str| ReviewRecord { version: 3, status: "used".into(), ended: Some((at(60), by.into())), ..next.clone() };
+    let (one, two) = (used("one"), used("two"));
+    let (a, b) = (answer(3), answer(3));
+    let (one, two) = tokio::join!(store.change_review(&one, Some(&a)), store.change_review(&two, Some(&b)));
+    assert!(one.unwrap() != two.unwrap());
+    assert_eq!(store.review("r1").await.unwrap().unwrap().1.len(), 2);
+    assert_eq!(list(ReviewFilter { open: true, limit: 10, ..Default::default() }).await, ["r4", "r3", "r2"]);
+
+    let mut busy = review("r3", "bob");
+    for _ in 0..REVIEW_ANSWERS_MAX {
+        busy.version += 1;
+        assert!(store.change_review(&busy, Some(&answer(busy.version))).await.unwrap());
+    }
+    busy.version += 1;
+    assert!(matches!(store.change_review(&busy, Some(&answer(busy.version))).await, Err(StoreError::Limit(_))));
+    assert!(store.change_review(&busy, None).await.unwrap(), "what is no answer still goes");
+    let unknown = ReviewRecord { status: "perhaps".into(), version: busy.version + 1, ..busy.clone() };
+    assert!(store.change_review(&unknown, None).await.is_err());
+
+    assert_eq!(store.remove_reviews_over(at(101)).await.unwrap(), 3);
+    assert_eq!(list(ReviewFilter { limit: 10, ..Default::default() }).await, ["r4"]);
+    assert!(store.add_review(&review("r1", "ana"), 9, 9).await.unwrap());
+    assert_eq!(store.review("r1").await.unwrap().unwrap().1, [], "the answers went with it");
 }
 
 async fn accounts(store: &Store) {

@@ -6,6 +6,7 @@ mod delegation;
 mod documentation;
 mod kept;
 mod loading;
+mod reviews;
 mod speed;
 mod suites;
 mod tags;
@@ -153,7 +154,7 @@ pub(super) fn shape(uses: Vec<Use>) -> Arc<Shape> {
 
 /// `allow rules=a,b limits=rows=1 alert=High`, or `deny`.
 pub(super) fn told(v: &countersign_model::Verdict) -> String {
-    let mut out = crate::explain::decision_word(v.decision).to_owned();
+    let mut out = v.decision.as_str().to_owned();
     for r in &v.rules {
         out.push_str(&format!(" {r}"));
     }
@@ -174,6 +175,9 @@ pub(super) fn told(v: &countersign_model::Verdict) -> String {
     }
     for w in v.effects.withheld.iter() {
         out.push_str(&format!(" -{}:{}", w.tag, w.by.as_str()));
+    }
+    if let Some(review) = &v.effects.review {
+        out.push_str(&format!(" ?{review}"));
     }
     if v.reason.is_some() && v.effects.withheld.is_empty() {
         out.push_str(" (error)");
