@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_enforce::{AlertSink, Authenticator, Credentials, Locks, Recorder};
+use countersign_enforce::{AlertSink, Authenticator, Credentials, Locks, Recorder, Reviews};
 use countersign_model::Policy;
 
 use crate::Route;
@@ -30,6 +30,8 @@ pub struct Services {
     pub alerts: Arc<dyn AlertSink>,
     /// Knows the targets.
     pub targets: Arc<dyn Targets>,
+    /// Puts actions before people; without it, what needs a review is denied.
+    pub reviews: Option<Arc<dyn Reviews>>,
     /// What a denied person is told to do where the route says nothing; `None` for the default words.
     pub ask: Option<Arc<str>>,
 }

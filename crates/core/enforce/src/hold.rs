@@ -150,7 +150,9 @@ impl Gate {
             ReviewEnd::Denied => ReviewStep::Denied,
             ReviewEnd::Expired => ReviewStep::Expired,
             ReviewEnd::Withdrawn => ReviewStep::Withdrawn,
-            ReviewEnd::Superseded | ReviewEnd::Full | ReviewEnd::Unavailable => ReviewStep::Stopped,
+            ReviewEnd::Superseded | ReviewEnd::Full | ReviewEnd::Unshowable | ReviewEnd::Unavailable => {
+                ReviewStep::Stopped
+            }
         };
         let comment = refusal.comment.as_deref().or(match step {
             ReviewStep::Stopped => Some(refusal.end.as_str()),
@@ -258,6 +260,9 @@ fn told(id: &str, refusal: &ReviewRefusal) -> Denial {
         ReviewEnd::Withdrawn => of.and(" was withdrawn"),
         ReviewEnd::Superseded => of.and(" goes on in another session of yours, which sent the same"),
         ReviewEnd::Full => ClientText::new("it needs a review, and too many wait for one already"),
+        ReviewEnd::Unshowable => ClientText::new(
+            "it needs a review, and people could not be shown all of it: make it shorter, or send it in parts",
+        ),
         ReviewEnd::Unavailable => {
             ClientText::new("it needs a review, and the reviewers cannot be asked now: try again later")
         }

@@ -143,6 +143,8 @@ pub enum ReviewEnd {
     Superseded,
     /// Too many wait already.
     Full,
+    /// It is too long, or no text: people could not read what they decide.
+    Unshowable,
     /// It could not be asked, or the answer could not be had.
     Unavailable,
 }
@@ -156,6 +158,7 @@ impl ReviewEnd {
             Self::Withdrawn => "withdrawn",
             Self::Superseded => "superseded",
             Self::Full => "full",
+            Self::Unshowable => "unshowable",
             Self::Unavailable => "unavailable",
         }
     }

@@ -55,6 +55,23 @@ impl Settings {
         self.temporary.as_deref()
     }
 
+    /// Everything that the same text could mean something else by, each part with its length before it. Temporary objects are of this
+    /// session alone: where there are some, no other session's settings are written alike.
+    pub fn in_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut add = |part: &[u8]| {
+            out.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            out.extend_from_slice(part);
+        };
+        add(self.role.as_deref().unwrap_or_default().as_bytes());
+        add(&self.temporary.as_ref().map(|t| t.generation().to_be_bytes()).map_or(Vec::new(), Vec::from));
+        add(&[u8::from(self.may_revert)]);
+        for schema in &self.path {
+            add(schema.as_bytes());
+        }
+        out
+    }
+
     /// True when both read every text alike.
     pub(crate) fn same(&self, other: &Self) -> bool {
         let generation = |s: &Self| s.temporary.as_ref().map(|t| t.generation());

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use countersign_enforce::{
-    Arrival, CloseReason, ConnectRequest, Connected, Machine, Output, Plan, ProposalId, TlsFacts,
+    Arrival, CloseReason, ConnectRequest, Connected, HoldFacts, Machine, Output, Plan, ProposalId, ReviewNotice,
+    TlsFacts,
 };
 use countersign_model::{
     Access, Attribute, Attributes, ClientText, Culprit, Denial, DenialCode, Fingerprint, Identity, Shape, Tagging,
@@ -134,13 +135,15 @@ impl PostgresMachine {
             });
         }
         let mut greeting = vec![wire::authentication(0)];
+        let database = self.knowledge.database(&self.target, &self.part, &self.tagging);
+        let tools = Tools::new(self.door.masker.clone(), self.tagging.clone());
+        let mut session = Session::start(database, tools, self.now);
+        logged_in.parameters.iter().for_each(|frame| session.note_parameter(frame));
         greeting.extend(logged_in.parameters);
         let mut out = BytesMut::new();
         wire::frame(&mut out, b'K', |b| b.put_slice(&key));
         greeting.push(out.freeze());
-        let database = self.knowledge.database(&self.target, &self.part, &self.tagging);
-        let tools = Tools::new(self.door.masker.clone(), self.tagging.clone());
-        self.phase = Phase::Preparing(Box::new(Session::start(database, tools, self.now)), greeting);
+        self.phase = Phase::Preparing(Box::new(session), greeting);
         self.begin_when_prepared();
     }
 
@@ -293,6 +296,19 @@ impl Machine for PostgresMachine {
 
     fn prelude(&mut self, id: ProposalId, plan: &Plan) -> Option<&'static [u8]> {
         self.session().and_then(|s| s.prelude(id, plan))
+    }
+
+    fn hold_facts(&self, _id: ProposalId) -> HoldFacts {
+        match &self.phase {
+            Phase::Open(session) => session.hold_facts(),
+            _ => HoldFacts { settings: Bytes::new(), in_transaction: true, cannot: Some("the session is not open") },
+        }
+    }
+
+    fn on_held(&mut self, _id: ProposalId, notice: &ReviewNotice) {
+        if let Some(session) = self.session() {
+            session.on_held(notice);
+        }
     }
 
     fn on_ruling(&mut self, id: ProposalId, ruling: Result<Plan, Denial>) {

@@ -190,6 +190,24 @@ pub(crate) fn error_response_with(denial: &Denial, gravity: Gravity, native: &Na
     out.freeze()
 }
 
+/// Appends a notice of our own.
+pub(crate) fn notice(out: &mut BytesMut, message: &ClientText, hint: &ClientText) {
+    frame(out, b'N', |b| {
+        for (kind, text) in [
+            (b'S', "NOTICE"),
+            (b'V', "NOTICE"),
+            // successful_completion: nothing is wrong.
+            (b'C', "00000"),
+            (b'M', message.as_str()),
+            (b'H', hint.as_str()),
+        ] {
+            b.put_u8(kind);
+            put_cstr(b, text);
+        }
+        b.put_u8(0);
+    });
+}
+
 /// The SQLSTATE for a denial (PostgreSQL documentation, appendix "PostgreSQL Error Codes").
 pub(crate) const fn sqlstate(code: DenialCode) -> &'static str {
     match code {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use countersign_enforce::{Alert, CloseReason, Machine, Protocol, Refused};
+use countersign_enforce::{Alert, CloseReason, Leaving, Machine, Protocol, Refused};
 use countersign_model::{ClientText, Culprit, Denial, DenialCode, SessionId, Timestamp};
 
 use super::timer::{Purpose, TICK};
@@ -51,6 +51,7 @@ impl<P: Protocol> Driver<P> {
         let now = self.now();
         let denial_code = denial.as_ref().map(|d| d.code);
         self.cancel = None;
+        self.leave_review(Leaving::Withdrawn("the session ended"));
         self.waiting = None;
         self.held = VecDeque::new();
         self.step = None;

@@ -125,6 +125,7 @@ impl<P: Protocol> Driver<P> {
             },
             policy: services.policy,
             alerts: services.alerts,
+            reviews: services.reviews,
             ask: route.ask.clone().or(services.ask),
         };
         let passage = match Gate::open(parts, &*services.recorder, &request.shape, now) {

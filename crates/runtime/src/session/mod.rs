@@ -2,6 +2,7 @@
 //! itself: what goes to the target went through the gate.
 
 mod ending;
+mod hold;
 mod login;
 mod perform;
 mod spans;
@@ -17,8 +18,8 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use countersign_enforce::{
-    BoxFuture, CloseReason, Dialling, Gate, Machine, Outbound, Output, ProposalId, Protocol, SessionEvent, Upstream,
-    Waiting,
+    BoxFuture, CloseReason, Dialling, Gate, Holding, Machine, Outbound, Output, ProposalId, Protocol, SessionEvent,
+    Upstream, Waiting,
 };
 use countersign_model::{ClientText, Culprit, Denial, DenialCode, Timestamp};
 
@@ -82,6 +83,8 @@ pub(crate) struct Driver<P: Protocol> {
     route: Option<Arc<Route>>,
     /// An admitted action whose record is on its way to the disk.
     waiting: Option<Box<(ProposalId, Waiting)>>,
+    /// An action that waits for people. The session goes on meanwhile.
+    review: Option<Box<(ProposalId, Holding)>>,
     /// Outputs for the target behind `waiting`, in order. What is for the client goes on.
     held: VecDeque<Output>,
     /// TLS to be started; outputs wait.
@@ -134,6 +137,7 @@ impl<P: Protocol> Driver<P> {
             gate: None,
             route: None,
             waiting: None,
+            review: None,
             held: VecDeque::new(),
             tls_due: None,
             step: None,
@@ -176,6 +180,7 @@ impl<P: Protocol> Driver<P> {
             if let Some(Err(denial)) = self.gate.as_mut().map(|g| g.event(&SessionEvent::Cancelled, now)) {
                 self.fail(denial);
             }
+            self.review_cancelled();
         }
         if calls & call::ENDED != 0
             && let Some(denial) = self.stay.seated.seat.ended().cloned()
@@ -184,6 +189,7 @@ impl<P: Protocol> Driver<P> {
         }
         if calls & call::DRAIN != 0 && self.ending.is_none() {
             self.machine.on_drain();
+            self.review_drained();
         }
         if calls & call::END != 0 {
             self.fail_as(
@@ -223,6 +229,7 @@ impl<P: Protocol> Driver<P> {
             self.perform_held();
             moved = true;
         }
+        moved |= self.await_review(cx);
         if let Some(step) = &mut self.step
             && let Poll::Ready(done) = step.as_mut().poll(cx)
         {

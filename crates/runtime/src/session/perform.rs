@@ -100,9 +100,17 @@ impl<P: Protocol> Driver<P> {
             return;
         };
         self.spans.begin(&self.span, &proposal);
-        match gate.admit(proposal, now) {
+        let machine = &self.machine;
+        let admission = gate.admit(proposal, &|| machine.hold_facts(id), now);
+        self.admitted(id, admission);
+    }
+
+    /// The gate's answer, as far as there is one.
+    pub(super) fn admitted(&mut self, id: ProposalId, admission: Admission) {
+        match admission {
             Admission::Ready(ruling) => self.ruled(id, ruling),
             Admission::Wait(waiting) => self.waiting = Some(Box::new((id, waiting))),
+            Admission::Held(holding) => self.review = Some(Box::new((id, *holding))),
         }
     }
 
@@ -200,6 +208,7 @@ impl<P: Protocol> Driver<P> {
         if self.machine.is_busy() {
             self.cancel_own();
         }
+        self.review_ended(denial);
         self.waiting = None;
         self.held = VecDeque::new();
         self.step = None;

@@ -18,6 +18,8 @@ pub(super) const QUEUE_BYTES_MAX: usize = 256 * 1024;
 const FEEDS_MAX: usize = 64;
 /// Bytes that are read from a client ahead of what the machine wants.
 const AHEAD_BYTES_MAX: usize = 8 * 1024;
+/// The same while people decide, which takes longer than anything else: what comes behind must not hide that the client has gone.
+const HELD_AHEAD_BYTES_MAX: usize = 256 * 1024;
 /// Bytes that a machine may leave waiting for more, while it logs in and later. Machines have smaller limits of their own.
 const LOGIN_INPUT_BYTES_MAX: usize = 128 * 1024;
 const INPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -100,6 +102,8 @@ impl<P: Protocol> Driver<P> {
         if self.client_ended {
             // What it said before it went is still worth an answer at the target, and then it is lost.
             let cut_off = !seen && !self.machine.is_whole(&self.client_in.buf);
+            // Nobody is left to whom the answer of a review would be told.
+            let cut_off = cut_off || self.review.is_some();
             if (seen || cut_off) && self.ending.is_none() {
                 self.client_lost();
             }
@@ -142,7 +146,7 @@ impl<P: Protocol> Driver<P> {
             && self.step.is_none()
             && self.tls_due.is_none()
             && !self.client.is_gone()
-            && self.client_in.buf.len() < AHEAD_BYTES_MAX
+            && self.client_in.buf.len() < if self.review.is_some() { HELD_AHEAD_BYTES_MAX } else { AHEAD_BYTES_MAX }
     }
 
     pub(super) fn read_target(&mut self, cx: &mut Context<'_>) -> bool {

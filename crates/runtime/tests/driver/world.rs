@@ -289,6 +289,7 @@ impl Setup {
             locks: Arc::new(Door(memory.clone())),
             alerts: Arc::new(Door(memory.clone())),
             targets: Arc::new(routes),
+            reviews: None,
             ask: None,
         };
         let gateway = Gateway::start(GatewayConfig { workers: self.workers.or(Some(2)) }, services).unwrap();

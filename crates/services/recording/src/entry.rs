@@ -315,8 +315,14 @@ fn encode_outcome(o: &OutcomeEntry<'_>, at: i64, put: &mut Put<'_>) {
     }
 }
 
-const STATUSES: [OutcomeStatus; 5] =
-    [OutcomeStatus::Done, OutcomeStatus::Failed, OutcomeStatus::Skipped, OutcomeStatus::Limited, OutcomeStatus::Lost];
+const STATUSES: [OutcomeStatus; 6] = [
+    OutcomeStatus::Done,
+    OutcomeStatus::Failed,
+    OutcomeStatus::Skipped,
+    OutcomeStatus::Limited,
+    OutcomeStatus::Lost,
+    OutcomeStatus::Withheld,
+];
 
 fn status_number(status: OutcomeStatus) -> u8 {
     match status {
@@ -325,6 +331,7 @@ fn status_number(status: OutcomeStatus) -> u8 {
         OutcomeStatus::Skipped => 2,
         OutcomeStatus::Limited => 3,
         OutcomeStatus::Lost => 4,
+        OutcomeStatus::Withheld => 5,
     }
 }
 

@@ -170,10 +170,7 @@ fn statement(h: &SessionHeader, s: &StatementView) -> Cells {
     cells[9] = s.intent.seq.to_string();
     cells[10] = inert(&d.kind);
     cells[11] = d.access.as_str().to_owned();
-    cells[12] = match d.verdict.decision {
-        countersign_model::Decision::Allow => "allow".to_owned(),
-        countersign_model::Decision::Deny => "deny".to_owned(),
-    };
+    cells[12] = d.verdict.decision.as_str().to_owned();
     let rules: Vec<&str> = d.verdict.rules.iter().map(|r| r.as_str()).collect();
     cells[13] = inert(&rules.join(" "));
     cells[14] = inert(d.verdict.reason.as_deref().or(d.unreadable.as_deref()).unwrap_or_default());

@@ -184,6 +184,21 @@ pub enum Event {
         /// Why.
         denial: Denial,
     },
+    /// Something happened to a statement that waits, or waited, for people.
+    Review {
+        /// The intent it is about.
+        intent: u64,
+        /// The review's id; empty when it did not come to one.
+        review: String,
+        /// `held`, `resumed`, `released`, `denied`, `expired`, `withdrawn`, `left` or `stopped`.
+        step: String,
+        /// Who did it, by name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        by: Vec<String>,
+        /// Who is asked, or why it ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
 }
 
 impl From<&SessionEvent<'_>> for Event {
@@ -195,6 +210,13 @@ impl From<&SessionEvent<'_>> for Event {
             SessionEvent::Cancelled => Self::Cancelled,
             SessionEvent::Alert { severity, seq } => Self::Alert { severity: severity.to_owned(), intent: seq },
             SessionEvent::Rejected(denial) => Self::Rejected { denial: denial.clone() },
+            SessionEvent::Review { seq, review, step, by, note } => Self::Review {
+                intent: seq,
+                review: review.to_owned(),
+                step: step.as_str().to_owned(),
+                by: by.iter().map(|name| (*name).to_owned()).collect(),
+                note: note.map(str::to_owned),
+            },
         }
     }
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use countersign_enforce::OutcomeStatus;
 use countersign_model::{CredentialBinding, Decision, IdentityKind, SessionId, TargetName, Timestamp};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -188,7 +189,12 @@ impl IndexBuilder {
                     part.denied += u64::from(self.denies.get(&i.definition).copied().unwrap_or(false));
                 }
                 Entry::Outcome(o) => {
-                    part.failed += u64::from(o.status != countersign_enforce::OutcomeStatus::Done);
+                    match o.status {
+                        OutcomeStatus::Done => {}
+                        // It was held for a review and never ran.
+                        OutcomeStatus::Withheld => part.denied += 1,
+                        _ => part.failed += 1,
+                    }
                     part.rows = part.rows.saturating_add(o.rows);
                 }
                 Entry::Output { bytes, .. } => part.output_bytes += bytes.len() as u64,

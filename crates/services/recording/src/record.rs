@@ -90,7 +90,7 @@ pub enum Parameters {
 pub struct OutcomeRecord {
     /// Which intent.
     pub seq: u64,
-    /// `done`, `failed`, `skipped`, `limited` or `lost`.
+    /// `done`, `failed`, `skipped`, `limited`, `lost` or `withheld`.
     pub status: &'static str,
     /// Microseconds from the intent to its end.
     pub duration_us: u64,

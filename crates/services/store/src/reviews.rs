@@ -20,7 +20,7 @@ pub struct ReviewRecord {
     pub kind: String,
     /// Grows with every change, from 1.
     pub version: u64,
-    /// How far it is: `pending`, `approved`, `denied`, `withdrawn`, `expired`, `used`, `revoked`.
+    /// How far it is: `pending`, `approved`, `denied`, `withdrawn`, `expired`, `used`.
     pub status: String,
     /// Who vouches for the asker.
     pub issuer: String,
@@ -249,7 +249,7 @@ impl Store {
             let mut tx = pool.begin().await?;
             let done = sqlx::query(
                 "UPDATE reviews SET version = $2, status = $3, session = $4, binding = $5, gateway = $6, lease_until = $7, \
-                 ended_at = $8, ended_why = $9, content = $11, expires_at = $12 WHERE id = $1 AND version = $10",
+                 ended_at = $8, ended_why = $9 WHERE id = $1 AND version = $10",
             )
             .bind(&next.id)
             .bind(version)
@@ -261,8 +261,6 @@ impl Store {
             .bind(next.ended.as_ref().map(|(at, _)| at.unix_us()))
             .bind(next.ended.as_ref().map(|(_, why)| why.as_str()))
             .bind(version.saturating_sub(1))
-            .bind(&next.content)
-            .bind(next.expires_at.unix_us())
             .execute(&mut *tx)
             .await?;
             if done.rows_affected() != 1 {

@@ -114,10 +114,7 @@ fn find(recordings: &Recordings, session: SessionId, seq: u64) -> Result<Found, 
 }
 
 pub(super) fn verdict_words(verdict: &Verdict) -> String {
-    let decision = match verdict.decision {
-        Decision::Allow => "allow",
-        Decision::Deny => "deny",
-    };
+    let decision = verdict.decision.as_str();
     let rules: Vec<&str> = verdict.rules.iter().map(RuleId::as_str).collect();
     let mut words = match (rules.is_empty(), &verdict.reason) {
         (false, _) => format!("{decision} by {}", rules.join(", ")),

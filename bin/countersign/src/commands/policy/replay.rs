@@ -252,7 +252,10 @@ impl Report {
 fn change(then: &Verdict, now: &Verdict) -> Option<Change> {
     // Policy's own denies have no limits. With some, policy allowed it, and the gateway could not keep them on such a statement.
     let kept_back = then.decision == Decision::Deny && !then.effects.limits.is_none();
+    let asked = |v: &Verdict| v.effects.review.is_some();
     let now_decision = match now.decision {
+        // It was to be held, and could not be there.
+        Decision::Hold if then.decision == Decision::Deny && asked(then) => Decision::Deny,
         Decision::Allow if kept_back && share_a_limit(&then.effects.limits, &now.effects.limits) => Decision::Deny,
         // Nor has policy's own deny masks or probes: such a statement could not be masked, or its probes were spent.
         Decision::Allow if then.decision == Decision::Deny && stand_in_the_way(&then.effects, &now.effects) => {
@@ -260,10 +263,15 @@ fn change(then: &Verdict, now: &Verdict) -> Option<Change> {
         }
         decision => decision,
     };
-    match (then.decision, now_decision) {
-        (Decision::Allow, Decision::Deny) => Some(Change::AllowToDeny),
-        (Decision::Deny, Decision::Allow) => Some(Change::DenyToAllow),
-        (Decision::Allow, Decision::Allow) if then.effects != now.effects => Some(Change::OtherEffects),
+    // What only puts a statement in place passes; its execution is what is held.
+    let then_decision = if then.decision == Decision::Allow && asked(then) { Decision::Hold } else { then.decision };
+    match (then_decision, now_decision) {
+        (Decision::Allow | Decision::Hold, Decision::Deny) => Some(Change::AllowToDeny),
+        (Decision::Deny, Decision::Allow | Decision::Hold) => Some(Change::DenyToAllow),
+        (Decision::Allow, Decision::Hold) | (Decision::Hold, Decision::Allow) => Some(Change::OtherEffects),
+        (Decision::Allow, Decision::Allow) | (Decision::Hold, Decision::Hold) if then.effects != now.effects => {
+            Some(Change::OtherEffects)
+        }
         (Decision::Deny, Decision::Deny) if then.effects.alert != now.effects.alert => Some(Change::OtherEffects),
         _ => None,
     }

@@ -155,7 +155,7 @@ impl Player<'_> {
         for parameter in words::parameters(&h.protocol, &intent.parameters).iter().flat_map(|p| wrap(p, room)) {
             self.indented(&parameter)?;
         }
-        if verdict.decision == Decision::Allow && self.answers.len() < OPEN_STATEMENTS_MAX {
+        if verdict.decision != Decision::Deny && self.answers.len() < OPEN_STATEMENTS_MAX {
             let parameters = match &intent.parameters {
                 Parameters::Kept(bytes) => bytes.as_slice(),
                 Parameters::Digest { .. } => &[],

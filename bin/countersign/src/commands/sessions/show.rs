@@ -176,8 +176,8 @@ fn statement(view: &StatementView, s: &SessionSummary, full: bool, paper: &mut P
     }
     match &view.outcome {
         Some((_, outcome)) => indented(&format!("→ {}", words::outcome(outcome)), paper),
-        None if verdict.decision == countersign_model::Decision::Allow => match s.state {
-            SessionState::Live => indented("→ still runs", paper),
+        None if verdict.decision != countersign_model::Decision::Deny => match s.state {
+            SessionState::Live => indented("→ still runs, or waits for a review", paper),
             _ => indented("→ how it ended is not known", paper),
         },
         None => Ok(()),

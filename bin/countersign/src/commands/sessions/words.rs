@@ -9,10 +9,11 @@ use super::postgres;
 /// The most characters of one parameter.
 const PARAMETER_WIDTH_MAX: usize = 200;
 
-/// `allow`, `DENY`: what stands out is what was stopped.
+/// `allow`, `HOLD`, `DENY`: what stands out is what was stopped.
 pub(super) fn decision(verdict: &Verdict) -> &'static str {
     match verdict.decision {
         Decision::Allow => "allow",
+        Decision::Hold => "HOLD",
         Decision::Deny => "DENY",
     }
 }
@@ -33,7 +34,7 @@ pub(super) fn because(intent: &IntentRecord) -> String {
     inert(&why)
 }
 
-/// Limits, alert and what became of tags in a verdict; empty when there are none.
+/// Limits, alert, review and what became of tags in a verdict; empty when there are none.
 pub(crate) fn effects(verdict: &Verdict) -> String {
     let Limits { rows, bytes, affected } = verdict.effects.limits;
     let limits = [("rows", rows), ("bytes", bytes), ("affected", affected)];
@@ -56,6 +57,7 @@ pub(crate) fn effects(verdict: &Verdict) -> String {
         let withheld: Vec<String> = effects.withheld.iter().map(|w| format!("{} ({})", w.tag, w.by.as_str())).collect();
         parts.push(format!("withholds {}", withheld.join(" ")));
     }
+    parts.extend(verdict.effects.review.as_ref().map(|r| format!("review by {r}")));
     parts.join(", ")
 }
 
@@ -104,7 +106,28 @@ pub(super) fn event(e: &Event) -> String {
         Event::Cancelled => "the client asked to cancel".to_owned(),
         Event::Alert { severity, intent } => inert(&format!("alert {severity} for #{intent}")),
         Event::Rejected { denial } => inert(&format!("a message was refused: {denial}")),
+        Event::Review { intent, review, step, by, note } => {
+            inert(&reviewed(*intent, review, step, by, note.as_deref()))
+        }
     }
+}
+
+/// What happened to a statement that waits for people.
+fn reviewed(intent: u64, review: &str, step: &str, by: &[String], note: Option<&str>) -> String {
+    let (by, note) = (by.join(", "), note.unwrap_or_default());
+    let what = match step {
+        "held" => format!("waits for {note}"),
+        "resumed" => format!("waits for {note}, asked in an earlier session"),
+        "released" => format!("approved by {by}: released"),
+        "denied" if note.is_empty() => format!("denied by {by}"),
+        "denied" => format!("denied by {by}: {note}"),
+        "expired" => "not approved in time".to_owned(),
+        "withdrawn" if note.is_empty() => "withdrawn".to_owned(),
+        "withdrawn" | "left" | "stopped" => note.to_owned(),
+        other => format!("{other} {by} {note}"),
+    };
+    let review = if review.is_empty() { "review".to_owned() } else { format!("review {review}") };
+    format!("#{intent} {review}: {what}")
 }
 
 /// How a session ended.

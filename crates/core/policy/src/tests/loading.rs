@@ -39,10 +39,6 @@ fn each_problem_has_its_place_and_a_way_out() {
         &["2:3 not one of rows | did you mean \"rows\"?"],
     );
     check("@id(\"a\") @limit(\"rows=1\") forbid (principal, action, resource);", &["1:10 on a forbid"]);
-    check(
-        "@id(\"a\") @review(\"dba:2\") forbid (principal, action, resource);",
-        &["1:10 not enforced by this version"],
-    );
     check("@id(\"a\") @mask(\"x=y\") permit (principal, action, resource);", &["1:10 not one of redact"]);
     check(
         "@id(\"a\") @mask(\"x=hsh\") permit (principal, action, resource);",
@@ -52,6 +48,7 @@ fn each_problem_has_its_place_and_a_way_out() {
         "@id(\"a\") @limit(\"rows=1\") permit (principal, action == Action::\"probe\", resource);",
         &["1:10 without a limit | add @limit(\"probes=20/1h\")"],
     );
+    check("@id(\"a\") @review(\"dba:2\") forbid (principal, action, resource);", &["1:10 covers connect"]);
     check("@id(\"a\") permit (principal == ?principal, action, resource);", &["1:1 template slots"]);
     check(
         "@id(\"a\") permit (principal, action, resource) when { context.relatons.isEmpty() };",

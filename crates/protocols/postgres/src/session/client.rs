@@ -103,6 +103,7 @@ impl Session {
                 self.expects.push_back(Expect::Sync { run: self.run });
                 self.run += 1;
                 self.unsynced = false;
+                self.executed = false;
                 self.flushed = false;
                 self.skipping = false;
                 // It ends what was begun without a block, and with it what was set for that alone.

@@ -58,7 +58,7 @@ impl Session {
         let name = frame.slice(HEADER_BYTES..HEADER_BYTES + name_bytes);
         let text = text_of(&frame, HEADER_BYTES + name_bytes + 1, text_bytes);
         let proposal = Proposal::new(frame, Action { shape: shape.clone(), text, parameters: Bytes::new() })?;
-        let proposal = self.says_maskable(proposal, analysis.as_deref());
+        let proposal = self.says_maskable(proposal, analysis.as_deref()).prepares();
         // The name is kept longer than the frame that brought it.
         let name = Bytes::copy_from_slice(&name);
         self.ask_gate(proposal, Op::Parse { name, known, shape, analysis });

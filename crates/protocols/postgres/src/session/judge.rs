@@ -55,6 +55,11 @@ impl Facts {
     pub(crate) fn column_type(&self, column: &str) -> Option<u32> {
         self.catalog.column_type(column)
     }
+
+    /// What decides what names mean, written so that different facts are written differently.
+    pub(crate) fn settings_in_bytes(&self) -> Vec<u8> {
+        self.settings.in_bytes()
+    }
 }
 
 /// What the judging of a text came to.

@@ -6,6 +6,7 @@
 //! | `extended` | those of the extended protocol: named statements and portals |
 //! | `copying` | rows that the client sends in |
 //! | `judge` | from text to shape, with facts that are fresh enough |
+//! | `holding` | statements that wait for people |
 //! | `ruling` | carries out the gate's answer, or refuses in the protocol's words |
 //! | `server` | passes the target's messages, counts, swallows and replaces |
 //! | `replies` | what the target says to a statement, up to its end |
@@ -20,6 +21,7 @@ mod client;
 mod copying;
 mod expect;
 mod extended;
+mod holding;
 mod judge;
 mod masked;
 mod names;
@@ -38,6 +40,7 @@ use crate::knowledge::Database;
 use crate::masking::{Guard, Tools};
 use crate::wire::{self, Gravity, Native};
 use expect::Expect;
+use holding::Reported;
 use judge::Facts;
 pub(crate) use masked::Columns;
 use masked::Rewritten;
@@ -80,6 +83,8 @@ pub(crate) struct Session {
     run: u64,
     /// Extended messages went out since the last Sync.
     unsynced: bool,
+    /// One of them was an Execute.
+    executed: bool,
     /// A Flush went out since the last extended message.
     flushed: bool,
     /// A refused extended message: everything up to Sync is dropped.
@@ -92,6 +97,10 @@ pub(crate) struct Session {
     over_at_sync: bool,
     /// The gate is asked and has not answered.
     asked: Option<(ProposalId, Op)>,
+    /// What the target reports of how it reads texts.
+    reported: Reported,
+    /// To be told as soon as no row is half told.
+    notice: Option<Bytes>,
     next_proposal: u64,
     next_portal: u64,
     /// Closes that the target has not answered.
@@ -130,6 +139,9 @@ impl Session {
             status: b'I',
             run: 1,
             unsynced: false,
+            executed: false,
+            reported: Reported::default(),
+            notice: None,
             flushed: false,
             skipping: false,
             hold: false,

@@ -65,6 +65,7 @@ impl Session {
     /// The gate's answer.
     pub(crate) fn on_ruling(&mut self, id: ProposalId, ruling: Result<Plan, Denial>) {
         let Some((_, op)) = self.asked.take_if(|(asked, _)| *asked == id) else { return };
+        self.give_notice();
         match ruling {
             Ok(plan) => self.admitted(op, &plan),
             Err(denial) => self.refused(&op, denial),
@@ -127,6 +128,7 @@ impl Session {
                     let (given, columns) = ahead.map(|a| (a.given, a.columns)).unzip();
                     running.veil = self.veil(masks, given, columns.flatten());
                 }
+                self.executed = true;
                 let limited = !plan.limits.is_none();
                 // A change beyond its limit can be undone as long as no Sync followed; and what changes the session must be
                 // known before the next message is judged.

@@ -98,6 +98,7 @@ impl Session {
             }
         }
         self.pass_on(b, &mut pass);
+        self.give_notice();
         self.settle();
         Ok(())
     }
@@ -316,6 +317,7 @@ impl Session {
     fn on_parameter(&mut self, frame: &[u8]) -> Result<Fate, Denial> {
         let mut f = Fields::of(frame);
         let pair = (f.cstr().unwrap_or_default(), f.cstr().unwrap_or_default());
+        self.note_parameter(frame);
         match pair {
             (b"client_encoding", v) if !v.eq_ignore_ascii_case(b"utf8") => {
                 return Err(target_fault("the client encoding is no longer UTF8"));

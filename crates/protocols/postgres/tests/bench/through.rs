@@ -153,7 +153,8 @@ impl<F: Far> Through<F> {
             }
             Output::Propose(id, proposal) => {
                 let Some(gate) = &mut self.gate else { panic!("a proposal before the session was up") };
-                match gate.admit(proposal, self.now) {
+                let machine = &self.machine;
+                match gate.admit(proposal, &|| machine.hold_facts(id), self.now) {
                     Admission::Ready(Ok((cleared, plan))) => {
                         let Link::Up(up) = &mut self.link else { panic!("cleared without a target") };
                         if let Some(literal) = self.machine.prelude(id, &plan) {
@@ -167,6 +168,7 @@ impl<F: Far> Through<F> {
                     }
                     Admission::Ready(Err(denial)) => self.machine.on_ruling(id, Err(denial)),
                     Admission::Wait(_) => panic!("the bench's target is not durable"),
+                    Admission::Held(_) => panic!("the bench has nobody to ask"),
                 }
             }
             Output::Follow(permit, b) => {

@@ -330,6 +330,7 @@ pub(crate) fn open(rules: &Rules, log: &Log, connect: &Shape, now: Timestamp) ->
         },
         policy: Arc::new(rules.clone()),
         alerts: Arc::new(Deaf),
+        reviews: None,
         ask: None,
     };
     Gate::open(parts, &Memory(log.clone()), connect, now)

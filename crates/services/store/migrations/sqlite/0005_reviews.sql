@@ -1,10 +1,10 @@
--- What waits for people, or waited: an action that is held, or a request for access.
+-- What waits for people, or waited.
 CREATE TABLE reviews (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL,
     -- Grows with every change; a change says which version it was made of, so that of two at once one fails.
     version BIGINT NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('pending', 'approved', 'denied', 'withdrawn', 'expired', 'used', 'revoked')),
+    status TEXT NOT NULL CHECK (status IN ('pending', 'approved', 'denied', 'withdrawn', 'expired', 'used')),
     -- Who asks.
     issuer TEXT NOT NULL,
     subject TEXT NOT NULL,

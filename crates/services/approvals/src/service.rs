@@ -1,0 +1,266 @@
+//! Reviews in the store, for every door: sessions that wait, people who answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use countersign_enforce::{BoxFuture, Digest, Standing};
+use countersign_model::{IdentityParts, SessionId, Timestamp};
+use countersign_store::{ReviewAnswerRecord, ReviewRecord, Store};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::error::No;
+use crate::state::{Answer, Change, Review, Status, Verb};
+
+/// Reviews that are open at once, in the whole house.
+pub const OPEN_MAX: u32 = 10_000;
+/// Reviews that one asker has open at once.
+pub const OPEN_OF_ASKER_MAX: u32 = 50;
+/// The longest comment, in characters.
+pub const COMMENT_CHARS_MAX: usize = 1000;
+/// How often a change is made anew because somebody else was faster.
+const TRIES_MAX: usize = 16;
+/// How long a review is kept after its time, in microseconds (90 days).
+const KEPT_US: i64 = 90 * 86_400_000_000;
+
+/// The kind under which held actions are kept.
+const KIND: &str = "statement";
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Knows whether somebody who said yes may still say so.
+pub trait People: Send + Sync {
+    /// Whether their login and account, with the groups that they had, still stand.
+    fn standing<'a>(&'a self, person: &'a IdentityParts, now: Timestamp) -> BoxFuture<'a, Standing>;
+}
+
+/// What the service is made of.
+#[derive(Clone)]
+pub struct ApprovalsParts {
+    /// Where reviews are kept.
+    pub store: Store,
+    /// Knows who still stands.
+    pub people: Arc<dyn People>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Where the tasks of waiting sessions run.
+    pub tasks: Handle,
+}
+
+pub(crate) struct Shared {
+    pub(crate) parts: ApprovalsParts,
+    /// This process, among those that use the store.
+    pub(crate) gateway: String,
+    /// Woken when their review changed here.
+    pub(crate) wakes: Mutex<HashMap<String, Arc<Notify>>>,
+    pub(crate) held: AtomicUsize,
+}
+
+/// The reviews of a gateway. Cloning it shares it.
+#[derive(Clone)]
+pub struct Approvals(pub(crate) Arc<Shared>);
+
+impl std::fmt::Debug for Approvals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Approvals({})", self.0.gateway)
+    }
+}
+
+impl Approvals {
+    /// The service of one process.
+    pub fn new(parts: ApprovalsParts) -> Self {
+        let gateway = new_id((parts.clock)());
+        Self(Arc::new(Shared { parts, gateway, wakes: Mutex::default(), held: AtomicUsize::new(0) }))
+    }
+
+    /// The review, if this identity may see it.
+    ///
+    /// # Errors
+    /// [`No::Unknown`] when there is none, or it is none of theirs.
+    pub async fn show(&self, id: &str, who: &IdentityParts) -> Result<Review, No> {
+        self.0.load(id).await?.filter(|r| r.is_visible_to(who)).ok_or(No::Unknown)
+    }
+
+    /// Somebody says yes, no, or something. `action` is what they looked at, if they say so: anything else is not answered.
+    ///
+    /// # Errors
+    /// Why the answer is not taken; nothing has changed then.
+    pub async fn answer(
+        &self,
+        id: &str,
+        verb: Verb,
+        by: &IdentityParts,
+        comment: Option<&str>,
+        action: Option<&str>,
+    ) -> Result<Review, No> {
+        let comment = match comment.map(str::trim).filter(|c| !c.is_empty()) {
+            Some(c) if c.chars().count() > COMMENT_CHARS_MAX || c.chars().any(|c| c.is_control() && c != '\n') => {
+                return Err(No::Comment(COMMENT_CHARS_MAX));
+            }
+            None if verb == Verb::Comment => return Err(No::Comment(COMMENT_CHARS_MAX)),
+            other => other.map(str::to_owned),
+        };
+        let review = self
+            .0
+            .change(id, |review, now| {
+                if !review.is_visible_to(by) {
+                    return Err(No::Unknown);
+                }
+                if action.is_some_and(|a| a != review.action.to_string()) {
+                    return Err(No::Changed);
+                }
+                review.answer(verb, by, comment.clone(), now)
+            })
+            .await?;
+        tracing::info!(review = id, verb = ?verb, by = by.name, issuer = by.issuer, status = review.status.as_str(), "answered");
+        Ok(review)
+    }
+
+    /// The asker takes it back.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn withdraw(&self, id: &str, by: &IdentityParts) -> Result<Review, No> {
+        self.0.change(id, |review, now| review.withdraw(by, now)).await
+    }
+
+    /// Removes what is long over. To be called every few minutes.
+    pub async fn maintain(&self, now: Timestamp) {
+        let before = Timestamp::from_unix_us(now.unix_us().saturating_sub(KEPT_US));
+        if let Err(fault) = self.0.parts.store.remove_reviews_over(before).await {
+            tracing::warn!(%fault, "old reviews could not be removed");
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.parts.clock)()
+    }
+
+    pub(crate) async fn load(&self, id: &str) -> Result<Option<Review>, No> {
+        let Some((record, answers)) = self.parts.store.review(id).await? else { return Ok(None) };
+        read(record, &answers).map(Some)
+    }
+
+    /// Makes a change of whatever the review is now, until it is made of what is kept.
+    pub(crate) async fn change(
+        &self,
+        id: &str,
+        step: impl Fn(&Review, Timestamp) -> Result<Change, No>,
+    ) -> Result<Review, No> {
+        for _ in 0..TRIES_MAX {
+            let review = self.load(id).await?.ok_or(No::Unknown)?;
+            let change = step(&review, self.now())?;
+            if self.save(&change).await? {
+                return Ok(change.next);
+            }
+        }
+        Err(No::Busy)
+    }
+
+    /// Keeps a change; `false` when it was made of an older version.
+    pub(crate) async fn save(&self, change: &Change) -> Result<bool, No> {
+        let record = written(&change.next)?;
+        let answer = match &change.answer {
+            None => None,
+            Some(answer) => Some(ReviewAnswerRecord { version: change.next.version, content: json(answer)? }),
+        };
+        let saved = self.parts.store.change_review(&record, answer.as_ref()).await?;
+        if saved {
+            self.wake(&change.next.id);
+        }
+        Ok(saved)
+    }
+
+    /// Adds a new review; `false` when there are too many.
+    pub(crate) async fn add(&self, review: &Review) -> Result<bool, No> {
+        Ok(self.parts.store.add_review(&written(review)?, OPEN_MAX, OPEN_OF_ASKER_MAX).await?)
+    }
+
+    pub(crate) fn wake(&self, id: &str) {
+        let waiting = self.wakes.lock().get(id).cloned();
+        if let Some(waiting) = waiting {
+            waiting.notify_one();
+        }
+    }
+}
+
+/// A new id: a ULID.
+pub(crate) fn new_id(now: Timestamp) -> String {
+    SessionId::new(now, rand::random()).to_string()
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, No> {
+    serde_json::to_string(value).map_err(|e| No::Unavailable(e.to_string()))
+}
+
+/// As it is kept.
+pub(crate) fn written(r: &Review) -> Result<ReviewRecord, No> {
+    Ok(ReviewRecord {
+        id: r.id.clone(),
+        kind: KIND.to_owned(),
+        version: r.version,
+        status: r.status.as_str().to_owned(),
+        issuer: r.content.asker.issuer.clone(),
+        subject: r.content.asker.subject.clone(),
+        session: r.session.map(|s| s.to_string()).unwrap_or_default(),
+        action: r.action.to_string(),
+        binding: r.binding().map(|b| b.to_string()).unwrap_or_default(),
+        content: json(&r.content)?,
+        gateway: r.gateway.clone(),
+        lease_until: r.lease_until,
+        created_at: r.created_at,
+        expires_at: r.expires_at,
+        ended: r.ended.clone(),
+    })
+}
+
+/// From what is kept. Whatever does not fit together is no review.
+pub(crate) fn read(r: ReviewRecord, answers: &[ReviewAnswerRecord]) -> Result<Review, No> {
+    let broken = |what: &str| No::Unavailable(format!("{what} of review {} cannot be read", r.id));
+    let answers = answers.iter().map(|a| serde_json::from_str::<Answer>(&a.content).map_err(|_| broken("an answer")));
+    let session = if r.session.is_empty() {
+        None
+    } else {
+        Some(SessionId::parse(&r.session).ok_or_else(|| broken("the session"))?)
+    };
+    let review = Review {
+        version: r.version,
+        status: Status::parse(&r.status).ok_or_else(|| broken("the status"))?,
+        session,
+        gateway: r.gateway.clone(),
+        lease_until: r.lease_until,
+        action: digest(&r.action).ok_or_else(|| broken("the digest"))?,
+        created_at: r.created_at,
+        expires_at: r.expires_at,
+        ended: r.ended.clone(),
+        content: serde_json::from_str(&r.content).map_err(|_| broken("the content"))?,
+        answers: answers.collect::<Result<_, _>>()?,
+        id: r.id.clone(),
+    };
+    // What was shown, asked for and bound must be one thing; a row that somebody bent is not.
+    if review.binding().map(|b| b.to_string()).unwrap_or_default() != r.binding {
+        return Err(broken("the binding"));
+    }
+    Ok(review)
+}
+
+fn digest(hex: &str) -> Option<Digest> {
+    let mut bytes = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (n, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(2 * n..2 * n + 2)?, 16).ok()?;
+    }
+    Some(Digest(bytes))
+}
+
+/// True when the store only could not be asked now.
+pub(crate) fn passes(no: &No) -> bool {
+    matches!(no, No::Unavailable(_) | No::Busy)
+}
