@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use countersign_approvals::{Approvals, ApprovalsParts};
 use countersign_config::{Config, Loaded, ProtocolFacts};
 use countersign_credentials::{AccountBook, Vault};
 use countersign_identity::local::{LocalIssuer, LocalIssuerConfig, SignInConfig};
@@ -20,6 +21,7 @@ use countersign_store::Store;
 use crate::adapters::{LoggedAlerts, SealedKeys, StoredAccounts, StoredShortLived};
 use crate::failed::Failed;
 use crate::logins::{StoredLogins, StoredUses, api_url};
+use crate::reviews::KnownPeople;
 use crate::{clock, convert};
 
 /// The protocols that this binary speaks. A new one is a line here and a line in `serve`.
@@ -176,6 +178,7 @@ pub(crate) struct House {
     tokens: Arc<TokenAuthenticator>,
     pub(crate) identity: Arc<IdentityService>,
     pub(crate) locks: Arc<LockService>,
+    pub(crate) reviews: Approvals,
 }
 
 impl House {
@@ -204,13 +207,21 @@ impl House {
         let lock_config = LockConfig { ask: ask(&config), ..LockConfig::default() };
         let locks = LockService::open(cellar.store.clone(), lock_config, Arc::new(LoggedAlerts), clock::now());
         let locks = Arc::new(locks.await.map_err(Failed::new)?);
+        let identity = Arc::new(identity);
+        let reviews = Approvals::new(ApprovalsParts {
+            store: cellar.store.clone(),
+            people: Arc::new(KnownPeople(identity.clone())),
+            clock: Arc::new(clock::now),
+            tasks: tokio::runtime::Handle::current(),
+        });
         Ok(Self {
             locks,
             policy: Arc::new(PolicyStore::new(set)),
             recorder,
             masker: cellar.masker().await?,
             tokens,
-            identity: Arc::new(identity),
+            identity,
+            reviews,
             language,
             routes,
             accounts,
@@ -228,6 +239,7 @@ impl House {
             recorder: self.recorder.clone(),
             locks: self.locks.clone(),
             alerts: Arc::new(LoggedAlerts),
+            reviews: Some(Arc::new(self.reviews.clone())),
             targets: self.routes.clone(),
             ask: ask(&self.config),
         }

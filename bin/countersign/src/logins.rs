@@ -115,11 +115,11 @@ pub(crate) struct ServiceDoors {
     pub(crate) login_facts: Arc<ArcSwap<String>>,
 }
 
-fn answer(r: Reply) -> Answer {
+pub(crate) fn answer(r: Reply) -> Answer {
     Answer { status: r.status, headers: r.headers, body: r.body }
 }
 
-fn asked(request: &Asked) -> DoorRequest<'_> {
+pub(crate) fn asked(request: &Asked) -> DoorRequest<'_> {
     DoorRequest {
         method: request.method,
         path: &request.path,

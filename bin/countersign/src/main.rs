@@ -14,6 +14,7 @@ mod house;
 mod logging;
 mod logins;
 mod output;
+mod reviews;
 mod serve;
 
 use std::process::ExitCode;

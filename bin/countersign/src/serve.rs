@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use countersign_api::{Api, Check, Desk, IdentityDoor, IssuerDoor, Metrics, ServeOptions};
+use countersign_api::{Api, Check, Desk, IdentityDoor, IssuerDoor, Metrics, ReviewDoor, ServeOptions};
 use countersign_config::{self as config, Certificate, Config};
 use countersign_enforce::Protocol;
 use countersign_locks::POLL_INTERVAL;
@@ -26,6 +26,7 @@ use crate::certificates::Authority;
 use crate::failed::Failed;
 use crate::house::{House, ask, load_config, local_issuer_url};
 use crate::logins::{ApiCallers, GENERATED_CA, ServiceDoors, login_facts};
+use crate::reviews::ReviewDesk;
 use crate::{clock, convert};
 
 /// How often the local issuer and the identity service look after their keys, and after what is over.
@@ -72,11 +73,12 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
     let sessions = gateway.sessions().clone();
     let login_facts = Arc::new(ArcSwap::from_pointee(login_facts(config, config)));
     let (api_stop, api) = start_api(&house, sessions, metrics, draining.clone(), login_facts.clone()).await?;
-    let identity = house.identity.clone();
+    let (identity, reviews) = (house.identity.clone(), house.reviews.clone());
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(ISSUER_UPKEEP).await;
             identity.maintain(clock::now()).await;
+            reviews.maintain(clock::now()).await;
         }
     });
     if let Some(issuer) = house.cellar.issuer.clone() {
@@ -241,6 +243,11 @@ async fn start_api(
             ask: ask(config),
             clock: clock::now,
         }),
+        reviews: Some(ReviewDoor(Arc::new(ReviewDesk {
+            reviews: house.reviews.clone(),
+            identity: house.identity.clone(),
+            locks: house.locks.clone(),
+        }))),
     };
     let tls = match &config.api.tls {
         None => None,

@@ -12,6 +12,7 @@ mod key;
 mod login;
 mod logout;
 mod oidc;
+mod reviews;
 mod session;
 pub(crate) mod sheet;
 mod state;
@@ -52,6 +53,9 @@ pub(crate) enum Client {
                       Exits 1 when a statement is refused or fails; what ran before it in the same text is\n\
                       then undone, unless the text commits in between.")]
     Exec(exec::Exec),
+    /// What waits for people: lists, shows and answers it.
+    #[command(subcommand)]
+    Reviews(reviews::Reviews),
 }
 
 /// Runs one of them.
@@ -62,5 +66,6 @@ pub(crate) async fn run(command: Client) -> Result<(), Failed> {
         Client::Whoami(args) => whoami::run(&args).await,
         Client::Connect(args) => connect::run(args).await,
         Client::Exec(args) => exec::run(args).await,
+        Client::Reviews(command) => reviews::run(&command).await,
     }
 }

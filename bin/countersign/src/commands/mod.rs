@@ -15,6 +15,8 @@ mod sessions;
 pub(crate) mod table;
 pub(crate) mod text;
 
+pub(crate) use sessions::whole_parameters;
+
 use std::path::Path;
 
 use clap::Subcommand;

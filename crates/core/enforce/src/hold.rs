@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use countersign_model::{
-    ClientText, Culprit, Decision, Denial, DenialCode, Request, ReviewSpec, Shape, Timestamp, Verdict,
+    ClientText, Culprit, Decision, Denial, DenialCode, Effects, Request, ReviewSpec, Shape, Timestamp, Verdict,
 };
 
 use crate::gate::{Admission, Gate, Obstacles};
 use crate::{
     ActionFacts, Approval, Digest, HoldFacts, Leaving, Outcome, OutcomeStatus, PendingReview, Receipt, ReviewEnd,
-    ReviewEvent, ReviewNotice, ReviewQuestion, ReviewRefusal, ReviewStep, SessionEvent, binding,
+    ReviewEvent, ReviewNotice, ReviewQuestion, ReviewRefusal, ReviewStep, SessionEvent, binding, masking,
 };
 
 /// An action that waits for people. Dropping it withdraws the review without a word in the record: see [`Gate::give_up`].
@@ -199,8 +199,14 @@ impl Gate {
         if verdict.effects.review.as_ref().is_some_and(|now| !spec.covers(now)) {
             return Err(denied("it was approved, and by now the rules ask for more people: send it again"));
         }
-        match obstacles.against(&verdict) {
-            Some(why) => Err(denied(why)),
+        if let Some(why) = obstacles.against(&verdict) {
+            return Err(denied(why));
+        }
+        // Probes were counted when it was judged first.
+        let counted = Effects { probes: Arc::from([]), ..verdict.effects.clone() };
+        let counted = Verdict { effects: counted, ..Verdict::clone(&verdict) };
+        match masking::refusal(obstacles.masking, &*p.policy, &request, &counted) {
+            Some(why) => Err(Denial::new(Culprit::Policy, DenialCode::Forbidden, why)),
             None => Ok(verdict),
         }
     }

@@ -9,6 +9,7 @@ mod issuer;
 mod problem;
 mod prometheus;
 mod ready;
+mod reviews;
 mod router;
 mod serve;
 mod v1;
@@ -20,6 +21,7 @@ pub use issuer::{
 };
 pub use prometheus::{Metrics, MetricsError};
 pub use ready::{Check, READY_CHECK_TIMEOUT, READY_KEPT};
+pub use reviews::{ReviewDoor, ReviewDoors, ReviewQuery, ReviewVerb};
 pub use router::Api;
 pub use serve::{
     CONNECTION_LIFETIME_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_DEFAULT, ServeOptions,

@@ -16,6 +16,7 @@ use crate::issuer::{self, IssuerDoor};
 use crate::problem::problem;
 use crate::prometheus::Metrics;
 use crate::ready::{Check, Checks};
+use crate::reviews::{self, ReviewDoor};
 use crate::serve::Peer;
 use crate::v1::{self, Desk};
 
@@ -46,6 +47,8 @@ pub struct Api {
     pub identity: Option<IdentityDoor>,
     /// Locks and live sessions; `None` leaves them out.
     pub desk: Option<Desk>,
+    /// Reviews; `None` leaves them out.
+    pub reviews: Option<ReviewDoor>,
 }
 
 impl Api {
@@ -85,6 +88,12 @@ impl Api {
         }
         if let Some(desk) = self.desk {
             router = router.merge(v1::router(desk));
+        }
+        if let Some(ReviewDoor(doors)) = self.reviews {
+            router = router
+                .route("/v1/reviews", get(reviews::list).with_state(doors.clone()))
+                .route("/v1/reviews/{id}", get(reviews::show).with_state(doors.clone()))
+                .route("/v1/reviews/{id}/{verb}", post(reviews::act).with_state(doors));
         }
         router
             .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is nothing at this path") })

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use countersign_enforce::{
     Alert, AlertSink, Authenticator, BoxFuture, Presented, PresentedCredential, Recorder, Refused, Standing,
 };
-use countersign_model::{Denial, Identity, SessionId, Timestamp};
+use countersign_model::{Denial, Identity, IdentityParts, SessionId, Timestamp};
 
 use crate::alarms::Alarms;
 use crate::authenticator::{svid_id, use_id};
@@ -251,6 +251,22 @@ impl IdentityService {
             tracing::warn!(%fault, "a login ended here, other gateways could not be told");
         }
         stands
+    }
+
+    /// Whether somebody who said something earlier may still be taken at their word: their login, and their account with the groups that
+    /// they had. That the credential of then has ended by itself does not matter.
+    pub async fn party_standing(&self, party: &IdentityParts, now: Timestamp) -> Standing {
+        let stands = async {
+            if let Some(id) = &party.login {
+                live(&*self.logins.find(id, now).await?.ok_or(Rejection::LoginGone)?, now)?;
+            }
+            self.tokens.accounts_stand(party, now).await
+        };
+        match stands.await {
+            Ok(()) => Standing::Stands,
+            Err(rejection) if rejection.is_ours() => Standing::Unknown,
+            Err(rejection) => Standing::Ended(rejection.to_denial()),
+        }
     }
 
     /// Raises an alarm, unless enough were raised.

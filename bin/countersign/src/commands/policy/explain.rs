@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use countersign_model::{CredentialBinding, Decision, RuleId, SessionId, Verdict};
+use countersign_model::{CredentialBinding, RuleId, SessionId, Verdict};
 use countersign_policy::Explanation;
 use countersign_recording::{IntentRecord, RecordEntry, RecordFilter};
 

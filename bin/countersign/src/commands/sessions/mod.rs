@@ -28,7 +28,7 @@ use super::config_alone;
 use super::paper::Paper;
 use super::text::{count, inert, parse_time};
 
-pub(crate) use words::effects;
+pub(crate) use words::{effects, whole_parameters};
 
 /// `countersign sessions`.
 #[derive(Debug, Subcommand)]

@@ -97,6 +97,21 @@ pub(super) fn parameters(protocol: &str, parameters: &Parameters) -> Vec<String>
     }
 }
 
+/// Bound parameters from base64, each whole as `$1 = …`: for those who decide by them.
+pub(crate) fn whole_parameters(protocol: &str, base64: &str) -> Vec<String> {
+    use base64::Engine as _;
+    let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(base64) else {
+        return vec!["parameters: they cannot be read".to_owned()];
+    };
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    match (protocol == "postgres").then(|| postgres::bound(&bytes)).flatten() {
+        None => vec![format!("parameters: {}, see --output json", count(bytes.len() as u64, "byte"))],
+        Some(bound) => bound.values.iter().enumerate().map(|(n, v)| format!("${} = {v}", n + 1)).collect(),
+    }
+}
+
 /// Something that happened to a session.
 pub(super) fn event(e: &Event) -> String {
     match e {

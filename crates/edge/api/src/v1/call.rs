@@ -263,6 +263,8 @@ async fn begin(
         },
         policy: desk.policy.clone(),
         alerts: desk.alerts.clone(),
+        // What is asked of the gateway itself does not wait.
+        reviews: None,
         ask: desk.ask.clone(),
     };
     let action = Action { shape, text: text.into(), parameters: Bytes::new() };

@@ -1,0 +1,137 @@
+//! What fits reviews to identity and to their HTTP doors. It must never decide anything.
+
+use std::sync::Arc;
+
+use countersign_api::{Answer, DoorRequest as Asked, ReviewDoors, ReviewQuery, ReviewVerb};
+use countersign_approvals::{Approvals, No, People, Review, Verb};
+use countersign_enforce::{BoxFuture, Lockable, Locks, Standing};
+use countersign_identity::IdentityService;
+use countersign_model::{GATEWAY_TARGET, Identity, IdentityParts, SessionId, TargetName, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::clock;
+use crate::logins::{answer, asked};
+
+/// Whether those who said yes still stand.
+pub(crate) struct KnownPeople(pub(crate) Arc<IdentityService>);
+
+impl People for KnownPeople {
+    fn standing<'a>(&'a self, person: &'a IdentityParts, now: Timestamp) -> BoxFuture<'a, Standing> {
+        Box::pin(self.0.party_standing(person, now))
+    }
+}
+
+/// The service behind its HTTP doors.
+pub(crate) struct ReviewDesk {
+    pub(crate) reviews: Approvals,
+    pub(crate) identity: Arc<IdentityService>,
+    pub(crate) locks: Arc<dyn Locks>,
+}
+
+/// What comes with an answer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    comment: Option<String>,
+    /// The digest of what was looked at.
+    action: Option<String>,
+}
+
+fn private(status: u16, body: &Value) -> Answer {
+    let headers = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
+    Answer { status, headers, body: body.to_string() }
+}
+
+/// RFC 9457.
+fn problem(status: u16, title: &str, detail: &str) -> Answer {
+    let body = json!({"type": "about:blank", "title": title, "status": status, "detail": detail});
+    Answer { headers: vec![("content-type", "application/problem+json".to_owned())], ..private(status, &body) }
+}
+
+fn refused(no: &No) -> Answer {
+    let (status, title) = match no {
+        No::Unknown => (404, "Not Found"),
+        No::OwnRequest | No::NotAPerson | No::NotAsked | No::NotYours => (403, "Forbidden"),
+        No::Twice | No::Over(_) | No::Changed | No::Full => (409, "Conflict"),
+        No::Comment(_) => (400, "Bad Request"),
+        No::Busy | No::Unavailable(_) => (503, "Service Unavailable"),
+    };
+    if let No::Unavailable(why) = no {
+        tracing::error!(why, "a review could not be read or written");
+        return problem(status, title, "the reviews cannot be read or written now");
+    }
+    problem(status, title, &no.to_string())
+}
+
+impl ReviewDesk {
+    async fn caller(&self, request: &Asked) -> Result<Arc<Identity>, Answer> {
+        let now = clock::now();
+        let caller = self.identity.caller(&asked(request), now).await.map_err(answer)?;
+        let target = TargetName::parse(GATEWAY_TARGET)
+            .ok_or_else(|| problem(500, "Internal Server Error", "the gateway has no name"))?;
+        // No session of its own: a lock on one has nothing to match here.
+        let session = SessionId::from_u128(0);
+        let what = Lockable { identity: &caller, source: request.source, target: &target, session };
+        match self.locks.keeps_out(&what, now) {
+            None => Ok(caller),
+            Some(denial) => {
+                tracing::info!(identity = caller.name, %denial, "kept out of the reviews");
+                Err(problem(403, "Forbidden", denial.message.as_str()))
+            }
+        }
+    }
+
+    async fn acted(&self, request: &Asked, id: &str, verb: ReviewVerb) -> Result<Answer, Answer> {
+        let who = self.caller(request).await?;
+        let body = request.body.expose();
+        let json = request.content_type.as_deref().is_some_and(|t| t.split(';').next() == Some("application/json"));
+        let said: Said = match body {
+            [] => Said::default(),
+            _ if !json => return Err(problem(415, "Unsupported Media Type", "the body is not application/json")),
+            body => serde_json::from_slice(body)
+                .map_err(|_| problem(400, "Bad Request", "the body has `comment` and `action`, both text, no more"))?,
+        };
+        let (comment, action) = (said.comment.as_deref(), said.action.as_deref());
+        let answer = async |verb| self.reviews.answer(id, verb, &who, comment, action).await;
+        let review: Result<Review, No> = match verb {
+            ReviewVerb::Approve => answer(Verb::Approve).await,
+            ReviewVerb::Deny => answer(Verb::Deny).await,
+            ReviewVerb::Comment => answer(Verb::Comment).await,
+            ReviewVerb::Withdraw => self.reviews.withdraw(id, &who).await,
+        };
+        let review = review.map_err(|no| refused(&no))?;
+        Ok(private(200, &review.view(&who, clock::now())))
+    }
+}
+
+impl ReviewDoors for ReviewDesk {
+    fn list(&self, request: Asked, query: ReviewQuery) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            let listed = async {
+                let who = self.caller(&request).await?;
+                let listed = self.reviews.list(&who, !query.all, query.before.as_deref()).await;
+                let listed = listed.map_err(|no| refused(&no))?;
+                let now = clock::now();
+                let reviews: Vec<Value> = listed.reviews.iter().map(|r| r.view(&who, now)).collect();
+                Ok::<_, Answer>(private(200, &json!({"reviews": reviews, "next": listed.next})))
+            };
+            listed.await.unwrap_or_else(|no| no)
+        })
+    }
+
+    fn show(&self, request: Asked, id: String) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            let shown = async {
+                let who = self.caller(&request).await?;
+                let review = self.reviews.show(&id, &who).await.map_err(|no| refused(&no))?;
+                Ok::<_, Answer>(private(200, &review.view(&who, clock::now())))
+            };
+            shown.await.unwrap_or_else(|no| no)
+        })
+    }
+
+    fn act(&self, request: Asked, id: String, verb: ReviewVerb) -> BoxFuture<'_, Answer> {
+        Box::pin(async move { self.acted(&request, &id, verb).await.unwrap_or_else(|no| no) })
+    }
+}

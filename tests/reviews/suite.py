@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Statements that wait for people, end to end: suite.py BINARY [NAME…]. The last line is "N passed, N failed"."""
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import traceback
+
+from world import HERE, Held, World, pause, psql, until
+
+sys.path.insert(0, str(HERE.parent / "conformance"))
+
+CASES = []
+
+
+def case(function):
+    CASES.append(function)
+    return function
+
+
+def answer(world, who, verb, held, *more):
+    return world.people[who].run("reviews", verb, held.review, *more)
+
+
+def note(world, n):
+    return world.ask(f"select coalesce(note, '-') from orders where id = {n}")
+
+
+@case
+def two_people_approve_and_it_runs_once(world):
+    before = note(world, 1)
+    held = psql(world, "update orders set note = 'approved' where id = 1", "select 'after'")
+    held.hears("NOTICE", held.review, "2 of reviewers", "countersign reviews approve " + held.review)
+    world.people["rita"].run("reviews", "show", held.review).exits(0).says("dora", "update orders set note = 'approved'", "may answer").fits()
+    world.people["rita"].run("reviews", "list").exits(0).says(held.review, "pending", "dora").fits()
+    answer(world, "rita", "approve", held, "--comment", "looks right").exits(0).says("rita", "looks right", "pending")
+    pause(1.5)
+    assert held.waits() and note(world, 1) == before, "one of two is not enough"
+    answer(world, "rita", "approve", held).exits(1).complains("one person counts once")
+    answer(world, "rolf", "approve", held).exits(0).says("approved")
+    held.ends(0, "UPDATE 1", "after")
+    assert note(world, 1) == "approved"
+    world.people["rita"].run("reviews", "show", held.review).exits(0).says("used", "approved by")
+    shown = world.operate("sessions", "show", session(world, held)).exits(0)
+    shown.says("HOLD", "order-changes-need-two", f"review {held.review}: waits for 2 of reviewers", "approved by", "released", "1 changed")
+
+
+def session(world, held):
+    said = world.people["rita"].run("reviews", "show", held.review, "--output", "json").exits(0).out
+    return json.loads(said)["session"]
+
+
+@case
+def a_denied_statement_leaves_the_session_usable(world):
+    held = psql(world, "update orders set note = 'denied' where id = 2", "select 'still here'")
+    answer(world, "rolf", "approve", held).exits(0)
+    answer(world, "rita", "deny", held, "--comment", "not on a Friday").exits(0).says("denied")
+    held.ends(0, "ERROR", "42501", "was denied by rita", "not on a Friday", "still here")
+    assert note(world, 2) != "denied"
+    world.operate("sessions", "show", session(world, held)).exits(0).says("denied by rita: not on a Friday", "withheld")
+
+
+@case
+def a_batch_of_pgjdbc_waits_for_each_of_its_statements(world):
+    import drivers
+
+    command = drivers.java(pathlib.Path(HERE / "Client.java"), "java-reviews")
+    held = Held(world, "dora", *command, "3")
+    for who in ("rita", "rolf"):
+        answer(world, who, "approve", held).exits(0)
+    held.ends(0, "changed [1]", "usable")
+    assert note(world, 3) == "by pgjdbc"
+    # The second would wait while the first one's locks are held: refused, and the batch with it.
+    held = Held(world, "dora", *command, "4", "5")
+    for who in ("rita", "rolf"):
+        answer(world, who, "approve", held).exits(0)
+    held.ends(0, "refused 42501", "a transaction is open", "usable")
+    assert note(world, 4) != "by pgjdbc", "the batch is one transaction"
+
+
+@case
+def nobody_answers_their_own_nor_who_is_not_asked(world):
+    held = psql(world, "update orders set note = 'own' where id = 6", person="rolf")
+    world.people["rolf"].run("reviews", "approve", held.review).exits(1).complains("403", "what they asked for themselves")
+    world.people["lena"].run("reviews", "show", held.review).exits(4).complains("404")
+    world.people["mona"].run("reviews", "approve", held.review).exits(4)
+    world.people["rita"].run("reviews", "withdraw", held.review).exits(1).complains("only who asked")
+    world.people["rita"].run("reviews", "approve", held.review, "--action", "0" * 64).exits(1).complains("409")
+    world.people["rolf"].run("reviews", "withdraw", held.review).exits(0).says("withdrawn")
+    held.ends(1, "was withdrawn")
+    world.people["rita"].run("reviews", "approve", held.review).exits(1).complains("it was withdrawn")
+    assert note(world, 6) != "own"
+
+
+@case
+def one_person_fills_one_place_whatever_groups_they_are_in(world):
+    held = psql(world, "update products set name = name where id = 1")
+    answer(world, "rolf", "approve", held).exits(0).says("pending")
+    pause(1.5)
+    assert held.waits(), "rolf is a reviewer and a lead, and one person"
+    answer(world, "lena", "approve", held).exits(0).says("approved")
+    held.ends(0, "UPDATE 1")
+
+
+@case
+def a_transaction_is_refused_unless_the_rule_allows_it(world):
+    done = world.people["dora"].run("connect", "shop", "--", "psql", "-X", "-v", "VERBOSITY=verbose", "-c",
+                                    "begin", "-c", "update orders set note = 'tx' where id = 7", "-c", "rollback")
+    done.exits(0).complains("42501", "a transaction is open").says("ROLLBACK")
+    held = psql(world, "begin", "update products set name = name where id = 1", "commit")
+    for who in ("rita", "lena"):
+        answer(world, who, "approve", held).exits(0)
+    held.ends(0, "UPDATE 1", "COMMIT")
+
+
+@case
+def too_late_is_too_late(world):
+    held = psql(world, "update staff set salary = salary where id = 1", "select 'after'")
+    held.ends(0, "57014", "was not approved in time", "after")
+    answer(world, "rita", "approve", held).exits(1).complains("its time has passed")
+
+
+@case
+def cancel_takes_it_back(world):
+    held = psql(world, "update orders set note = 'cancel' where id = 8", "select 'after'")
+    client = subprocess.run(["pgrep", "-P", str(held.process.pid), "psql"], capture_output=True, check=True).stdout
+    subprocess.run(["kill", "-INT", client.decode().split()[0]], check=True)
+    held.hears("57014")
+    held.process.wait(60)
+    world.people["rita"].run("reviews", "show", held.review).exits(0).says("withdrawn", "the client cancelled it")
+    answer(world, "rita", "approve", held).exits(1)
+
+
+@case
+def a_client_that_goes_takes_it_back(world):
+    held = psql(world, "update orders set note = 'gone' where id = 9")
+    held.process.send_signal(signal.SIGKILL)
+    held.process.wait(60)
+    over = lambda: "withdrawn" in world.people["rita"].run("reviews", "show", held.review).exits(0).out or None
+    until("it is withdrawn", over, 30)
+    answer(world, "rita", "approve", held).exits(1)
+
+
+@case
+def a_logged_out_approver_does_not_count(world):
+    held = psql(world, "update orders set note = 'logged out' where id = 10")
+    ruth = world.operate("accounts", "add", "ruth", "--group=reviewers").exits(0) and world.person("ruth")
+    ruth.run("reviews", "approve", held.review).exits(0)
+    ruth.run("logout").exits(0)
+    answer(world, "rita", "approve", held).exits(0)
+    voided = lambda: "may not approve any more" in world.people["rita"].run("reviews", "show", held.review).exits(0).out or None
+    until("ruth does not count", voided, 30)
+    assert held.waits(), "one of two is left"
+    answer(world, "rolf", "approve", held).exits(0)
+    held.ends(0, "UPDATE 1")
+
+
+@case
+def a_restart_loses_no_request_and_the_retry_runs_once(world):
+    statement = "update orders set note = coalesce(note, '') || '+' where id = 11"
+    before = note(world, 11).strip("-")
+    held = psql(world, statement)
+    answer(world, "rita", "approve", held).exits(0)
+    world.restart()
+    held.process.wait(60)
+    assert "shutting down while review " + held.review in held.said, held.said
+    answer(world, "rolf", "approve", held).exits(0).says("approved")
+    done = world.people["dora"].run("connect", "shop", "--", "psql", "-X", "-c", statement)
+    done.exits(0).says("UPDATE 1").complains("takes up review " + held.review)
+    assert note(world, 11) == before + "+"
+    again = psql(world, statement)
+    assert again.review != held.review, "it was good once"
+    answer(world, "rita", "deny", again).exits(0)
+    again.ends(1, "denied by rita")
+    assert note(world, 11) == before + "+"
+
+
+def main():
+    binary, only = sys.argv[1], sys.argv[2:]
+    world, failed, passed = World(binary), 0, 0
+    try:
+        world.start()
+        for function in CASES:
+            if only and function.__name__ not in only:
+                continue
+            try:
+                function(world)
+                passed += 1
+                print(f"ok    {function.__name__}", flush=True)
+            except Exception:
+                failed += 1
+                print(f"FAIL  {function.__name__}\n{traceback.format_exc()}", flush=True)
+        if failed:
+            print((world.dir / "demo.log").read_text()[-6000:])
+    finally:
+        world.close()
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
