@@ -138,6 +138,7 @@ mod tests {
             kind: IdentityKind::Agent,
             groups: Default::default(),
             claims: Default::default(),
+            signer: None,
         }
     }
 
@@ -151,6 +152,7 @@ mod tests {
                 labels: BTreeMap::new(),
                 record: RecordLevel::Statements,
                 durable: false,
+                tagging: Default::default(),
             },
             part: "main".to_owned(),
             account: "app".to_owned(),
@@ -167,6 +169,7 @@ mod tests {
                 token_id: None,
                 key: None,
                 login: None,
+                signer: None,
                 issued_at: Timestamp::from_unix_s(1),
                 expires_at: Timestamp::from_unix_s(2),
             },

@@ -225,7 +225,14 @@ impl Gate {
 
     /// Records that a held action did not run.
     fn withheld(&mut self, receipt: Receipt, now: Timestamp) -> Result<(), Denial> {
-        let outcome = Outcome { status: OutcomeStatus::Withheld, rows: 0, bytes: 0, affected: None, code: None };
+        let outcome = Outcome {
+            status: OutcomeStatus::Withheld,
+            rows: 0,
+            bytes: 0,
+            affected: None,
+            code: None,
+            masked: Box::default(),
+        };
         self.recorder.outcome(receipt.seq(), now, 0, &outcome)
     }
 }

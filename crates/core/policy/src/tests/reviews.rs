@@ -91,6 +91,7 @@ fn the_review_of_several_uses_and_parties_is_all_of_it() {
         kind: IdentityKind::Agent,
         groups: Default::default(),
         claims: Default::default(),
+        signer: None,
     };
     let delegated = World::new().who(|i| i.delegation = vec![agent]);
     check(rules, &World::new(), Access::Write, &["a"], "allow all");
