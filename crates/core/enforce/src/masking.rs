@@ -212,6 +212,11 @@ mod tests {
         vec![Use { access, attributes: Attributes::new() }]
     }
 
+    /// Nothing is held here.
+    fn unheld() -> HoldFacts {
+        HoldFacts { settings: Bytes::new(), in_transaction: false, cannot: Some("nobody is asked") }
+    }
+
     fn gate(says: Says) -> (Gate, Written) {
         let written = Written::default();
         let parts = GateParts {
@@ -265,7 +270,7 @@ mod tests {
 
     /// The plan's masks, or what the client reads.
     fn admit(gate: &mut Gate, proposal: Proposal) -> Result<Vec<String>, String> {
-        match gate.admit(proposal, NOW) {
+        match gate.admit(proposal, &unheld, NOW) {
             Admission::Ready(Ok((_cleared, plan))) => Ok(plan.masks.iter().map(|m| m.tag.to_string()).collect()),
             Admission::Ready(Err(denial)) => Err(denial.message.to_string()),
             _ => panic!("nothing to wait for"),
@@ -343,7 +348,7 @@ mod tests {
             let withheld = [Withheld { tag: tag("pii.email"), by }].into();
             let effects = Effects { withheld, ..Effects::default() };
             let (mut gate, _) = gate(Says { effects, decision: Decision::Deny, left: AtomicU32::new(0) });
-            let Admission::Ready(Err(denial)) = gate.admit(proposal().maskable(), NOW) else { panic!("admitted") };
+            let Admission::Ready(Err(denial)) = gate.admit(proposal().maskable(), &unheld, NOW) else { panic!("admitted") };
             assert!(denial.message.as_str().contains(part), "{denial}");
             assert!(denial.hint.unwrap().as_str().contains("need \"unmask of pii.email\""));
         }

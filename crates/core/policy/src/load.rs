@@ -9,7 +9,7 @@ use cedar_policy::{
     ActionConstraint, Policy, PolicyId, PolicySet as CedarSet, Schema, ValidationError, ValidationMode,
     ValidationWarning, Validator,
 };
-use countersign_model::{Limits, RuleId};
+use countersign_model::{Access, Limits, RuleId};
 use serde_json::Value;
 
 use crate::absence;
