@@ -254,6 +254,7 @@ mod tests {
             },
             policy: Arc::new(says),
             alerts: Arc::new(NoAlerts),
+            reviews: None,
             ask: None,
         };
         let connect = Shape::new("connect", used(Access::Connect), Fingerprint(0));
@@ -348,7 +349,9 @@ mod tests {
             let withheld = [Withheld { tag: tag("pii.email"), by }].into();
             let effects = Effects { withheld, ..Effects::default() };
             let (mut gate, _) = gate(Says { effects, decision: Decision::Deny, left: AtomicU32::new(0) });
-            let Admission::Ready(Err(denial)) = gate.admit(proposal().maskable(), &unheld, NOW) else { panic!("admitted") };
+            let Admission::Ready(Err(denial)) = gate.admit(proposal().maskable(), &unheld, NOW) else {
+                panic!("admitted")
+            };
             assert!(denial.message.as_str().contains(part), "{denial}");
             assert!(denial.hint.unwrap().as_str().contains("need \"unmask of pii.email\""));
         }
