@@ -64,7 +64,7 @@ pub enum DenialCode {
 
 impl DenialCode {
     /// Every code.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::Unreadable,

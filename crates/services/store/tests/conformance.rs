@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use countersign_model::{IdentityKind, Secret, Timestamp};
 use countersign_store::{
-    AccountRecord, BLOB_BYTES_MAX, LockEndRecord, LockRecord, LoginRecord, REVIEW_ANSWERS_MAX, ReviewAnswerRecord, ReviewFilter, ReviewRecord,
-    SHORT_LIVED_KEPT_US, SealedSecret, ShortLivedAdded, ShortLivedRecord, SigningKeyRecord, Store, StoreConfig,
-    StoreError, TEXT_BYTES_MAX,
+    AccountRecord, BLOB_BYTES_MAX, LockEndRecord, LockRecord, LoginRecord, REVIEW_ANSWERS_MAX, ReviewAnswerRecord,
+    ReviewFilter, ReviewRecord, SHORT_LIVED_KEPT_US, SealedSecret, ShortLivedAdded, ShortLivedRecord, SigningKeyRecord,
+    Store, StoreConfig, StoreError, TEXT_BYTES_MAX,
 };
 
 use cluster::Cluster;
