@@ -139,17 +139,16 @@ pub(crate) fn rules(
 }
 
 /// The strictest of what the tags of a column ask for. Of a value that is computed from tagged data, a part or a coarser form means nothing,
-/// and may tell the rest.
+/// and may tell the rest; nor does a pseudonym: whoever asks for a value character by character has few to tell apart, each under the same
+/// pseudonym wherever it stands.
 fn act(tags: &[Tag], direct: bool, masks: &[Mask], form: Form, masker: &Masker) -> Option<Act> {
     let hit = |(_, m): &(usize, &Mask)| tags.iter().any(|t| m.tag.covers(t));
     let hits: Vec<(usize, &Mask)> = masks.iter().enumerate().filter(hit).collect();
     let strictest = hits.iter().map(|(_, m)| m.transform).reduce(Transform::stricter)?;
     let by = hits.into_iter().map(|(i, _)| i).collect();
     Some(match strictest {
-        Transform::Generalise | Transform::Last(_) | Transform::Format | Transform::Redact if !direct => {
-            Act::Hide(constant(masker, form), by)
-        }
         Transform::Null => Act::Fix(None, by),
+        _ if !direct => Act::Hide(constant(masker, form), by),
         Transform::Redact if !Kind::of(form.oid).is_nested() => Act::Fix(constant(masker, form), by),
         other => Act::Mask(other, by),
     })
