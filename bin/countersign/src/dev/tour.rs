@@ -22,11 +22,13 @@ pub(super) async fn print(place: &Place, cellar: &Cellar) -> Result<(), Failed> 
          export PATH={folder}:$PATH\n  \
          demo={dir} gateway=https://localhost:{api}\n\n\
          1. ana, an analyst, with a token as psql's password: reads up to 1,000 rows,\n   \
-         no card numbers, changes nothing\n\n  \
+         personal data masked, changes nothing\n\n  \
          PGPASSWORD=$(countersign dev --data-dir $demo token ana) psql \"host=localhost \\\n    \
          port={port} dbname=shop user=ana sslmode=verify-full sslrootcert={ca}\"\n\n    \
          select id, status, total from orders limit 5;      -- rows\n    \
-         select card_number from customers;                 -- refused, with the rule\n    \
+         select name, email, card_number from customers limit 5;   -- masked\n    \
+         select id from customers order by card_number;     -- refused: would tell\n    \
+         select salary from staff;                          -- refused, with the rule\n    \
          select * from order_items;                         -- cut off: over the limit\n    \
          delete from orders;                                -- refused; goes on\n\n\
          2. ci-deploy, a CI job with a token shaped like GitHub Actions': two tables,\n   \
