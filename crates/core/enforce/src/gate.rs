@@ -258,7 +258,7 @@ impl Gate {
         if let Some(why) = obstacle {
             verdict = Arc::new(hold::not_held(&verdict, why));
         }
-        let unmaskable = masking::refusal(obstacles.masking, &*p.policy, &request, &verdict);
+        let unmaskable = masking::refusal(obstacles.masking, obstacles.prepares, &*p.policy, &request, &verdict);
         if let Some(why) = &unmaskable {
             let reason = Some(why.as_str().to_owned());
             verdict = Arc::new(Verdict { decision: Decision::Deny, reason, ..Verdict::clone(&verdict) });

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use countersign_model::{
-    ClientText, Culprit, Decision, Denial, DenialCode, Effects, Request, ReviewSpec, Shape, Timestamp, Verdict,
+    ClientText, Culprit, Decision, Denial, DenialCode, Request, ReviewSpec, Shape, Timestamp, Verdict,
 };
 
 use crate::gate::{Admission, Gate, Obstacles};
@@ -203,9 +203,7 @@ impl Gate {
             return Err(denied(why));
         }
         // Probes were counted when it was judged first.
-        let counted = Effects { probes: Arc::from([]), ..verdict.effects.clone() };
-        let counted = Verdict { effects: counted, ..Verdict::clone(&verdict) };
-        match masking::refusal(obstacles.masking, &*p.policy, &request, &counted) {
+        match masking::refusal(obstacles.masking, true, &*p.policy, &request, &verdict) {
             Some(why) => Err(Denial::new(Culprit::Policy, DenialCode::Forbidden, why)),
             None => Ok(verdict),
         }

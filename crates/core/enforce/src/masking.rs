@@ -21,9 +21,11 @@ pub(crate) struct Masking {
     pub(crate) no_search: Option<&'static str>,
 }
 
-/// Why an action that the rules allow is refused for its tags all the same. Counts the probes of one that is not.
+/// Why an action that the rules allow is refused for its tags all the same. Counts the probes of one that is not, unless it only puts
+/// in place what is judged again when it runs.
 pub(crate) fn refusal(
     masking: Masking,
+    prepares: bool,
     policy: &dyn Policy,
     request: &Request<'_>,
     verdict: &Verdict,
@@ -44,7 +46,7 @@ pub(crate) fn refusal(
         let text = ClientText::new("the statement may show ");
         return Some(named(text, &tags).and(", which is masked for you, and ").and(why));
     }
-    if effects.probes.is_empty() {
+    if prepares || effects.probes.is_empty() {
         return None;
     }
     match policy.spend(request, &effects.probes) {
@@ -331,6 +333,8 @@ mod tests {
             "the statement compares \"pii.email\", which is masked for you: you may do so 20 times in 1h, and the next time in 90 s"
         );
         assert_eq!(written.lock().last().map(|w| w.0), Some(Decision::Deny));
+        // What only prepares is counted when it runs.
+        assert!(admit(&mut gate, proposal().prepares()).is_ok());
         // What is denied for its masks makes no probe.
         let probes = [Probe { tag: tag("pii.email"), rate: "20/1h".parse().unwrap() }].into();
         let (mut gate, _) = super::tests::gate(allowing(Effects { probes, ..masks(&["pii.email"]) }));
