@@ -67,7 +67,7 @@ async fn suite(config: &StoreConfig) {
     logins(&store).await;
     credential_uses(&store).await;
     locks(&store).await;
-    reviews(&store).await;
+    Box::pin(reviews(&store)).await;
 
     // What was acknowledged is there after closing and opening again, and the tables need not be made twice.
     store.close().await;
