@@ -292,7 +292,7 @@ mod tests {
         let now = Timestamp::from_unix_s(1_767_614_700);
         let whole = sheet(&r, now).lines(80).join("\n");
         for part in [
-            "pending, 10 min left",
+            "pending, 10 min 00 s left",
             "ana\\u{1b}[2J (human) through copilot, vouched for by https://id",
             "shop/orders (postgres)",
             "2 of dbas and 1 of lead",
