@@ -28,6 +28,9 @@ pub enum CatalogError {
     TooLarge,
 }
 
+/// Objects below this were made with the cluster (PostgreSQL: `FirstNormalObjectId`); nobody can make another one there.
+const FIRST_NORMAL_OID: u32 = 16_384;
+
 /// Collects rows; see [`super::QUERIES`] for the sections and their columns.
 #[derive(Debug)]
 pub struct CatalogBuilder {
@@ -264,6 +267,7 @@ impl CatalogBuilder {
             arguments_min: arguments.saturating_sub(defaults).saturating_sub(u16::from(variadic)),
             arguments_max: (!variadic).then_some(arguments),
             is_volatile: row.text(6)? == "v",
+            comes_with_server: oid < FIRST_NORMAL_OID && schema == "information_schema",
             is_machine_code: matches!(row.optional(10), Some("c" | "internal")),
             is_immutable: row.text(6)? == "i",
             gives_one: row.optional(11) == Some("f"),

@@ -148,6 +148,8 @@ pub(crate) struct Function {
     /// `None` when variadic.
     pub(crate) arguments_max: Option<u16>,
     pub(crate) is_volatile: bool,
+    /// It is one of the server's own in `information_schema`.
+    pub(crate) comes_with_server: bool,
     /// Its language is machine code, not a text that the server runs.
     pub(crate) is_machine_code: bool,
     pub(crate) is_immutable: bool,
@@ -160,9 +162,12 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// Made by somebody, but immutable machine code: it computes from its arguments and reads nothing.
+    /// Built in, or immutable machine code, or vouched for by name where nobody else could have made one of that name: it computes from its
+    /// arguments and reads nothing.
     pub(crate) fn reads_only_arguments(&self) -> bool {
-        self.built_in || self.is_machine_code && (self.is_immutable || crate::tables::total::reads_nothing(&self.name))
+        let vouched =
+            (self.is_machine_code || self.comes_with_server) && crate::tables::total::reads_nothing(&self.name);
+        self.built_in || vouched || self.is_machine_code && self.is_immutable
     }
 }
 
