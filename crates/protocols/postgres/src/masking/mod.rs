@@ -52,14 +52,12 @@ pub(crate) const ROW_BYTES_MAX: usize = 16 << 20;
 pub(crate) struct Tools {
     masker: Option<Arc<Masker>>,
     tagging: Arc<Tagging>,
-    is_tagged: bool,
 }
 
 impl Tools {
     /// What a session has. Without a masker nothing can be masked.
     pub(crate) fn new(masker: Option<Arc<Masker>>, tagging: Arc<Tagging>) -> Self {
-        let is_tagged = *tagging != Tagging::default();
-        Self { masker, tagging, is_tagged }
+        Self { masker, tagging }
     }
 
     /// True when masks can be put on.
@@ -75,11 +73,6 @@ impl Tools {
     /// How the target's data is known to be sensitive.
     pub(crate) fn tagging(&self) -> &Tagging {
         &self.tagging
-    }
-
-    /// True when something of the target's data may be sensitive.
-    pub(crate) fn is_tagged(&self) -> bool {
-        self.is_tagged
     }
 
     /// What is looked for in content under these masks.

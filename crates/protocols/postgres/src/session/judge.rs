@@ -34,6 +34,11 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// True when some column of the database is tagged.
+    pub(crate) fn has_tags(&self) -> bool {
+        !self.catalog.tags().is_empty()
+    }
+
     pub(crate) fn unknown() -> Self {
         Self {
             catalog: countersign_sql::CatalogBuilder::new(0).build(),

@@ -303,7 +303,8 @@ impl Session {
             Fate::Drop | Fate::Replace(_) => return fate,
         };
         // What is told of a write may quote columns that it does not touch.
-        let short = if self.tools.is_tagged() { told::without_row(tag, frame) } else { None };
+        let short =
+            if self.facts.has_tags() || self.tools.looks_for_content() { told::without_row(tag, frame) } else { None };
         let frame = short.as_deref().unwrap_or(frame);
         let told = self.guard.as_ref().and_then(|guard| guard.told(&self.tools, tag, frame));
         let told = told.or(short);
