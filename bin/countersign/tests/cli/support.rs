@@ -89,7 +89,7 @@ pub(crate) fn run_with(dir: &Path, args: &[&str], input: &[u8]) -> Ran {
 
 /// The folder with the demo's policies.
 pub(crate) fn demo() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo").canonicalize().unwrap()
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../../demo").canonicalize().unwrap()
 }
 
 pub(crate) const CONFIG: &str = r#"

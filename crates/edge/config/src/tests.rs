@@ -154,10 +154,15 @@ fn fifteen_mistakes_are_all_told_at_once() {
     assert!(!shown.contains("hunter2") && !problems.to_json().contains("hunter2"), "{shown}");
 }
 
+/// This package's folder: cargo says it at run time, because a target folder may have been filled by another clone.
+fn package() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").unwrap().into()
+}
+
 /// Compares with the file under `tests/`; `COUNTERSIGN_BLESS=1` rewrites it.
 #[track_caller]
 fn golden(name: &str, have: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+    let path = package().join("tests").join(name);
     if std::env::var_os("COUNTERSIGN_BLESS").is_some() {
         std::fs::write(&path, have).unwrap();
     }
@@ -419,7 +424,7 @@ fn hostile_shapes_of_the_largest_size_are_read_in_time() {
 
 #[test]
 fn the_demo_is_configured_well() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../demo/countersign.toml");
+    let path = package().join("../../../demo/countersign.toml");
     let loaded = good(&std::fs::read_to_string(path).unwrap());
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
 }
@@ -472,7 +477,7 @@ fn every_default_in_the_schema_fits_its_form_and_its_documentation() {
 #[test]
 fn the_reference_in_the_docs_is_the_one_in_the_code() {
     const START: &str = "<!-- reference: made from crates/edge/config/src/schema; COUNTERSIGN_BLESS=1 cargo test -p countersign-config -->\n";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/configuration.md");
+    let path = package().join("../../../docs/configuration.md");
     let page = std::fs::read_to_string(&path).expect("docs/configuration.md");
     let (hand, generated) = page.split_once(START).expect("the page has the mark of the reference");
     let want = format!("\n{}\n", reference().trim_end());

@@ -41,9 +41,8 @@ const ADMIN: &[&str] = &[
     "pg_clear_*",
 ];
 
-/// Run text as a query, reach files or the network, change settings, or block: [`Access::Execute`], whatever their volatility says.
-const EXECUTE: &[&str] = &[
-    // run a text that the gateway would have to judge
+/// Run a text as a query, here or elsewhere, that the gateway would have to judge.
+pub(super) const RUN_A_TEXT: &[&str] = &[
     "query_to_xml*",
     "cursor_to_xml*",
     "table_to_xml*",
@@ -56,6 +55,10 @@ const EXECUTE: &[&str] = &[
     "xpath_table",
     "dblink*",
     "postgres_fdw_*",
+];
+
+/// Reach files or the network, change settings, or block: [`Access::Execute`], whatever their volatility says, as for [`RUN_A_TEXT`].
+const EXECUTE: &[&str] = &[
     // settings
     "set_config",
     // files and large objects
@@ -180,7 +183,7 @@ pub(crate) fn built_in(name: &str, volatile: bool) -> Option<Access> {
 pub(crate) fn grave(name: &str) -> Option<Access> {
     if matches(ADMIN, name) {
         Some(Access::Admin)
-    } else if matches(EXECUTE, name) {
+    } else if matches(RUN_A_TEXT, name) || matches(EXECUTE, name) {
         Some(Access::Execute)
     } else {
         None

@@ -3,6 +3,7 @@
 //! A function is in the first list only if its result is null for no reason but a null argument, if no value of the named arguments
 //! makes it fail, and if it gives one result. Whatever is in no list may fail or be null depending on its arguments.
 
+use super::functions::RUN_A_TEXT;
 use super::matches;
 
 /// Which arguments may be sensitive, from 0.
@@ -126,20 +127,8 @@ const FIRST: &[&str] = &[
 
 const SECOND: &[&str] = &["date_trunc", "date_part", "extract", "timezone"];
 
-/// Read what their arguments name, run a text as a query, show what others do, or what the planner keeps of the data.
+/// Read what their arguments name, show what others do, or what the planner keeps of the data; so do those that run a text.
 const READS_ANYTHING: &[&str] = &[
-    "query_to_xml*",
-    "cursor_to_xml*",
-    "table_to_xml*",
-    "schema_to_xml*",
-    "database_to_xml*",
-    "ts_stat",
-    "ts_rewrite",
-    "crosstab*",
-    "connectby",
-    "xpath_table",
-    "dblink*",
-    "postgres_fdw_*",
     "cypher",
     "lo_*",
     "loread",
@@ -210,7 +199,7 @@ pub(crate) fn safe(name: &str) -> Option<Safe> {
 
 /// True when a function of this name, in any schema, may read anything.
 pub(crate) fn reads_anything(name: &str) -> bool {
-    matches(READS_ANYTHING, name)
+    matches(RUN_A_TEXT, name) || matches(READS_ANYTHING, name)
 }
 
 /// True when a function of this name reads nothing but its arguments, whatever the catalog leaves open.
