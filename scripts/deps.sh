@@ -89,6 +89,12 @@ rust_minor() {
   [[ $version =~ ^rustc\ 1\.([0-9]+)\. ]] && echo "${BASH_REMATCH[1]}" || echo 0
 }
 
+# need_openssh: OpenSSH's client and server, with what copies files through them. The system's own server is not started.
+need_openssh() {
+  command -v ssh >/dev/null && [ -x /usr/sbin/sshd ] && command -v rsync >/dev/null && command -v git >/dev/null && return 0
+  need_packages "OpenSSH" openssh-client openssh-server rsync git
+}
+
 # need_rust: cargo and rustc that are new enough, with cargo on PATH. May set RUSTUP_TOOLCHAIN.
 need_rust() {
   local toolchain

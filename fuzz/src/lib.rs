@@ -23,6 +23,7 @@ pub mod mask_json;
 pub mod postgres_client;
 pub mod postgres_server;
 pub mod recording_segment;
+pub mod sh_commands;
 pub mod sql_classify;
 
 /// A fuzz target: its name and what it does with an input.
@@ -38,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     ("postgres_client", postgres_client::run),
     ("postgres_server", postgres_server::run),
     ("recording_segment", recording_segment::run),
+    ("sh_commands", sh_commands::run),
     ("sql_classify", sql_classify::run),
 ];
 

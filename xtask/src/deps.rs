@@ -1,6 +1,6 @@
 //! The arrows of the house: which crate may depend on which, and what must not be named where.
 //!
-//! model ← {sql, mask} ← policy ← enforce ← {protocols, services} ← runtime ← edge ← bin. Dev-dependencies are not judged: they do not ship.
+//! model ← {sql, sh, mask} ← policy ← enforce ← {protocols, services} ← runtime ← edge ← bin. Dev-dependencies are not judged: they do not ship.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::tree::{self, SourceFile, has_word};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layer {
     Model,
-    /// `sql` and `mask`.
+    /// `sql`, `sh` and `mask`.
     Reading,
     Policy,
     Enforce,
@@ -32,7 +32,7 @@ impl Layer {
     fn of(folder: &str) -> Option<Self> {
         Some(match folder.split('/').collect::<Vec<_>>().as_slice() {
             ["crates", "core", "model"] => Self::Model,
-            ["crates", "core", "sql" | "mask"] => Self::Reading,
+            ["crates", "core", "sql" | "sh" | "mask"] => Self::Reading,
             ["crates", "core", "policy"] => Self::Policy,
             ["crates", "core", "enforce"] => Self::Enforce,
             ["crates", "protocols", _] => Self::Protocol,
@@ -75,11 +75,11 @@ impl Layer {
     const fn rule(self) -> &'static str {
         match self {
             Self::Model => "the model depends on nothing of ours",
-            Self::Reading => "sql and mask depend on the model alone",
-            Self::Policy => "policy depends on model, sql and mask alone",
+            Self::Reading => "sql, sh and mask depend on the model alone",
+            Self::Policy => "policy depends on model, sql, sh and mask alone",
             Self::Enforce => "enforce depends on the rest of the core alone",
             Self::Protocol => {
-                "a protocol depends on model, sql, mask and enforce alone, never on another protocol, a service, the runtime or policy"
+                "a protocol depends on model, sql, sh, mask and enforce alone, never on another protocol, a service, the runtime or policy"
             }
             Self::Store => "the store depends on the core alone",
             Self::Service => {

@@ -42,10 +42,26 @@ fn route(t: &config::TargetSpec, ask: &str) -> Result<Route, Failed> {
     };
     let tls = upstream_tls(&t.tls).map_err(|e| Failed::invalid(format!("target \"{}\": {e}", t.name)))?;
     let mut route = Route::new(Arc::new(target), endpoint, tls, t.database.as_deref().unwrap_or_default());
+    route.host_keys = host_keys(t)?;
     route.connect_timeout = t.connect_timeout;
     route.server_name.clone_from(&t.tls.server_name);
     route.ask = (!ask.is_empty()).then(|| ask.into());
     Ok(route)
+}
+
+/// The keys that a target is known by: none that cannot be read, and for SSH at least one, because a target that anybody can pose as is
+/// no target.
+fn host_keys(t: &config::TargetSpec) -> Result<Arc<[String]>, Failed> {
+    let ssh = t.protocol == "ssh";
+    if let Some(key) = t.host_keys.iter().find(|k| !ssh || !countersign_ssh::is_host_key(k)) {
+        let why = if ssh { "is no public key and no fingerprint" } else { "has no meaning for this protocol" };
+        return Err(Failed::invalid(format!("target \"{}\": the host key \"{key}\" {why}", t.name)));
+    }
+    if ssh && t.host_keys.is_empty() {
+        let what = "host_keys is missing: add the line of `ssh-keyscan HOST`, without the name, after comparing it";
+        return Err(Failed::invalid(format!("target \"{}\": {what}", t.name)));
+    }
+    Ok(t.host_keys.clone().into())
 }
 
 fn upstream_tls(t: &config::UpstreamTls) -> Result<UpstreamTls, Failed> {
@@ -80,6 +96,7 @@ pub(crate) fn accounts(config: &Config) -> Vec<(TargetName, Vec<Account>)> {
         },
         user: a.user.clone(),
         password: a.password.as_ref().map(secret),
+        key: a.key.as_ref().map(secret),
     };
     config.targets.iter().map(|t| (t.name.clone(), t.accounts.iter().map(account).collect())).collect()
 }

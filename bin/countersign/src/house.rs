@@ -25,11 +25,13 @@ use crate::reviews::KnownPeople;
 use crate::{clock, convert};
 
 /// The protocols that this binary speaks. A new one is a line here and a line in `serve`.
-pub(crate) const PROTOCOLS: [ProtocolFacts; 1] = [ProtocolFacts { name: "postgres", port: 5432 }];
+pub(crate) const PROTOCOLS: [ProtocolFacts; 2] =
+    [ProtocolFacts { name: "postgres", port: 5432 }, ProtocolFacts { name: "ssh", port: 22 }];
 
 /// The words that policies may use.
 pub(crate) fn language() -> Result<Arc<Language>, Failed> {
-    Language::new(&[countersign_sql::VOCABULARY, countersign_api::VOCABULARY], &[]).map(Arc::new).map_err(Failed::new)
+    let all = [countersign_sql::VOCABULARY, countersign_ssh::VOCABULARY, countersign_api::VOCABULARY];
+    Language::new(&all, &[]).map(Arc::new).map_err(Failed::new)
 }
 
 /// Reads the configuration; warnings go to standard error.
@@ -124,6 +126,23 @@ impl Cellar {
             }
         };
         Ok(Self { store, vault, issuer })
+    }
+
+    /// The key that proves every gateway of this store to SSH clients, made when it is first asked for and kept sealed.
+    pub(crate) async fn ssh_host_key(&self) -> Result<Secret, Failed> {
+        const NAME: &str = "ssh_host_key";
+        let Some(vault) = &self.vault else {
+            return Err(Failed::invalid(
+                "a listener for SSH needs a [vault]: its host key is kept sealed. Add [vault] key = { file = \"vault.key\" }",
+            ));
+        };
+        let (fresh, _) = countersign_ssh::new_host_key().map_err(Failed::new)?;
+        let sealed = vault.seal(NAME, &fresh).map_err(Failed::new)?;
+        let kept = self.store.meta_or_insert(NAME, &BASE64_STANDARD.encode(sealed)).await.map_err(Failed::new)?;
+        let kept = BASE64_STANDARD
+            .decode(kept)
+            .map_err(|e| Failed::new(format!("the SSH host key in the store is damaged: {e}")))?;
+        vault.unseal(NAME, &kept).map_err(Failed::new)
     }
 
     /// The authority for client certificates. Its key is kept sealed, so that without a vault there is none.

@@ -10,12 +10,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use countersign_api::{Api, Check, Desk, IdentityDoor, IssuerDoor, Metrics, ReviewDoor, ServeOptions};
 use countersign_config::{self as config, Certificate, Config};
-use countersign_enforce::Protocol;
+use countersign_enforce::{Hosted, Protocol};
 use countersign_locks::POLL_INTERVAL;
 use countersign_postgres::{LoginMethod, Postgres};
 use countersign_runtime::{
     Gateway, GatewayConfig, ListenerConfig, Plaintext, SessionRegistry, TlsReload, raise_file_limit, server_config,
 };
+use countersign_ssh::Ssh;
 use countersign_store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -65,6 +66,11 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
     for spec in &config.listeners {
         listeners.push(match spec.protocol.as_str() {
             "postgres" => listen(&gateway, postgres(spec, config).mask_by(house.masker.clone()), spec, config)?,
+            "ssh" => {
+                let ssh = Ssh::new(&house.cellar.ssh_host_key().await?).map_err(Failed::new)?;
+                host(&gateway, ssh, spec, config)?;
+                continue;
+            }
             other => return Err(Failed::invalid(format!("the protocol \"{other}\" is not spoken by this binary"))),
         });
     }
@@ -155,12 +161,26 @@ fn listen<P: Protocol>(
         config::Plaintext::Never => Plaintext::Never,
         config::Plaintext::Always => Plaintext::Always,
     };
-    listener.max_connections = config.gateway.connections_max;
-    listener.login_timeout = config.gateway.login_timeout;
+    limits(&mut listener, config);
     gateway
         .serve(protocol, listener)
         .map_err(|e| Failed::new(format!("cannot listen on {} ({}): {e}", spec.address, spec.protocol)))?;
     Ok(Listening { certificate: spec.tls.clone(), alpn, tls })
+}
+
+/// Listens for a protocol that brings its own server, and its own encryption.
+fn host<H: Hosted>(gateway: &Gateway, protocol: H, spec: &config::ListenerSpec, config: &Config) -> Result<(), Failed> {
+    let mut listener = ListenerConfig::new(spec.address);
+    limits(&mut listener, config);
+    gateway
+        .host(protocol, listener)
+        .map_err(|e| Failed::new(format!("cannot listen on {} ({}): {e}", spec.address, spec.protocol)))?;
+    Ok(())
+}
+
+fn limits(listener: &mut ListenerConfig, config: &Config) {
+    listener.max_connections = config.gateway.connections_max;
+    listener.login_timeout = config.gateway.login_timeout;
 }
 
 /// Certificate and key for a listener; generated ones are kept in the data folder.

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use countersign_enforce::Protocol;
+use countersign_enforce::{Hosted, Protocol};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use crate::cancel::CancelRegistry;
 use crate::cutting::watch_locks;
-use crate::listener::{ListenerConfig, Shared, bind, run};
+use crate::hosted::Guest;
+use crate::listener::{ListenerConfig, Reception, Shared, bind, run};
 use crate::memory::{Rested, give_back};
 use crate::registry::{SessionRegistry, call};
 use crate::standing::watch_standing;
@@ -112,6 +113,18 @@ impl Gateway {
     /// # Errors
     /// When the address cannot be listened on.
     pub fn serve<P: Protocol>(&self, protocol: P, config: ListenerConfig) -> io::Result<SocketAddr> {
+        self.receive(protocol, config)
+    }
+
+    /// As [`Gateway::serve`], for a protocol that brings its own server and client.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub fn host<H: Hosted>(&self, protocol: H, config: ListenerConfig) -> io::Result<SocketAddr> {
+        self.receive(Guest(protocol), config)
+    }
+
+    fn receive<P: Reception>(&self, protocol: P, config: ListenerConfig) -> io::Result<SocketAddr> {
         let listener = bind(config.addr)?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared::new(protocol, config, self.core.clone()));

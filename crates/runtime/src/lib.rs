@@ -9,6 +9,7 @@ mod cancel;
 mod cutting;
 mod dial;
 mod gateway;
+mod hosted;
 mod listener;
 mod memory;
 mod possession;

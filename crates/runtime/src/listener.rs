@@ -1,12 +1,13 @@
 //! Accepting connections and handing them to workers. It must never spin on an error, nor let one protocol's crowd stop another's.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use countersign_enforce::{Arrival, Machine, Outbound, Output, Protocol, Refused};
 use countersign_model::{ClientText, Culprit, Denial, DenialCode, SessionId};
 use socket2::{Domain, Protocol as SocketProtocol, Socket as RawSocket, Type};
@@ -101,7 +102,50 @@ pub(crate) struct Shared<P> {
     turned_away: Arc<AtomicUsize>,
 }
 
-impl<P: Protocol> Shared<P> {
+/// How the connections of a listener are received: by a driver of a machine, or by a protocol that is hosted.
+pub(crate) trait Reception: Send + Sync + Sized + 'static {
+    /// The protocol's name.
+    fn name(&self) -> &'static str;
+
+    /// Serves a connection until it ends.
+    fn receive(
+        arrival: Arrival,
+        client: Socket,
+        shared: Arc<Shared<Self>>,
+        stay: Stay,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// What a client is told that cannot be served.
+    fn words_for(&self, arrival: Arrival, denial: &Denial) -> Vec<Bytes>;
+}
+
+impl<P: Protocol> Reception for P {
+    fn name(&self) -> &'static str {
+        Protocol::name(self)
+    }
+
+    async fn receive(arrival: Arrival, client: Socket, shared: Arc<Shared<Self>>, stay: Stay) {
+        let source = arrival.source;
+        let machine = shared.protocol.accept(arrival);
+        Driver::new(machine, client, source, shared, stay).await;
+    }
+
+    fn words_for(&self, arrival: Arrival, denial: &Denial) -> Vec<Bytes> {
+        let mut machine = self.accept(arrival);
+        machine.on_fatal(denial);
+        let mut words = Vec::new();
+        while let Some(output) = machine.poll_output() {
+            match output {
+                Output::Client(b) => words.push(b),
+                Output::Close(..) => break,
+                _ => {}
+            }
+        }
+        words
+    }
+}
+
+impl<P> Shared<P> {
     pub(crate) fn new(protocol: P, config: ListenerConfig, core: Arc<Core>) -> Self {
         Self { protocol, config, core, open: Arc::default(), turned_away: Arc::default() }
     }
@@ -143,7 +187,7 @@ pub(crate) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts until told to stop.
-pub(crate) async fn run<P: Protocol>(
+pub(crate) async fn run<P: Reception>(
     listener: TcpListener,
     shared: Arc<Shared<P>>,
     workers: Arc<[Worker]>,
@@ -182,7 +226,7 @@ pub(crate) async fn run<P: Protocol>(
     }
 }
 
-async fn hand_over<P: Protocol>(tcp: TcpStream, source: SocketAddr, shared: &Arc<Shared<P>>, workers: &Arc<[Worker]>) {
+async fn hand_over<P: Reception>(tcp: TcpStream, source: SocketAddr, shared: &Arc<Shared<P>>, workers: &Arc<[Worker]>) {
     shared.core.telemetry.connections.increment(1);
     let Some(worker) = least_loaded(workers) else { return };
     let load = worker.load();
@@ -222,7 +266,7 @@ fn adopt(tcp: TcpStream) -> io::Result<Socket> {
     Ok(Socket::plain(Plain::Tcp(tcp)))
 }
 
-async fn serve_one<P: Protocol>(tcp: TcpStream, source: SocketAddr, shared: Arc<Shared<P>>, stay: Stay) {
+async fn serve_one<P: Reception>(tcp: TcpStream, source: SocketAddr, shared: Arc<Shared<P>>, stay: Stay) {
     let socket = match adopt(tcp) {
         Ok(socket) => socket,
         Err(e) => {
@@ -230,16 +274,16 @@ async fn serve_one<P: Protocol>(tcp: TcpStream, source: SocketAddr, shared: Arc<
             return;
         }
     };
-    let machine = shared.protocol.accept(shared.arrival(source));
+    let arrival = shared.arrival(source);
     shared.core.telemetry.connections_open.increment(1.0);
     if shared.core.draining.load(Ordering::SeqCst) {
         stay.seated.seat.call(call::DRAIN);
     }
-    Driver::new(machine, socket, source, shared, stay).await;
+    P::receive(arrival, socket, shared, stay).await;
 }
 
 /// Says in the protocol's words that there are too many, and closes.
-async fn turn_away<P: Protocol>(tcp: TcpStream, source: SocketAddr, shared: Arc<Shared<P>>) -> io::Result<()> {
+async fn turn_away<P: Reception>(tcp: TcpStream, source: SocketAddr, shared: Arc<Shared<P>>) -> io::Result<()> {
     let max = u64::try_from(shared.config.max_connections).unwrap_or(u64::MAX);
     let denial = Denial::new(
         Culprit::Client,
@@ -261,15 +305,9 @@ async fn turn_away<P: Protocol>(tcp: TcpStream, source: SocketAddr, shared: Arc<
         tracing::error!(error = %e, detail = e.detail, "a refusal could not be recorded");
     }
     let mut socket = adopt(tcp)?;
-    let mut machine = shared.protocol.accept(shared.arrival(source));
-    machine.on_fatal(&denial);
     let mut out = Outbound::new();
-    while let Some(output) = machine.poll_output() {
-        match output {
-            Output::Client(b) => out.push(b),
-            Output::Close(..) => break,
-            _ => {}
-        }
+    for words in shared.protocol.words_for(shared.arrival(source), &denial) {
+        out.push(words);
     }
     while !out.is_empty() {
         poll_fn(|cx| socket.poll_send(&mut out, cx)).await?;

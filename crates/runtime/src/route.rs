@@ -55,6 +55,8 @@ pub struct Route {
     pub server_name: Option<String>,
     /// What a denied person is told to do; `None` for the gateway's words.
     pub ask: Option<Arc<str>>,
+    /// The keys of which the target must prove one, where its protocol has such keys; in the form that its protocol writes them.
+    pub host_keys: Arc<[String]>,
     label: Arc<str>,
 }
 
@@ -70,6 +72,7 @@ impl Route {
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
             server_name: None,
             ask: None,
+            host_keys: Arc::default(),
             label,
         }
     }

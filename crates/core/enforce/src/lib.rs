@@ -10,6 +10,7 @@ mod act;
 mod binding;
 mod gate;
 mod hold;
+mod hosted;
 mod locks;
 mod machine;
 mod masking;
@@ -24,6 +25,7 @@ pub use act::Act;
 pub use binding::{ActionFacts, Digest, binding};
 pub use gate::{Admission, Gate, GateParts, Opened, Waiting};
 pub use hold::Holding;
+pub use hosted::{BoxWire, Call, Courier, End, Host, Hosted, Linked, Wire, propose};
 pub use locks::{Lockable, Locks};
 pub use machine::{Arrival, ConnectRequest, Connected, Machine, Output, Plan, ProposalId, Protocol, TlsFacts};
 pub use ports::{

@@ -61,6 +61,8 @@ pub struct Connected {
     pub target: Arc<str>,
     /// How the target's data is known to be sensitive.
     pub tagging: Arc<Tagging>,
+    /// The keys of which the target must prove one, where its protocol has such keys.
+    pub host_keys: Arc<[String]>,
 }
 
 /// What the gate allows, for the machine to carry out.

@@ -87,6 +87,8 @@ pub struct TargetCredential {
     pub user: String,
     /// Its password; `None` where a client certificate or the network is the proof.
     pub password: Option<Secret>,
+    /// Its private key, in the form that its protocol writes one; `None` where there is none.
+    pub key: Option<Secret>,
 }
 
 /// Finds the account for an identity at a target. Implemented by `services/credentials`.

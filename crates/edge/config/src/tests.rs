@@ -74,7 +74,7 @@ fn the_least_configuration_has_these_defaults() {
     assert_eq!(t.endpoint, Endpoint::Tcp { host: "db.internal".into(), port: 5432 });
     assert_eq!(t.tls.mode, TlsMode::VerifyFull);
     assert_eq!((t.record, t.durable, t.budget_bytes), (RecordLevel::Statements, false, None));
-    assert_eq!(t.accounts, [Account { matches: Match::Default, user: "app".into(), password: None }]);
+    assert_eq!(t.accounts, [Account { matches: Match::Default, user: "app".into(), password: None, key: None }]);
     assert_eq!(c.policy.patterns, ["dir/policies/*.cedar"]);
     assert_eq!(c.recording.dir, PathBuf::from("/var/lib/countersign/recordings"));
     assert_eq!(c.recording.segment_bytes, 64 << 20);

@@ -383,11 +383,16 @@ mod tests {
 
     fn connected(tls_required: bool) -> Connected {
         Connected {
-            credential: TargetCredential { user: "gw".into(), password: Some(Secret::from("pencil".to_owned())) },
+            credential: TargetCredential {
+                user: "gw".into(),
+                password: Some(Secret::from("pencil".to_owned())),
+                key: None,
+            },
             part: "shop".into(),
             tls_required,
             target: "shop".into(),
             tagging: Default::default(),
+            host_keys: Default::default(),
         }
     }
 

@@ -334,15 +334,9 @@ async fn reach(
     part: String,
     passage: Passage,
 ) -> Result<Box<Dialled>, Denial> {
-    let socket = dial(route).await.map_err(|e| {
-        let why = match e.kind() {
-            io::ErrorKind::ConnectionRefused => "connection refused",
-            io::ErrorKind::TimedOut => "no answer in time",
-            io::ErrorKind::NotFound => "its socket does not exist",
-            _ => "the connection failed",
-        };
-        unreachable_target(route, why).detail(format_args!("{}: {e}", route.endpoint))
-    })?;
+    let socket = dial(route)
+        .await
+        .map_err(|e| unreachable_target(route, why_not_dialled(&e)).detail(format_args!("{}: {e}", route.endpoint)))?;
     let tls_required = route.tls_required();
     let connected = Connected {
         credential,
@@ -350,18 +344,33 @@ async fn reach(
         tls_required,
         target: route.label().clone(),
         tagging: Arc::clone(&route.target.tagging),
+        host_keys: route.host_keys.clone(),
     };
     Ok(Box::new(Dialled { socket, passage, connected }))
 }
 
-fn unreachable_target(route: &Route, why: &'static str) -> Denial {
+pub(crate) fn why_not_dialled(e: &io::Error) -> &'static str {
+    match e.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused",
+        io::ErrorKind::TimedOut => "no answer in time",
+        io::ErrorKind::NotFound => "its socket does not exist",
+        _ => "the connection failed",
+    }
+}
+
+pub(crate) fn unreachable_target(route: &Route, why: &'static str) -> Denial {
     let text = ClientText::new("target \"").name(route.target.name.as_str()).and("\" cannot be reached: ").and(why);
     Denial::new(Culprit::Target, DenialCode::TargetUnavailable, text)
         .hint(ClientText::new("Try again later, or tell the owner of the target."))
 }
 
 /// Says exactly what a target would get that exists and that no rule opens: who may not use it does not learn whether it exists.
-fn no_such_target(request: &ConnectRequest, identity: &Identity, ask: Option<&str>, id: SessionId) -> Denial {
+pub(crate) fn no_such_target(
+    request: &ConnectRequest,
+    identity: &Identity,
+    ask: Option<&str>,
+    id: SessionId,
+) -> Denial {
     let shape: &Shape = &request.shape;
     let name = request.target.as_str();
     let text =

@@ -31,6 +31,8 @@ use crate::route::Route;
 use crate::socket::Socket;
 use ending::Ending;
 use login::{Login, Step};
+pub(crate) use login::{no_such_target, unreachable_target, why_not_dialled};
+pub(crate) use perform::defect;
 use spans::Spans;
 use timer::{Purpose, Timer};
 

@@ -16,7 +16,7 @@ use crate::telemetry::CancelResult;
 const HELD_MAX: usize = 64 * 1024;
 
 /// A denial for what only a defect can bring about.
-pub(super) fn defect(what: &'static str) -> Denial {
+pub(crate) fn defect(what: &'static str) -> Denial {
     Denial::new(Culprit::Us, DenialCode::Internal, ClientText::new("internal error: ").and(what))
 }
 

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod forwarding;
+mod hosted;
 mod lifetime;
 mod locks;
 mod memory;

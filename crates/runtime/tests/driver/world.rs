@@ -180,7 +180,7 @@ impl Credentials for Stub {
         _identity: &'a Identity,
     ) -> BoxFuture<'a, Result<TargetCredential, Denial>> {
         let password = Some(Secret::from("hidden".to_owned()));
-        Box::pin(std::future::ready(Ok(TargetCredential { user: "app".to_owned(), password })))
+        Box::pin(std::future::ready(Ok(TargetCredential { user: "app".to_owned(), password, key: None })))
     }
 }
 

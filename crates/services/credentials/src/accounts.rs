@@ -22,6 +22,8 @@ pub struct Account {
     pub user: String,
     /// Where its password is; `None` where a client certificate or the network is the proof.
     pub password: Option<SecretSource>,
+    /// Where its private key is; `None` where it has none.
+    pub key: Option<SecretSource>,
 }
 
 /// Who uses an account.
@@ -76,14 +78,23 @@ impl AccountBook {
             return Err(Denial::new(Culprit::Policy, DenialCode::Forbidden, message)
                 .detail(format!("none of the target's accounts matches the identity {}", identity.name)));
         };
-        let password = match &account.password {
-            None => None,
-            Some(source) => Some(self.password(source).await.map_err(|e| unreadable(target, &account.user, &e))?),
-        };
-        Ok(TargetCredential { user: account.user.clone(), password })
+        let password = self.secret(account.password.as_ref()).await;
+        let key = self.secret(account.key.as_ref()).await;
+        let readable = |secret: Result<_, CredentialError>| secret.map_err(|e| unreadable(target, &account.user, &e));
+        Ok(TargetCredential { user: account.user.clone(), password: readable(password)?, key: readable(key)? })
     }
 
-    async fn password(&self, source: &SecretSource) -> Result<countersign_model::Secret, CredentialError> {
+    async fn secret(
+        &self,
+        source: Option<&SecretSource>,
+    ) -> Result<Option<countersign_model::Secret>, CredentialError> {
+        match source {
+            None => Ok(None),
+            Some(source) => self.fetch_in_time(source).await.map(Some),
+        }
+    }
+
+    async fn fetch_in_time(&self, source: &SecretSource) -> Result<countersign_model::Secret, CredentialError> {
         tokio::time::timeout(FETCH_TIMEOUT, source.fetch(self.vault.as_ref()))
             .await
             .unwrap_or_else(|_| Err(CredentialError::TooSlow(FETCH_TIMEOUT.as_secs())))

@@ -300,7 +300,7 @@ fn any(groups: &[&str], identities: &[&str]) -> AccountMatch {
 }
 
 fn account(matches: AccountMatch, user: &str, password: Option<SecretSource>) -> Account {
-    Account { matches, user: user.into(), password }
+    Account { matches, user: user.into(), password, key: None }
 }
 
 #[tokio::test]

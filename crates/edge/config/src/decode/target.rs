@@ -19,6 +19,7 @@ impl Decoder<'_, '_> {
         let protocol = t.protocol(self.sink, "protocol", &self.names());
         let endpoint = self.endpoint(&mut t, protocol.as_ref().map(|p| p.value));
         let database = t.text(self.sink, "database").map(|d| d.value);
+        let host_keys = taken(t.texts(self.sink, "host_keys"));
         let labels = taken(t.labels(self.sink, "labels"));
         let results = t.text(self.sink, "record").is_some_and(|r| r.value == "results");
         let durable = taken(t.flag(self.sink, "durable"));
@@ -45,6 +46,7 @@ impl Decoder<'_, '_> {
             protocol: protocol.value.to_owned(),
             endpoint: endpoint?,
             database,
+            host_keys,
             labels,
             record: if results { RecordLevel::Results } else { RecordLevel::Statements },
             durable,
@@ -164,6 +166,7 @@ impl Decoder<'_, '_> {
             let default = taken(a.flag(self.sink, "default"));
             let user = a.text(self.sink, "user").map(|u| u.value);
             let password = a.table(self.sink, "password", &schema::SECRET).and_then(|s| self.secret(s));
+            let key = a.table(self.sink, "key", &schema::SECRET).and_then(|s| self.secret(s));
             let listed = !groups.is_empty() || !identities.is_empty();
             let wrong = match (default, listed) {
                 (true, true) => Some((
@@ -189,7 +192,7 @@ impl Decoder<'_, '_> {
             }
             a.finish(self.sink);
             let matches = if default { Match::Default } else { Match::Any { groups, identities } };
-            out.extend(user.map(|user| Account { matches, user, password }));
+            out.extend(user.map(|user| Account { matches, user, password, key }));
         }
         out
     }

@@ -17,6 +17,8 @@ pub struct TargetSpec {
     pub endpoint: Endpoint,
     /// The database used when a client names none.
     pub database: Option<String>,
+    /// The keys of which it must prove one, for protocols that have such keys.
+    pub host_keys: Vec<String>,
     /// Labels for policy.
     pub labels: BTreeMap<String, String>,
     /// What is recorded.
@@ -88,6 +90,8 @@ pub struct Account {
     pub user: String,
     /// Where its password is; `None` where a client certificate or the network is the proof.
     pub password: Option<SecretSource>,
+    /// Where its private key is, for protocols that have such keys.
+    pub key: Option<SecretSource>,
 }
 
 /// Who uses an account.

@@ -216,6 +216,12 @@ pub(crate) static TARGET: Section = Section {
         key("socket", Form::Path, Optional, "Its Unix socket on this machine. Either this or `host`."),
         key("database", Form::Text(255), Optional, "The database for clients that name none."),
         key(
+            "host_keys",
+            Form::Texts(TEXT_CHARS_MAX),
+            Default("[]"),
+            "The keys of which the target must prove one, for SSH: lines as `ssh-keyscan` gives them without the name, or fingerprints (`SHA256:…`). Required there.",
+        ),
+        key(
             "labels",
             Form::Labels,
             Default("{}"),
@@ -299,6 +305,12 @@ pub(crate) static ACCOUNT: Section = Section {
             Form::OneKey(&SECRET),
             Optional,
             "Where its password is; left out where a client certificate or the network is the proof.",
+        ),
+        key(
+            "key",
+            Form::OneKey(&SECRET),
+            Optional,
+            "Where its private key is, for SSH, in OpenSSH's format and without a passphrase; it goes ahead of a password.",
         ),
     ],
 };

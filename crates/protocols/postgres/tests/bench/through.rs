@@ -207,11 +207,12 @@ impl<F: Far> Through<F> {
                     self.link = Link::Dialling(Dialling::new(opened.passage));
                     let password = Some(Secret::new(b"pw".to_vec()));
                     self.machine.on_connected(Connected {
-                        credential: TargetCredential { user: "gw".into(), password },
+                        credential: TargetCredential { user: "gw".into(), password, key: None },
                         part: self.part.clone(),
                         tls_required: false,
                         target: "shop".into(),
                         tagging: self.rules.tagging.clone(),
+                        host_keys: Arc::default(),
                     });
                 }
                 Err(denial) => self.machine.on_fatal(&denial),
