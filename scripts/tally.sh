@@ -42,7 +42,7 @@ suite() {
     echo "  which:"
     grep -E '^(test .* FAILED|FAIL(ED)?[: ].*|not ok .*)$' "$PROGRESS_LOG" | sort -u | head -n 60 | sed 's/^/    /' || true
     # What a failed test of cargo's printed is far from the end of the log.
-    awk '/^---- .* stdout ----$/ { shown = 1 } /^failures:$/ { shown = 0 } shown' "$PROGRESS_LOG" | head -n 200 | cut -c1-600 | sed 's/^/    /'
+    awk '/^---- .* stdout ----$/ { shown = 1 } /^failures:$/ { shown = 0 } shown' "$PROGRESS_LOG" | head -n 200 | cut -c1-600 | sed 's/^/    /' || true
   fi
   # A crash or a build error fails no test by name; no test at all is no success either.
   if [ "$bad" = 0 ] && { [ $code != 0 ] || [ "$good" = 0 ]; }; then

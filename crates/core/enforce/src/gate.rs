@@ -276,9 +276,10 @@ impl Gate {
                 let p = &self.parts;
                 let request = Request { identity: &p.identity, target: &p.target, session: &p.context, shape, now };
                 let hint = self.hint(shape, &verdict, p.policy.ask(&request, &verdict));
-                let denial = match obstacle.map(ClientText::new).or(unmaskable) {
-                    Some(why) => Denial::new(Culprit::Policy, DenialCode::Forbidden, why),
-                    None => self.denial(shape, &verdict),
+                let denial = match (obstacle, unmaskable) {
+                    (Some(why), _) => Denial::new(Culprit::Policy, DenialCode::Forbidden, ClientText::new(why)),
+                    (None, Some(why)) => Denial::new(Culprit::Policy, DenialCode::Withheld, why),
+                    (None, None) => self.denial(shape, &verdict),
                 };
                 Err(denial.rules(verdict.rules.clone()).hint(hint))
             }
@@ -317,7 +318,7 @@ impl Gate {
         let (code, message) = if let Some(why) = shape.why_unreadable() {
             (DenialCode::Unreadable, ClientText::new("Countersign cannot judge this statement: ").name(why))
         } else if let Some(why) = masking::withheld(verdict) {
-            (DenialCode::Forbidden, why)
+            (DenialCode::Withheld, why)
         } else {
             let mut what = ClientText::new("").name(shape.kind()).and(" on target \"").name(target).and("\" is denied");
             for (n, whom) in verdict.denied_for.iter().enumerate() {

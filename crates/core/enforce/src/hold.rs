@@ -204,7 +204,7 @@ impl Gate {
         }
         // Probes were counted when it was judged first.
         match masking::refusal(obstacles.masking, true, &*p.policy, &request, &verdict) {
-            Some(why) => Err(Denial::new(Culprit::Policy, DenialCode::Forbidden, why)),
+            Some(why) => Err(Denial::new(Culprit::Policy, DenialCode::Withheld, why)),
             None => Ok(verdict),
         }
     }

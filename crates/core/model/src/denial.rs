@@ -30,6 +30,8 @@ pub enum DenialCode {
     Unauthenticated,
     /// Policy denied the action.
     Forbidden,
+    /// Its answer would tell of data that is masked for this identity.
+    Withheld,
     /// The action could not be read.
     Unreadable,
     /// The action names something that the target does not have.
@@ -64,9 +66,10 @@ pub enum DenialCode {
 
 impl DenialCode {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Unauthenticated,
         Self::Forbidden,
+        Self::Withheld,
         Self::Unreadable,
         Self::Undefined,
         Self::Protocol,
@@ -89,6 +92,7 @@ impl DenialCode {
         match self {
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
+            Self::Withheld => "withheld",
             Self::Unreadable => "unreadable",
             Self::Undefined => "undefined",
             Self::Protocol => "protocol",

@@ -213,7 +213,7 @@ pub(crate) const fn sqlstate(code: DenialCode) -> &'static str {
     match code {
         DenialCode::Unauthenticated => "28000",
         DenialCode::Plaintext => "28000",
-        DenialCode::Forbidden | DenialCode::Unreadable => "42501",
+        DenialCode::Forbidden | DenialCode::Withheld | DenialCode::Unreadable => "42501",
         DenialCode::Undefined => "42P01",
         DenialCode::Protocol => "08P01",
         DenialCode::Oversize => "54000",

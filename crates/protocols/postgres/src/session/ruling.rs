@@ -216,9 +216,11 @@ impl Session {
     }
 }
 
-/// What could not be read because it is wrong is told as the target would tell it: programs look at these codes.
+/// What could not be read because it is wrong is told as the target would tell it: programs look at these codes. A name that is not
+/// known counts as all that is masked, which would be a riddle to whoever only mistyped it.
 fn in_the_targets_words(analysis: Option<&Analysis>, mut denial: Denial) -> (Denial, Native) {
-    let Some(analysis) = analysis.filter(|_| denial.code == DenialCode::Unreadable) else {
+    let Some(analysis) = analysis.filter(|_| matches!(denial.code, DenialCode::Unreadable | DenialCode::Withheld))
+    else {
         return (denial, Native::default());
     };
     if let Some(error) = analysis.syntax_error() {

@@ -8,9 +8,9 @@ use countersign_enforce::{
     SessionEvent, SessionOpened, SessionRecorder,
 };
 use countersign_model::{
-    Access, Attribute, CredentialBinding, Decision, Denial, Effects, Identity, IdentityKind, IdentityParts, Limits,
-    Mask, Policy, RecordLevel, Request, RuleId, SessionContext, SessionId, Shape, Tag, TagRule, Tagging, Target,
-    TargetName, Timestamp, Transform, Verdict,
+    Access, Attribute, CredentialBinding, Decision, Denial, Effects, Exposure, Identity, IdentityKind, IdentityParts,
+    Limits, Mask, Policy, RecordLevel, Request, RuleId, SessionContext, SessionId, Shape, Tag, TagRule, Tagging,
+    Target, TargetName, Timestamp, Transform, Verdict, Withheld,
 };
 
 /// Something that happened.
@@ -208,9 +208,22 @@ impl Policy for Rules {
             Some((relation, limits)) if touches(shape, relation) => self.limits.strictest(limits),
             _ => self.limits,
         };
+        let d = shape.disclosure();
+        let of = |tags: &[Tag], by| tags.iter().map(move |tag| Withheld { tag: tag.clone(), by }).collect::<Vec<_>>();
+        let withheld = match self.refuses_oracles {
+            true => {
+                [of(&d.chosen, Exposure::Chosen), of(&d.matched, Exposure::Matched), of(&d.copied, Exposure::Copied)]
+            }
+            false => Default::default(),
+        };
         Arc::new(Verdict {
             decision: if denied { Decision::Deny } else { Decision::Allow },
-            effects: Effects { limits, masks: self.masks_on(shape), ..Effects::default() },
+            effects: Effects {
+                limits,
+                masks: self.masks_on(shape),
+                withheld: withheld.concat().into(),
+                ..Effects::default()
+            },
             rules: vec![RuleId::new(if denied { "no-secrets" } else { "bench" })],
             reason: None,
             denied_for: Vec::new(),

@@ -317,6 +317,28 @@ fn a_result_that_is_not_as_understood_gives_an_error_and_no_row() {
 }
 
 #[test]
+fn a_name_that_nobody_has_is_refused_as_the_target_tells_it() {
+    let name = database();
+    let rules = Rules { refuses_oracles: true, ..rules(Transform::Redact) };
+    for (sql, want) in [
+        ("SELECT * FROM nowhere_at_all", "E:ERROR:42P01"),
+        ("SELECT id FROM t JOIN nowhere_at_all USING (id) ORDER BY t.name", "E:ERROR:42P01"),
+        ("SELECT id FROM t ORDER BY name", "E:ERROR:42501"),
+        ("SELECT id, 'nowhere_at_all' FROM t WHERE name = 'a'", "E:ERROR:42501"),
+    ] {
+        for extended in [false, true] {
+            let mut t = open(&rules, &name);
+            let ask = if extended { [pbe(sql, &[]), s()].concat() } else { q(sql) };
+            let got = told(&mut t, &[ask], 1, &["name1"]);
+            assert_eq!(got, [want, "Z:I"], "{sql}");
+            t.goodbye();
+            let denied = format!("{sql}: denied");
+            assert!(t.log.outcomes().contains(&denied), "it is the gateway that refuses: {:?}", t.log.outcomes());
+        }
+    }
+}
+
+#[test]
 fn without_what_puts_masks_on_nothing_is_shown() {
     let name = database();
     let protocol = std::sync::Arc::new(countersign_postgres::Postgres::new());
