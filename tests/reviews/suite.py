@@ -157,6 +157,43 @@ def a_logged_out_approver_does_not_count(world):
 
 
 @case
+def a_lock_after_the_answer_takes_it_back(world):
+    held = psql(world, "update orders set note = 'locked' where id = 12")
+    world.operate("accounts", "add", "ruben", "--group=reviewers").exits(0)
+    ruben = world.person("ruben")
+    ruben.run("reviews", "approve", held.review).exits(0)
+    lock = json.loads(world.operate("locks", "add", "--identity", "ruben", "--reason", "laptop stolen", "--output", "json").exits(0).out)
+    lock = lock["locks"][0]["id"]
+    until("the lock is known", lambda: ruben.run("reviews", "list").code != 0 or None, 30)
+    answer(world, "rita", "approve", held).exits(0)
+    voided = lambda: "may not approve any more" in world.people["rita"].run("reviews", "show", held.review).exits(0).out or None
+    until("ruben does not count", voided, 30)
+    assert held.waits(), "one of two is left"
+    again = ["login", "--workload", "--gateway", world.url, "--ca", world.ca, "--token-env", "TOKEN"]
+    fresh = lambda: {"TOKEN": world.operate("token", "ruben").exits(0).out.strip()}
+    ruben.run(*again, env=fresh()).exits(1).complains("locked out by lock " + lock)
+    answer(world, "rolf", "approve", held).exits(0)
+    held.ends(0, "UPDATE 1")
+    world.operate("locks", "remove", lock, "--reason", "found again").exits(0)
+    ruben.run(*again, env=fresh()).exits(0)
+
+
+@case
+def a_lock_on_who_asked_ends_the_wait(world):
+    world.operate("accounts", "add", "dirk", "--group=dbas").exits(0)
+    world.people["dirk"] = world.person("dirk")
+    held = psql(world, "update orders set note = 'cut' where id = 13", person="dirk")
+    answer(world, "rita", "approve", held).exits(0)
+    world.operate("locks", "add", "--identity", "dirk", "--reason", "drill").exits(0)
+    held.process.wait(60)
+    assert "locked out by lock" in held.said, held.said
+    over = lambda: "withdrawn" in world.people["rita"].run("reviews", "show", held.review).exits(0).out or None
+    until("it is withdrawn", over, 30)
+    answer(world, "rolf", "approve", held).exits(1)
+    assert note(world, 13) != "cut"
+
+
+@case
 def a_restart_loses_no_request_and_the_retry_runs_once(world):
     statement = "update orders set note = coalesce(note, '') || '+' where id = 11"
     before = note(world, 11).strip("-")

@@ -215,6 +215,9 @@ impl House {
         let tokens = TokenAuthenticator::with_ledger(cellar.issuers(&config)?, uses).map_err(|f| findings(&f))?;
         let tokens = Arc::new(tokens);
         let recorder = Arc::new(FileRecorder::start(convert::recording(&config)).map_err(Failed::new)?);
+        let lock_config = LockConfig { ask: ask(&config), ..LockConfig::default() };
+        let locks = LockService::open(cellar.store.clone(), lock_config, Arc::new(LoggedAlerts), clock::now());
+        let locks = Arc::new(locks.await.map_err(Failed::new)?);
         let identity = IdentityService::new(
             convert::identity(&config, &api_url(&config)),
             tokens.clone(),
@@ -222,14 +225,12 @@ impl House {
             cellar.authority().await?,
             Arc::new(LoggedAlerts),
         )
-        .recording(recorder.clone());
-        let lock_config = LockConfig { ask: ask(&config), ..LockConfig::default() };
-        let locks = LockService::open(cellar.store.clone(), lock_config, Arc::new(LoggedAlerts), clock::now());
-        let locks = Arc::new(locks.await.map_err(Failed::new)?);
+        .recording(recorder.clone())
+        .heeding(locks.clone());
         let identity = Arc::new(identity);
         let reviews = Approvals::new(ApprovalsParts {
             store: cellar.store.clone(),
-            people: Arc::new(KnownPeople(identity.clone())),
+            people: Arc::new(KnownPeople { identity: identity.clone(), locks: locks.clone() }),
             clock: Arc::new(clock::now),
             tasks: tokio::runtime::Handle::current(),
         });

@@ -1,25 +1,53 @@
 //! What fits reviews to identity and to their HTTP doors. It must never decide anything.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_api::{Answer, DoorRequest as Asked, ReviewDoors, ReviewQuery, ReviewVerb};
-use countersign_approvals::{Approvals, No, People, Review, Verb};
+use countersign_approvals::{Approvals, No, People, Review, Said as Answered, Verb};
 use countersign_enforce::{BoxFuture, Lockable, Locks, Standing};
 use countersign_identity::IdentityService;
-use countersign_model::{GATEWAY_TARGET, Identity, IdentityParts, SessionId, TargetName, Timestamp};
+use countersign_model::{
+    ClientText, Culprit, Denial, DenialCode, GATEWAY_TARGET, Identity, IdentityParts, SessionId, TargetName, Timestamp,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::clock;
 use crate::logins::{answer, asked};
 
-/// Whether those who said yes still stand.
-pub(crate) struct KnownPeople(pub(crate) Arc<IdentityService>);
+/// Whether those who said yes still stand: whoever could not say so now does not count.
+pub(crate) struct KnownPeople {
+    pub(crate) identity: Arc<IdentityService>,
+    pub(crate) locks: Arc<dyn Locks>,
+}
 
 impl People for KnownPeople {
-    fn standing<'a>(&'a self, person: &'a IdentityParts, now: Timestamp) -> BoxFuture<'a, Standing> {
-        Box::pin(self.0.party_standing(person, now))
+    fn standing<'a>(
+        &'a self,
+        person: &'a IdentityParts,
+        source: Option<SocketAddr>,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Standing> {
+        Box::pin(async move {
+            // From nowhere, where it was not kept: no lock on a place matches that.
+            let source = source.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+            match kept_out(&*self.locks, person, source, now) {
+                Some(denial) if denial.culprit == Culprit::Us => Standing::Unknown,
+                Some(denial) => Standing::Ended(denial),
+                None => self.identity.party_standing(person, now).await,
+            }
+        })
     }
+}
+
+/// Why locks keep somebody out of the gateway's own doors, if they do. There is no session, so that a lock on one has nothing to match.
+fn kept_out(locks: &dyn Locks, who: &IdentityParts, source: SocketAddr, now: Timestamp) -> Option<Denial> {
+    let Some(target) = TargetName::parse(GATEWAY_TARGET) else {
+        return Some(Denial::new(Culprit::Us, DenialCode::Internal, ClientText::new("the gateway has no name")));
+    };
+    let what = Lockable { identity: who, source, target: &target, session: SessionId::from_u128(0) };
+    locks.keeps_out(&what, now)
 }
 
 /// The service behind its HTTP doors.
@@ -68,12 +96,7 @@ impl ReviewDesk {
     async fn caller(&self, request: &Asked) -> Result<Arc<Identity>, Answer> {
         let now = clock::now();
         let caller = self.identity.caller(&asked(request), now).await.map_err(answer)?;
-        let target = TargetName::parse(GATEWAY_TARGET)
-            .ok_or_else(|| problem(500, "Internal Server Error", "the gateway has no name"))?;
-        // No session of its own: a lock on one has nothing to match here.
-        let session = SessionId::from_u128(0);
-        let what = Lockable { identity: &caller, source: request.source, target: &target, session };
-        match self.locks.keeps_out(&what, now) {
+        match kept_out(&*self.locks, &caller, request.source, now) {
             None => Ok(caller),
             Some(denial) => {
                 tracing::info!(identity = caller.name, %denial, "kept out of the reviews");
@@ -93,7 +116,8 @@ impl ReviewDesk {
                 .map_err(|_| problem(400, "Bad Request", "the body has `comment` and `action`, both text, no more"))?,
         };
         let (comment, action) = (said.comment.as_deref(), said.action.as_deref());
-        let answer = async |verb| self.reviews.answer(id, verb, &who, comment, action).await;
+        let said = Answered { comment, action, source: Some(request.source) };
+        let answer = async |verb| self.reviews.answer(id, verb, &who, said).await;
         let review: Result<Review, No> = match verb {
             ReviewVerb::Approve => answer(Verb::Approve).await,
             ReviewVerb::Deny => answer(Verb::Deny).await,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use countersign_model::{Denial, Identity, SessionId, TargetName, Timestamp};
+use countersign_model::{Denial, IdentityParts, SessionId, TargetName, Timestamp};
 
 use crate::BoxFuture;
 
@@ -10,7 +10,7 @@ use crate::BoxFuture;
 #[derive(Clone, Copy, Debug)]
 pub struct Lockable<'a> {
     /// Who.
-    pub identity: &'a Identity,
+    pub identity: &'a IdentityParts,
     /// Where from.
     pub source: SocketAddr,
     /// On what.

@@ -113,12 +113,13 @@ pub(crate) fn needed(access: &'static str, verdict: &Verdict) -> Cow<'static, st
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Context, Poll, Waker};
 
     use bytes::Bytes;
     use countersign_model::{
         Access, Action, Attributes, CredentialBinding, Denial, Disclosure, Effects, Fingerprint, Identity,
-        IdentityKind, IdentityParts, Mask, Probe, RecordLevel, SessionContext, SessionId, Shape, Target, TargetName,
-        Timestamp, Transform, Use, Withheld,
+        IdentityKind, IdentityParts, Mask, Probe, RecordLevel, Requirement, ReviewSpec, SessionContext, SessionId,
+        Shape, Target, TargetName, Timestamp, Transform, Use, Withheld,
     };
     use parking_lot::Mutex;
 
@@ -341,6 +342,55 @@ mod tests {
         assert!(admit(&mut gate, proposal()).is_err());
         assert!(admit(&mut gate, proposal().maskable()).is_ok(), "the one probe is left");
         assert!(admit(&mut gate, proposal().maskable()).is_err());
+    }
+
+    /// Whoever is asked says yes at once.
+    struct Yes;
+
+    struct Said(Option<Approval>);
+
+    impl Reviews for Yes {
+        fn open(&self, q: ReviewQuestion) -> Box<dyn PendingReview> {
+            let expires_at = Timestamp::from_unix_s(NOW.unix_s() + 900);
+            let binding = binding(q.action, q.session, expires_at);
+            Box::new(Said(Some(Approval { review: "01J".to_owned(), binding, expires_at, by: Vec::new() })))
+        }
+    }
+
+    impl PendingReview for Said {
+        fn poll(&mut self, _: &mut Context<'_>) -> Poll<ReviewEvent> {
+            Poll::Ready(ReviewEvent::Approved(self.0.take().unwrap()))
+        }
+
+        fn leave(self: Box<Self>, _: Leaving) {}
+    }
+
+    #[test]
+    fn the_probe_of_what_waited_for_people_is_counted_once() {
+        let probes: Arc<[Probe]> = [Probe { tag: tag("pii.email"), rate: "20/1h".parse().unwrap() }].into();
+        let review = ReviewSpec {
+            requirements: vec![Requirement { group: "dba".to_owned(), people: 1 }],
+            expires_s: 900,
+            in_transaction: false,
+        };
+        let effects = Effects { probes, review: Some(Arc::new(review)), ..Effects::default() };
+        let says = Says { effects, decision: Decision::Hold, left: AtomicU32::new(2) };
+        let (mut gate, _) = gate(says);
+        gate.parts.reviews = Some(Arc::new(Yes));
+        let facts = || HoldFacts { settings: Bytes::new(), in_transaction: false, cannot: None };
+        let mut held = || match gate.admit(proposal(), &facts, NOW) {
+            Admission::Held(mut holding) => {
+                let Poll::Ready(ReviewEvent::Approved(yes)) = holding.poll(&mut Context::from_waker(Waker::noop()))
+                else {
+                    panic!("no answer")
+                };
+                matches!(gate.release(*holding, &yes, NOW), Admission::Ready(Ok(_)))
+            }
+            _ => false,
+        };
+        assert!(held(), "the first of two");
+        assert!(held(), "the second of two: the first was not counted again when it was released");
+        assert!(!held(), "the rate holds for what is held, too");
     }
 
     #[test]

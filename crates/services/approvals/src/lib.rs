@@ -17,7 +17,7 @@ pub use content::{CONTENT_TEXT_BYTES_MAX, Content, Held};
 pub use error::No;
 pub use matching::assign;
 pub use people::{Person, is_party_to, parties};
-pub use service::{Approvals, ApprovalsParts, COMMENT_CHARS_MAX, Clock, OPEN_MAX, OPEN_OF_ASKER_MAX, People};
+pub use service::{Approvals, ApprovalsParts, COMMENT_CHARS_MAX, Clock, OPEN_MAX, OPEN_OF_ASKER_MAX, People, Said};
 pub use state::{Answer, Change, Redemption, Review, Status, Verb};
 pub use view::{LISTED_MAX, Listed};
 pub use waiting::{HELD_MAX, LEASE, POLL};

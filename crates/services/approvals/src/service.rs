@@ -1,6 +1,7 @@
 //! Reviews in the store, for every door: sessions that wait, people who answer.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -33,8 +34,25 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Knows whether somebody who said yes may still say so.
 pub trait People: Send + Sync {
-    /// Whether their login and account, with the groups that they had, still stand.
-    fn standing<'a>(&'a self, person: &'a IdentityParts, now: Timestamp) -> BoxFuture<'a, Standing>;
+    /// Whether their login and account, with the groups that they had, still stand, and no lock keeps them out: neither them, nor what
+    /// they presented, nor where they said it from.
+    fn standing<'a>(
+        &'a self,
+        person: &'a IdentityParts,
+        source: Option<SocketAddr>,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Standing>;
+}
+
+/// What comes with an answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Said<'a> {
+    /// In words.
+    pub comment: Option<&'a str>,
+    /// The digest of what they looked at, if they say so: anything else is not answered.
+    pub action: Option<&'a str>,
+    /// Where it comes from.
+    pub source: Option<SocketAddr>,
 }
 
 /// What the service is made of.
@@ -84,19 +102,12 @@ impl Approvals {
         self.0.load(id).await?.filter(|r| r.is_visible_to(who)).ok_or(No::Unknown)
     }
 
-    /// Somebody says yes, no, or something. `action` is what they looked at, if they say so: anything else is not answered.
+    /// Somebody says yes, no, or something.
     ///
     /// # Errors
     /// Why the answer is not taken; nothing has changed then.
-    pub async fn answer(
-        &self,
-        id: &str,
-        verb: Verb,
-        by: &IdentityParts,
-        comment: Option<&str>,
-        action: Option<&str>,
-    ) -> Result<Review, No> {
-        let comment = match comment.map(str::trim).filter(|c| !c.is_empty()) {
+    pub async fn answer(&self, id: &str, verb: Verb, by: &IdentityParts, said: Said<'_>) -> Result<Review, No> {
+        let comment = match said.comment.map(str::trim).filter(|c| !c.is_empty()) {
             Some(c) if c.chars().count() > COMMENT_CHARS_MAX || c.chars().any(|c| c.is_control() && c != '\n') => {
                 return Err(No::Comment(COMMENT_CHARS_MAX));
             }
@@ -109,10 +120,10 @@ impl Approvals {
                 if !review.is_visible_to(by) {
                     return Err(No::Unknown);
                 }
-                if action.is_some_and(|a| a != review.action.to_string()) {
+                if said.action.is_some_and(|a| a != review.action.to_string()) {
                     return Err(No::Changed);
                 }
-                review.answer(verb, by, comment.clone(), now)
+                review.answer(verb, by, said.source, comment.clone(), now)
             })
             .await?;
         tracing::info!(review = id, verb = ?verb, by = by.name, issuer = by.issuer, status = review.status.as_str(), "answered");

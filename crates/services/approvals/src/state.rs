@@ -8,6 +8,7 @@
 //! Each step makes the next version of a review; whoever keeps it must make it of the version that it was made of, or look again.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use countersign_enforce::{Approver, Digest, binding};
 use countersign_model::{IdentityParts, SessionId, Timestamp};
@@ -84,6 +85,9 @@ pub struct Answer {
     pub verb: Verb,
     /// Who; for [`Verb::Void`], whose yes it is about.
     pub by: IdentityParts,
+    /// Where from; `None` where that was not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SocketAddr>,
     /// In words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
@@ -188,6 +192,11 @@ impl Review {
 
     /// Those whose last word is yes, each once, with the groups that they had when they said so.
     pub fn approvers(&self) -> Vec<&IdentityParts> {
+        self.approvals().into_iter().map(|a| &a.by).collect()
+    }
+
+    /// The answers of those.
+    pub fn approvals(&self) -> Vec<&Answer> {
         let mut latest: Vec<(Person, &Answer)> = Vec::new();
         for answer in self.answers.iter().filter(|a| a.verb != Verb::Comment) {
             let person = Person::of(&answer.by);
@@ -196,7 +205,7 @@ impl Review {
         }
         // Whoever could not answer does not count, whatever is kept.
         let counts = |a: &&Answer| a.verb == Verb::Approve && self.may_answer(&a.by).is_ok();
-        latest.into_iter().map(|(_, a)| a).filter(counts).map(|a| &a.by).collect()
+        latest.into_iter().map(|(_, a)| a).filter(counts).collect()
     }
 
     /// For each of these people the requirement that they count for; `None` when they are not enough.
@@ -210,6 +219,7 @@ impl Review {
         &self,
         verb: Verb,
         by: &IdentityParts,
+        source: Option<SocketAddr>,
         comment: Option<String>,
         now: Timestamp,
     ) -> Result<Change, No> {
@@ -224,7 +234,7 @@ impl Review {
         if verb == Verb::Approve && self.approvers().iter().any(|p| Person::of(p) == Person::of(by)) {
             return Err(No::Twice);
         }
-        let answer = Answer { at: now, verb, by: by.clone(), comment };
+        let answer = Answer { at: now, verb, by: by.clone(), source, comment };
         let mut next = self.next(self.status);
         next.answers.push(answer.clone());
         match verb {
@@ -298,7 +308,7 @@ impl Review {
         }
         let approvers = self.approvers();
         if let Some(gone) = approvers.iter().find(|p| !stands(p)) {
-            let answer = Answer { at: now, verb: Verb::Void, by: (*gone).clone(), comment: None };
+            let answer = Answer { at: now, verb: Verb::Void, by: (*gone).clone(), source: None, comment: None };
             let mut next = self.next(Status::Pending);
             next.answers.push(answer.clone());
             if next.enough(&next.approvers()).is_some() {

@@ -20,7 +20,7 @@ use crate::content::Content;
 use crate::error::No;
 use crate::people::Person;
 use crate::service::{Approvals, Shared, new_id, passes, read};
-use crate::state::{Redemption, Review, Status, Verb};
+use crate::state::{Answer, Redemption, Review, Status, Verb};
 
 /// Actions of one gateway that wait at once.
 pub const HELD_MAX: usize = 1000;
@@ -264,7 +264,7 @@ async fn look(shared: &Shared, id: &str, session: SessionId, bound: Digest) -> R
         if review.status != Status::Approved {
             return Ok(None);
         }
-        let Some(standing) = standing(shared, &review.approvers(), now).await else { return Ok(None) };
+        let Some(standing) = standing(shared, &review.approvals(), now).await else { return Ok(None) };
         let stands = |p: &IdentityParts| standing.contains(&Person::of(p));
         let redeemed = match review.redeem(session, bound, &stands, shared.now()) {
             // Its time passed in between: the next look says so.
@@ -314,12 +314,12 @@ fn over(review: &Review, session: SessionId) -> Option<ReviewRefusal> {
 }
 
 /// Those of them who still stand; `None` when that cannot be told now, so that it is asked again.
-async fn standing(shared: &Shared, approvers: &[&IdentityParts], now: Timestamp) -> Option<HashSet<Person>> {
+async fn standing(shared: &Shared, approvals: &[&Answer], now: Timestamp) -> Option<HashSet<Person>> {
     let mut standing = HashSet::new();
-    for person in approvers {
-        match shared.parts.people.standing(person, now).await {
+    for answer in approvals {
+        match shared.parts.people.standing(&answer.by, answer.source, now).await {
             Standing::Stands => {
-                standing.insert(Person::of(person));
+                standing.insert(Person::of(&answer.by));
             }
             Standing::Ended(_) => {}
             Standing::Unknown => return None,

@@ -5,7 +5,7 @@ mod world;
 
 use std::time::Duration;
 
-use countersign_approvals::{HELD_MAX, No, OPEN_OF_ASKER_MAX, Review, Status, Verb};
+use countersign_approvals::{HELD_MAX, No, OPEN_OF_ASKER_MAX, Review, Said, Status, Verb};
 use countersign_enforce::{Leaving, ReviewEnd, ReviewEvent, Standing, binding};
 use countersign_model::{Actor, IdentityKind};
 
@@ -15,7 +15,7 @@ use world::{World, denied, person, through};
 async fn approve(w: &World, id: &str, who: &[&str]) -> Vec<Result<Review, No>> {
     let mut said = Vec::new();
     for name in who {
-        said.push(w.reviews.answer(id, Verb::Approve, &w.someone(name), None, None).await);
+        said.push(w.reviews.answer(id, Verb::Approve, &w.someone(name), Said::default()).await);
     }
     said
 }
@@ -71,7 +71,7 @@ async fn an_approval_is_not_replayed() {
         assert_ne!(again.opened().await, id);
         again.still_waits().await;
     }
-    let late = w.reviews.answer(&id, Verb::Approve, &w.someone("ruth"), None, None).await;
+    let late = w.reviews.answer(&id, Verb::Approve, &w.someone("ruth"), Said::default()).await;
     assert!(matches!(late, Err(No::Over(_))), "{late:?}");
     // A version that was read before it was used cannot be used again either.
     let review = w.load(&id).await;
@@ -106,7 +106,7 @@ async fn nobody_approves_their_own_nor_does_a_delegate_on_either_side() {
         tried.push((&machine, No::NotAPerson));
         for (who, expected) in tried {
             for verb in [Verb::Approve, Verb::Deny] {
-                let said = w.reviews.answer(&id, verb, who, None, None).await;
+                let said = w.reviews.answer(&id, verb, who, Said::default()).await;
                 assert_eq!(said.err(), Some(expected.clone()), "{} {:?}", who.name, who.delegation);
             }
         }
@@ -114,7 +114,7 @@ async fn nobody_approves_their_own_nor_does_a_delegate_on_either_side() {
         // Another subject of the same name, and the same subject of another issuer, are others.
         let mut namesake = person("ana", &["dba"]);
         namesake.issuer = "https://other".to_owned();
-        w.reviews.answer(&id, Verb::Approve, &namesake, None, None).await.unwrap();
+        w.reviews.answer(&id, Verb::Approve, &namesake, Said::default()).await.unwrap();
         approve(&w, &id, &["rita"]).await[0].as_ref().unwrap();
         held.approved().await;
     }
@@ -126,19 +126,19 @@ async fn one_person_in_three_groups_counts_once() {
     let mut held = w.ask_of(&[("dba", 1), ("security", 1), ("lead", 1)], 1).await;
     let id = held.opened().await;
     let everything = person("eve", &["dba", "security", "lead"]);
-    w.reviews.answer(&id, Verb::Approve, &everything, None, None).await.unwrap();
+    w.reviews.answer(&id, Verb::Approve, &everything, Said::default()).await.unwrap();
     for _ in 0..3 {
-        let again = w.reviews.answer(&id, Verb::Approve, &everything, None, None).await;
+        let again = w.reviews.answer(&id, Verb::Approve, &everything, Said::default()).await;
         assert_eq!(again.err(), Some(No::Twice));
     }
     // Another login, or other groups by now, do not make another person.
     let mut elsewhere = person("eve", &["lead"]);
     elsewhere.login = Some("another".to_owned());
-    assert_eq!(w.reviews.answer(&id, Verb::Approve, &elsewhere, None, None).await.err(), Some(No::Twice));
+    assert_eq!(w.reviews.answer(&id, Verb::Approve, &elsewhere, Said::default()).await.err(), Some(No::Twice));
     held.still_waits().await;
     assert_eq!(w.load(&id).await.status, Status::Pending);
     for (name, group) in [("dan", "dba"), ("lea", "lead")] {
-        w.reviews.answer(&id, Verb::Approve, &person(name, &[group]), None, None).await.unwrap();
+        w.reviews.answer(&id, Verb::Approve, &person(name, &[group]), Said::default()).await.unwrap();
     }
     assert_eq!(held.approved().await.by.len(), 3, "eve is security's");
 }
@@ -158,12 +158,12 @@ async fn a_yes_at_the_last_moment_is_not_used_after_it() {
         ReviewEvent::Refused(refusal) => assert_eq!(refusal.end, ReviewEnd::Expired),
         ReviewEvent::Opened(_) => panic!("twice"),
     }
-    let late = w.reviews.answer(&id, Verb::Approve, &w.someone("ruth"), None, None).await;
+    let late = w.reviews.answer(&id, Verb::Approve, &w.someone("ruth"), Said::default()).await;
     assert!(matches!(late, Err(No::Over(_))), "{late:?}");
     let mut held = w.ask("update u", b"1", 2).await;
     let id = held.opened().await;
     w.pass(900_000);
-    let late = w.reviews.answer(&id, Verb::Approve, &w.someone("rita"), None, None).await;
+    let late = w.reviews.answer(&id, Verb::Approve, &w.someone("rita"), Said::default()).await;
     assert!(matches!(late, Err(No::Over(_))), "{late:?}");
     assert_eq!(held.refused().await.end, ReviewEnd::Expired);
 }
@@ -200,8 +200,8 @@ async fn of_two_who_answer_at_the_same_instant_none_is_lost_and_it_is_used_once(
         let id = held.opened().await;
         let (rita, rolf, ruth) = (w.someone("rita"), w.someone("rolf"), w.someone("ruth"));
         let (a, b) = tokio::join!(
-            w.reviews.answer(&id, Verb::Approve, &rita, None, None),
-            w.second.answer(&id, Verb::Approve, &rolf, None, None)
+            w.reviews.answer(&id, Verb::Approve, &rita, Said::default()),
+            w.second.answer(&id, Verb::Approve, &rolf, Said::default())
         );
         a.unwrap();
         b.unwrap();
@@ -211,8 +211,8 @@ async fn of_two_who_answer_at_the_same_instant_none_is_lost_and_it_is_used_once(
         let id = held.opened().await;
         approve(&w, &id, &["rita"]).await;
         let (a, b) = tokio::join!(
-            w.reviews.answer(&id, Verb::Deny, &rolf, Some("no"), None),
-            w.second.answer(&id, Verb::Approve, &ruth, None, None)
+            w.reviews.answer(&id, Verb::Deny, &rolf, Said { comment: Some("no"), ..Said::default() }),
+            w.second.answer(&id, Verb::Approve, &ruth, Said::default())
         );
         match (a, b) {
             (Ok(_), _) => assert_eq!(denied(held.last().await), ("rolf".to_owned(), Some("no".to_owned()))),
@@ -243,6 +243,23 @@ async fn a_revoked_approver_does_not_count() {
 }
 
 #[tokio::test]
+async fn a_lock_on_where_a_yes_came_from_takes_it_back() {
+    let w = World::new().await;
+    let mut held = w.ask("update t", b"1", 1).await;
+    let id = held.opened().await;
+    let (stolen, office) = ("192.0.2.1:5".parse().unwrap(), "198.51.100.1:5".parse().unwrap());
+    let from = |source| Said { source: Some(source), ..Said::default() };
+    w.reviews.answer(&id, Verb::Approve, &w.someone("rita"), from(stolen)).await.unwrap();
+    *w.people.locked.lock().unwrap() = Some(stolen);
+    w.second.answer(&id, Verb::Approve, &w.someone("rolf"), from(office)).await.unwrap();
+    held.still_waits().await;
+    let review = w.load(&id).await;
+    assert_eq!((review.status, review.approvers().len()), (Status::Pending, 1), "rolf's alone");
+    w.reviews.answer(&id, Verb::Approve, &w.someone("rita"), from(office)).await.unwrap();
+    assert_eq!(held.approved().await.by.len(), 2, "rita said it again, from elsewhere");
+}
+
+#[tokio::test]
 async fn who_is_not_asked_learns_nothing() {
     let w = World::new().await;
     let mut held = w.ask("update t", b"1", 1).await;
@@ -251,17 +268,26 @@ async fn who_is_not_asked_learns_nothing() {
     assert_eq!(w.reviews.show(&id, &stranger).await.err(), Some(No::Unknown));
     assert_eq!(w.reviews.show("01J", &stranger).await.err(), Some(No::Unknown));
     for verb in [Verb::Approve, Verb::Deny, Verb::Comment] {
-        assert_eq!(w.reviews.answer(&id, verb, &stranger, Some("x"), None).await.err(), Some(No::Unknown));
+        assert_eq!(
+            w.reviews.answer(&id, verb, &stranger, Said { comment: Some("x"), ..Said::default() }).await.err(),
+            Some(No::Unknown)
+        );
     }
     assert_eq!(w.reviews.withdraw(&id, &stranger).await.err(), Some(No::Unknown));
     assert_eq!(w.reviews.withdraw(&id, &w.someone("rita")).await.err(), Some(No::NotYours));
     assert!(w.reviews.list(&stranger, false, None).await.unwrap().reviews.is_empty());
     assert_eq!(w.reviews.list(&w.someone("rita"), true, None).await.unwrap().reviews.len(), 1);
     assert_eq!(w.reviews.list(&person("ana", &[]), true, None).await.unwrap().reviews.len(), 1);
-    let bent = w.reviews.answer(&id, Verb::Approve, &w.someone("rita"), None, Some(&"0".repeat(64))).await;
+    let bent = w
+        .reviews
+        .answer(&id, Verb::Approve, &w.someone("rita"), Said { action: Some(&"0".repeat(64)), ..Said::default() })
+        .await;
     assert_eq!(bent.err(), Some(No::Changed));
     let action = held.question.action.to_string();
-    w.reviews.answer(&id, Verb::Approve, &w.someone("rita"), None, Some(&action)).await.unwrap();
+    w.reviews
+        .answer(&id, Verb::Approve, &w.someone("rita"), Said { action: Some(&action), ..Said::default() })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

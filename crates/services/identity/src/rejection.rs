@@ -162,6 +162,9 @@ pub enum Rejection {
     /// The cluster that issued the token does not stand behind it any more: its pod or service account is gone.
     #[error("the cluster does not vouch for the token: {0}")]
     NotVouched(String),
+    /// A lock keeps its bearer out, or it cannot be told whether one does.
+    #[error("{}", .0.message)]
+    Locked(Box<Denial>),
     /// The cluster cannot be asked about the token.
     #[error("the cluster of issuer \"{issuer}\" cannot be asked about the token: {why}")]
     ReviewUnavailable {
@@ -220,6 +223,7 @@ impl Rejection {
             Self::AccountUnknown => "account_unknown",
             Self::KeyRevoked => "key_revoked",
             Self::NotVouched(_) => "not_vouched",
+            Self::Locked(_) => "locked",
             Self::ReviewUnavailable { .. } => "review_unavailable",
         }
     }
@@ -227,6 +231,7 @@ impl Rejection {
     /// How loudly people should be told: what a thief would cause, and an honest client hardly ever.
     pub const fn severity(&self) -> Option<Severity> {
         match self {
+            Self::Locked(denial) => denial.alarm,
             Self::Replayed
             | Self::Unproven
             | Self::Cloned
@@ -254,20 +259,24 @@ impl Rejection {
     }
 
     /// True when it is our own fault: trying again may help.
-    pub const fn is_ours(&self) -> bool {
-        matches!(
-            self,
-            Self::KeysUnavailable { .. }
-                | Self::ClockWentBack { .. }
-                | Self::ReplayUnknown(_)
-                | Self::LoginUnknown(_)
-                | Self::AccountUnknown
-                | Self::ReviewUnavailable { .. }
-        )
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Locked(denial) if denial.culprit == Culprit::Us)
+            || matches!(
+                self,
+                Self::KeysUnavailable { .. }
+                    | Self::ClockWentBack { .. }
+                    | Self::ReplayUnknown(_)
+                    | Self::LoginUnknown(_)
+                    | Self::AccountUnknown
+                    | Self::ReviewUnavailable { .. }
+            )
     }
 
     /// The refusal: the reasons that help an honest bearer are told, the others are for operators.
     pub fn to_denial(&self) -> Denial {
+        if let Self::Locked(denial) = self {
+            return Denial::clone(denial);
+        }
         let culprit = if self.is_ours() { Culprit::Us } else { Culprit::Client };
         let says = |why: &'static str| ClientText::new("the token was not accepted: ").and(why);
         let (message, hint) = match self {

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use countersign_enforce::{
-    Alert, AlertSink, Authenticator, BoxFuture, Presented, PresentedCredential, Recorder, Refused, Standing,
+    Alert, AlertSink, Authenticator, BoxFuture, Lockable, Locks, Presented, PresentedCredential, Recorder, Refused,
+    Standing,
 };
-use countersign_model::{Denial, Identity, IdentityParts, SessionId, Timestamp};
+use countersign_model::{
+    ClientText, Culprit, Denial, DenialCode, GATEWAY_TARGET, Identity, IdentityParts, SessionId, TargetName, Timestamp,
+};
 
 use crate::alarms::Alarms;
 use crate::authenticator::{svid_id, use_id};
@@ -79,6 +82,7 @@ pub struct IdentityService {
     alarms: Alarms,
     alerts: Arc<dyn AlertSink>,
     recorder: Option<Arc<dyn Recorder>>,
+    locks: Option<Arc<dyn Locks>>,
 }
 
 impl std::fmt::Debug for IdentityService {
@@ -105,6 +109,7 @@ impl IdentityService {
             alarms: Alarms::default(),
             alerts,
             recorder: None,
+            locks: None,
         }
     }
 
@@ -113,6 +118,29 @@ impl IdentityService {
     pub fn recording(mut self, recorder: Arc<dyn Recorder>) -> Self {
         self.recorder = Some(recorder);
         self
+    }
+
+    /// Has no certificate made for whoever locks keep out.
+    #[must_use]
+    pub fn heeding(mut self, locks: Arc<dyn Locks>) -> Self {
+        self.locks = Some(locks);
+        self
+    }
+
+    /// That no lock keeps them out of this gateway. There is no session yet, so that a lock on one has nothing to match.
+    pub(crate) fn heed_locks(
+        &self,
+        identity: &IdentityParts,
+        source: SocketAddr,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        let Some(locks) = &self.locks else { return Ok(()) };
+        let Some(target) = TargetName::parse(GATEWAY_TARGET) else {
+            let why = ClientText::new("the gateway has no name");
+            return Err(Rejection::Locked(Box::new(Denial::new(Culprit::Us, DenialCode::Internal, why))));
+        };
+        let what = Lockable { identity, source, target: &target, session: SessionId::from_u128(0) };
+        locks.keeps_out(&what, now).map_or(Ok(()), |denial| Err(Rejection::Locked(Box::new(denial))))
     }
 
     /// Records a refusal over HTTP; what cannot be recorded was refused anyway.

@@ -5,13 +5,16 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_enforce::{Authenticator as _, PresentedCredential, Standing};
+use countersign_enforce::{Authenticator as _, BoxFuture, Lockable, Locks, PresentedCredential, Standing};
 use countersign_identity::local::{Account, AccountStore};
 use countersign_identity::login::LoginStore as _;
 use countersign_identity::{DoorRequest, IdentityConfig, SessionLife, TOKEN_TYPE_X509};
-use countersign_model::{CredentialBinding, IdentityKind, Severity};
+use countersign_model::{
+    ClientText, CredentialBinding, Culprit, Denial, DenialCode, IdentityKind, Severity, Timestamp,
+};
 use serde_json::json;
 use support::gateway::*;
 use support::{NOW_S, at};
@@ -268,4 +271,58 @@ async fn the_exchange_says_what_is_wrong_with_a_request() {
     assert_eq!(gateway.alerts(), [], "mistakes are no theft");
     let reply = gateway.service.exchange(&request("/v1/exchange", &form(&good), &[]), at(0)).await;
     assert_eq!(reply.status, 200, "the control");
+}
+
+/// Keeps out the subject that it names; `None` cannot tell about anybody.
+#[derive(Default)]
+struct Orders(std::sync::Mutex<Option<String>>);
+
+impl Locks for Orders {
+    fn keeps_out(&self, what: &Lockable<'_>, _: Timestamp) -> Option<Denial> {
+        let culprit = match &*self.0.lock().unwrap() {
+            None => Culprit::Us,
+            Some(subject) if *subject == what.identity.subject => Culprit::Policy,
+            Some(_) => return None,
+        };
+        Some(Denial::new(culprit, DenialCode::Locked, ClientText::new("locked out by lock 01J")))
+    }
+
+    fn changed(&self, _: u64) -> BoxFuture<'_, u64> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn adv_006_who_is_locked_out_is_given_no_certificate() {
+    let store = Store::new().await;
+    let orders = Arc::new(Orders::default());
+    let Gateway { service, alerts } = store.gateway().await;
+    let gateway = Gateway { service: service.heeding(orders.clone()), alerts };
+    let lock = |subject: &str| *orders.0.lock().unwrap() = Some(subject.to_owned());
+    let client = Client::new();
+    let token = store.token(json!({"groups": ["dev"]}));
+    lock("somebody else");
+    let first = gateway.exchange(&token, &client, 0).await;
+    let first_chain = chain(&first);
+    let renew = form(&[("csr", &client.csr())]);
+    assert_eq!(gateway.service.renew(&request("/v1/renew", &renew, &first_chain), at(1)).await.status, 200);
+
+    lock("u-1");
+    for (n, reply) in [
+        gateway.exchange(&token, &client, 2).await,
+        gateway.exchange(&store.token(json!({"jti": "t-2"})), &Client::new(), 2).await,
+        gateway.service.renew(&request("/v1/renew", &renew, &first_chain), at(2)).await,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(reply.status, 400, "{n}: {}", reply.body);
+        assert!(reply.body.contains("locked out by lock 01J"), "{n}: {}", reply.body);
+    }
+    // Nobody can tell who is locked out: no certificate either, and it may be tried again.
+    *orders.0.lock().unwrap() = None;
+    let reply = gateway.exchange(&token, &client, 3).await;
+    assert_eq!((reply.status, body(&reply)["error"].as_str()), (503, Some("temporarily_unavailable")));
+    lock("somebody else");
+    assert_eq!(gateway.exchange(&token, &client, 4).await.status, 200, "it was not used up");
 }

@@ -1,7 +1,7 @@
 //! A lock, and what it says to whom it keeps out.
 
 use countersign_enforce::Lockable;
-use countersign_model::{ClientText, Culprit, Denial, DenialCode, Identity, RuleId, Severity, Timestamp};
+use countersign_model::{ClientText, Culprit, Denial, DenialCode, IdentityParts, RuleId, Severity, Timestamp};
 use countersign_store::{LockEndRecord, LockRecord};
 use serde::{Deserialize, Serialize};
 
@@ -176,7 +176,7 @@ impl Lock {
 
 /// When the identity proved who it is: at the login where the issuer says so (`auth_time`, OpenID Connect Core 2), else when what it
 /// presented was issued. A renewed certificate keeps its login's time.
-fn proved_at(identity: &Identity) -> Timestamp {
+fn proved_at(identity: &IdentityParts) -> Timestamp {
     let said = identity.claims.get("auth_time").and_then(serde_json::Value::as_i64);
     // An issuer may not say that somebody will log in.
     said.map_or(identity.issued_at, |s| Timestamp::from_unix_s(s).min(identity.issued_at))

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -61,10 +62,20 @@ pub(crate) fn through(name: &str) -> Actor {
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) ended: Mutex<HashMap<String, Standing>>,
+    /// Who is locked out there.
+    pub(crate) locked: Mutex<Option<SocketAddr>>,
 }
 
 impl People for Known {
-    fn standing<'a>(&'a self, person: &'a IdentityParts, _now: Timestamp) -> BoxFuture<'a, Standing> {
+    fn standing<'a>(
+        &'a self,
+        person: &'a IdentityParts,
+        source: Option<SocketAddr>,
+        _now: Timestamp,
+    ) -> BoxFuture<'a, Standing> {
+        if source.is_some() && source == *self.locked.lock().unwrap() {
+            return Box::pin(std::future::ready(Standing::Ended(World::denial())));
+        }
         let standing = self.ended.lock().unwrap().get(&person.name).cloned().unwrap_or(Standing::Stands);
         Box::pin(std::future::ready(standing))
     }

@@ -96,6 +96,7 @@ impl IdentityService {
             key: Some(key.thumbprint.clone()),
             ..mapping::parts_of(&subject)
         };
+        self.heed_locks(&identity, request.source, now).map_err(No::token(subject_token))?;
         let login = self.login(identity, &key, used, now).await.map_err(No::token(subject_token))?;
         self.certify(&login, &key, now)
     }

@@ -33,6 +33,7 @@ impl IdentityService {
         let (login, leaf) =
             self.login_of(request.certificate, now).await.map_err(No::certificate(request.certificate))?;
         let identity = mapping::of_login(&login, leaf.serial, leaf.expires_at);
+        self.heed_locks(&identity, request.source, now).map_err(No::certificate(request.certificate))?;
         if !is_renewable(&identity) {
             let why = "only a person's own login is renewed: exchange a fresh token";
             return Err(No::Malformed("unauthorized_client", why));
