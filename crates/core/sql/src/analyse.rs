@@ -2,7 +2,7 @@
 
 use countersign_model::{Access, Disclosure, Shape};
 
-use crate::analysis::{Analysis, Statement, SyntaxError};
+use crate::analysis::{Analysis, Statement, SyntaxError, UndefinedKind};
 use crate::catalog::Catalog;
 use crate::lineage::{Reason, StatementLineage};
 use crate::normal::Normal;
@@ -53,7 +53,9 @@ pub(crate) fn analyse_normal(text: &[u8], normal: &Normal, catalog: &Catalog, se
         Err(other) => return unreadable(&other.to_string(), None),
     };
     if let Some(why) = found.refused {
-        return unreadable(&why, None);
+        // A later look at the catalog may find it readable.
+        let undefined = found.undefined.filter(|u| u.what == UndefinedKind::Altered);
+        return Analysis { undefined, ..unreadable(&why, None) };
     }
     if found.statements.is_empty() {
         // An empty text: PostgreSQL answers it with EmptyQueryResponse.

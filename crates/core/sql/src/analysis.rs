@@ -30,7 +30,7 @@ pub struct SyntaxError {
     pub message: String,
 }
 
-/// A name that the catalog does not have.
+/// A name that the catalog does not have, or not whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undefined {
     /// What sort of thing.
@@ -46,6 +46,8 @@ pub enum UndefinedKind {
     Relation,
     /// A function: SQLSTATE 42883.
     Function,
+    /// A view whose definition cannot be read, because somebody is altering what it reads: SQLSTATE 55P03.
+    Altered,
 }
 
 impl UndefinedKind {
@@ -54,6 +56,7 @@ impl UndefinedKind {
         match self {
             Self::Relation => "42P01",
             Self::Function => "42883",
+            Self::Altered => "55P03",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use countersign_model::{Access, Fingerprint};
 
+use crate::analysis::UndefinedKind;
 use crate::catalog::{Catalog, Relation};
 use crate::normal::Normal;
 use crate::parse;
@@ -26,11 +27,19 @@ pub(crate) struct ViewFacts {
     pub(crate) access: Access,
     /// It shows something sensitive.
     pub(crate) sensitive: bool,
+    /// A view beneath it whose definition could not be read.
+    pub(crate) unread: Option<Arc<str>>,
 }
 
 impl ViewFacts {
     fn unknown() -> Self {
-        Self { relations: BTreeSet::new(), functions: BTreeSet::new(), access: Access::Execute, sensitive: true }
+        Self {
+            relations: BTreeSet::new(),
+            functions: BTreeSet::new(),
+            access: Access::Execute,
+            sensitive: true,
+            unread: None,
+        }
     }
 
     /// The facts of `view`, kept with it. `depth` is how many views are above it.
@@ -71,8 +80,13 @@ impl ViewFacts {
                 functions: found.uses.items(v::FUNCTIONS).cloned().collect(),
                 access: found.uses.access().unwrap_or(Access::Execute),
                 sensitive: found.uses.is_sensitive(),
+                unread: None,
             },
-            _ => Self::unknown(),
+            Ok(found) => Self {
+                unread: found.undefined.filter(|u| u.what == UndefinedKind::Altered).map(|u| u.name),
+                ..Self::unknown()
+            },
+            Err(_) => Self::unknown(),
         }
     }
 }

@@ -92,6 +92,11 @@ impl Database {
         (p.generation == self.generation()).then(|| (p.catalog.clone(), p.generation))
     }
 
+    /// The catalog that was published last, whatever changed since.
+    pub(crate) fn latest(&self) -> Option<Arc<Catalog>> {
+        self.published.lock().as_ref().map(|p| Arc::clone(&p.catalog))
+    }
+
     /// True for the one session that should refresh a catalog that grew old.
     pub(crate) fn take_refresh(&self, now: Timestamp) -> bool {
         let now_us = u64::try_from(now.unix_us()).unwrap_or(0);

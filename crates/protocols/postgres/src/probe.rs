@@ -6,7 +6,7 @@
 use std::sync::{Arc, LazyLock};
 
 use bytes::{BufMut, BytesMut};
-use countersign_model::{ClientText, Culprit, Denial, DenialCode, Tagging};
+use countersign_model::{ClientText, Culprit, Denial, DenialCode};
 use countersign_sql::{Catalog, CatalogBuilder, QUERIES, Section, TEMPORARY_QUERIES};
 
 use crate::wire::{self, Fields, target_fault};
@@ -119,15 +119,14 @@ pub(crate) struct Probe {
 
 impl Probe {
     /// Begins; the frames to send are returned. `synced` says that no implicit transaction of the client is open, so that the
-    /// probe ends with its own Sync. `catalog_id` is given when the shared catalog is wanted; `tagging` says what of its data is sensitive.
+    /// probe ends with its own Sync. `catalog` is given when the shared catalog is wanted.
     pub(crate) fn start(
         synced: bool,
         generation: u64,
-        temporary_id: u64,
-        catalog_id: Option<u64>,
-        tagging: &Tagging,
+        temporary: CatalogBuilder,
+        catalog: Option<CatalogBuilder>,
     ) -> (Self, &'static [u8]) {
-        let script: &'static Script = if catalog_id.is_some() { &WITH_CATALOG } else { &SESSION_ONLY };
+        let script: &'static Script = if catalog.is_some() { &WITH_CATALOG } else { &SESSION_ONLY };
         let probe = Self {
             script,
             closed: 0,
@@ -135,8 +134,8 @@ impl Probe {
             failed: None,
             schemas: Vec::new(),
             role: String::new(),
-            temporary: CatalogBuilder::new(temporary_id).tagged(tagging),
-            catalog: catalog_id.map(|id| CatalogBuilder::new(id).tagged(tagging)),
+            temporary,
+            catalog,
             generation,
         };
         (probe, if synced { &script.synced } else { &script.flushed })

@@ -38,6 +38,27 @@ pub struct CatalogBuilder {
     relation_by_oid: HashMap<u32, u32, foldhash::fast::RandomState>,
     rows: usize,
     notes: Notes,
+    /// Where the texts of views are found that cannot be read now.
+    before: Option<Before>,
+}
+
+/// An earlier catalog of the same database.
+#[derive(Debug)]
+struct Before {
+    catalog: Arc<Catalog>,
+    /// Its views by object id and version; made when the first is looked for.
+    views: Option<HashMap<(u32, u32), Arc<str>, foldhash::fast::RandomState>>,
+}
+
+impl Before {
+    fn definition(&mut self, oid: u32, version: u32) -> Option<Arc<str>> {
+        let catalog = &self.catalog;
+        let views = self.views.get_or_insert_with(|| {
+            let text = |r: &Relation| Some(((r.oid, r.version), Arc::clone(r.definition.as_ref()?)));
+            catalog.relations.iter().filter(|r| r.version != 0).filter_map(text).collect()
+        });
+        views.get(&(oid, version)).cloned()
+    }
 }
 
 static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(foldhash::quality::RandomState::default);
@@ -102,7 +123,16 @@ impl CatalogBuilder {
             relation_by_oid: HashMap::default(),
             rows: 0,
             notes: Notes::default(),
+            before: None,
         }
+    }
+
+    /// Gives it an earlier catalog of the same database, for the definitions of views that cannot be read without waiting and have
+    /// not changed since.
+    #[must_use]
+    pub fn after(mut self, before: Option<Arc<Catalog>>) -> Self {
+        self.before = before.map(|catalog| Before { catalog, views: None });
+        self
     }
 
     /// Says how its data is known to be sensitive: the columns get their tags when it is built. Part of what tells catalogs apart.
@@ -118,6 +148,16 @@ impl CatalogBuilder {
         if self.rows > CATALOG_ROWS_MAX {
             return Err(CatalogError::TooLarge);
         }
+        let known;
+        let recalled;
+        let columns = match (section, columns) {
+            (Section::Views, [Some(oid), None, version @ Some(of)]) => {
+                known = self.recall(oid, of);
+                recalled = [Some(*oid), known.as_deref(), *version];
+                &recalled
+            }
+            _ => columns,
+        };
         self.catalog.digest = self.catalog.digest.wrapping_add(row_hash(section, columns));
         let row = Row { section, columns };
         match section {
@@ -125,9 +165,12 @@ impl CatalogBuilder {
             Section::Columns => self.column(&row),
             Section::Views => {
                 let oid: u32 = row.number(0)?;
-                let definition = row.text(1)?;
+                let definition = row.optional(1);
+                let version = row.optional(2).and_then(|v| v.parse().ok()).unwrap_or(0);
                 if let Some(relation) = self.relation_mut(oid) {
-                    relation.definition = Some(definition.into());
+                    relation.definition = definition.map(Into::into);
+                    relation.unread = definition.is_none();
+                    relation.version = version;
                 }
                 Ok(())
             }
@@ -164,7 +207,7 @@ impl CatalogBuilder {
                 Ok(())
             }
             Section::Generated => {
-                self.notes.generated.push((row.number(0)?, row.number(1)?, row.text(2)?.into()));
+                self.notes.generated.push((row.number(0)?, row.number(1)?, row.optional(2).map(Into::into)));
                 Ok(())
             }
             Section::Extensions => {
@@ -183,6 +226,10 @@ impl CatalogBuilder {
             tags::apply(&mut self.catalog, &notes);
         }
         Arc::new(self.catalog)
+    }
+
+    fn recall(&mut self, oid: &str, version: &str) -> Option<Arc<str>> {
+        self.before.as_mut()?.definition(oid.parse().ok()?, version.parse().ok()?)
     }
 
     fn schema(&mut self, name: &str) -> &mut super::Schema {
@@ -213,6 +260,8 @@ impl CatalogBuilder {
             kind,
             columns: Vec::new(),
             definition: None,
+            version: 0,
+            unread: false,
             parents: Vec::new(),
             children: Vec::new(),
             facts: OnceLock::new(),

@@ -8,11 +8,12 @@ pub enum Section {
     Relations,
     /// relation oid, number, name, type oid, how it is generated (empty when it is not).
     Columns,
-    /// relation oid, definition.
+    /// relation oid, definition, version. Without a definition where reading it would wait for somebody who alters one of its relations; one
+    /// of the same version is the same text.
     Views,
     /// relation oid, column number, text.
     Comments,
-    /// relation oid, column number, the expression that a generated column is computed by.
+    /// relation oid, column number, the expression that a generated column is computed by, or none as for views.
     Generated,
     /// child oid, parent oid.
     Inheritance,
@@ -47,7 +48,14 @@ pub const QUERIES: &[(Section, &str)] = &[
     ),
     (
         Section::Views,
-        "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        "WITH altered AS MATERIALIZED (SELECT l.relation FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' \
+         AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d \
+         WHERE d.datname = pg_catalog.current_database())) \
+         SELECT c.oid, CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN altered a ON a.relation = d.refobjid \
+         WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
+         AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass) THEN pg_catalog.pg_get_viewdef(c.oid) END, r.xmin \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_rewrite r ON r.ev_class = c.oid AND r.rulename = '_RETURN' \
          WHERE c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast_)?temp_'",
     ),
     (
@@ -58,7 +66,11 @@ pub const QUERIES: &[(Section, &str)] = &[
     ),
     (
         Section::Generated,
-        "SELECT d.adrelid, d.adnum, pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d \
+        "WITH altered AS MATERIALIZED (SELECT l.relation FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' \
+         AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d \
+         WHERE d.datname = pg_catalog.current_database())) \
+         SELECT d.adrelid, d.adnum, CASE WHEN d.adrelid NOT IN (SELECT a.relation FROM altered a) THEN \
+         pg_catalog.pg_get_expr(d.adbin, d.adrelid) END FROM pg_catalog.pg_attrdef d \
          JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum JOIN pg_catalog.pg_class c ON c.oid = d.adrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE a.attgenerated <> '' AND n.nspname !~ '^pg_(toast_)?temp_'",
     ),
@@ -123,7 +135,13 @@ pub const TEMPORARY_QUERIES: &[(Section, &str)] = &[
     ),
     (
         Section::Views,
-        "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class c \
+        "WITH altered AS MATERIALIZED (SELECT l.relation FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' \
+         AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d \
+         WHERE d.datname = pg_catalog.current_database())) \
+         SELECT c.oid, CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN altered a ON a.relation = d.refobjid \
+         WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
+         AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass) THEN pg_catalog.pg_get_viewdef(c.oid) END, r.xmin \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_rewrite r ON r.ev_class = c.oid AND r.rulename = '_RETURN' \
          WHERE c.relkind = 'v' AND c.relnamespace = pg_catalog.pg_my_temp_schema()",
     ),
     (

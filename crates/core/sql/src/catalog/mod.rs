@@ -80,6 +80,10 @@ pub struct Relation {
     pub(crate) columns: Vec<Column>,
     /// The text of a view.
     pub(crate) definition: Option<Arc<str>>,
+    /// Which text that is; 0 where nobody said.
+    pub(crate) version: u32,
+    /// It has a text, which could not be read without waiting for somebody.
+    pub(crate) unread: bool,
     /// Indices of the tables that it inherits from or is a partition of.
     pub(crate) parents: Vec<u32>,
     /// Indices of its children and partitions.

@@ -22,8 +22,8 @@ pub(super) struct Notes {
     pub(super) tagging: Tagging,
     /// Relation, column number, text.
     pub(super) comments: Vec<(u32, i16, Box<str>)>,
-    /// Relation, column number, expression.
-    pub(super) generated: Vec<(u32, i16, Box<str>)>,
+    /// Relation, column number, and the expression where it could be read.
+    pub(super) generated: Vec<(u32, i16, Option<Box<str>>)>,
 }
 
 type Found = Vec<Vec<BTreeSet<Tag>>>;
@@ -218,7 +218,7 @@ fn generate(catalog: &Catalog, notes: &Notes, found: &mut Found) -> bool {
         if relation.columns.iter().all(|c| c.tags.is_empty()) {
             continue;
         }
-        let tags = generated_tags(catalog, relation, expression);
+        let tags = generated_tags(catalog, relation, expression.as_deref());
         if let Some(slot) = found.get_mut(*index).and_then(|columns| columns.get_mut(at)) {
             let before = slot.len();
             slot.extend(tags);

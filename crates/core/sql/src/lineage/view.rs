@@ -141,14 +141,16 @@ pub(crate) fn derived_tags(catalog: &Catalog, relation: &Relation) -> Vec<Box<[T
         .collect()
 }
 
-/// The tags that a generated column has from the columns that its expression names.
-pub(crate) fn generated_tags(catalog: &Catalog, relation: &Relation, expression: &str) -> BTreeSet<Tag> {
+/// The tags that a generated column has from the columns that its expression names, or all of its row where that is not known.
+pub(crate) fn generated_tags(catalog: &Catalog, relation: &Relation, expression: Option<&str>) -> BTreeSet<Tag> {
+    let all = || relation.columns.iter().flat_map(|c| c.tags.iter().cloned()).collect();
+    let Some(expression) = expression else { return all() };
     let quoted = |s: &str| format!("\"{}\"", s.replace('"', "\"\""));
     let text = format!("SELECT {expression} FROM {}.{}", quoted(&relation.schema), quoted(&relation.name));
     let settings = Settings::new(&["pg_catalog"], None);
     match read(catalog, &settings, &text, 1) {
         Some(lineage) => lineage.row.sources().tags(&catalog.tags),
         // It reads nothing but its own row.
-        None => relation.columns.iter().flat_map(|c| c.tags.iter().cloned()).collect(),
+        None => all(),
     }
 }

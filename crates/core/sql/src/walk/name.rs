@@ -103,6 +103,9 @@ impl<'a> Walk<'a> {
             part.add(v::RELATIONS_ALL, &relative.qualified);
         }
         self.types_in_sight.extend(relation.columns.iter().filter(|_| !catalog.casts.is_empty()).map(|c| c.type_oid));
+        if relation.unread {
+            self.altered(&relation.qualified);
+        }
         if let Some(definition) = &relation.definition {
             // What it means does not depend on who asks: no temporary object can come between.
             let settings = self.settings.clone().with_temporary(None);
@@ -118,9 +121,21 @@ impl<'a> Walk<'a> {
             let facts = ViewFacts::of(relation, definition, self.catalog, &settings, self.view_depth);
             self.view(access, true, &facts);
         }
+        if relation.unread {
+            self.altered(&relation.qualified);
+        }
+    }
+
+    /// The definition of a view cannot be read now, so nobody knows what reading it means.
+    fn altered(&mut self, view: &Arc<str>) {
+        self.refuse("the definition of a view cannot be read while somebody alters what it reads");
+        self.undefined(UndefinedKind::Altered, view);
     }
 
     fn view(&mut self, access: Access, runs: bool, facts: &ViewFacts) {
+        if let Some(view) = &facts.unread {
+            self.altered(view);
+        }
         let part = self.uses.part(access);
         for relation in &facts.relations {
             part.add(v::RELATIONS_ALL, relation);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_model::{Access, Denial, Fingerprint, Shape};
-use countersign_sql::{Analysis, Catalog, Reference, SessionEffect, Settings};
+use countersign_sql::{Analysis, Catalog, CatalogBuilder, Reference, SessionEffect, Settings};
 
 use super::expect::Expect;
 use super::names::Prepared;
@@ -229,7 +229,9 @@ impl Session {
             self.facts.private = false;
         }
         let tagging = self.tools.tagging();
-        let (probe, frames) = Probe::start(!self.unsynced, generation, next_catalog_id(), catalog_id, tagging);
+        let temporary = CatalogBuilder::new(next_catalog_id()).tagged(tagging);
+        let catalog = catalog_id.map(|id| CatalogBuilder::new(id).tagged(tagging).after(self.database.latest()));
+        let (probe, frames) = Probe::start(!self.unsynced, generation, temporary, catalog);
         self.control(frames);
         self.expects.push_back(Expect::Probe(Box::new(probe)));
         self.hold = true;

@@ -230,12 +230,17 @@ fn in_the_targets_words(analysis: Option<&Analysis>, mut denial: Denial) -> (Den
         return (denial, Native { state: Some("42601"), position: Some(error.position) });
     }
     let Some(undefined) = analysis.undefined() else { return (denial, Native::default()) };
-    let what = match undefined.what {
-        UndefinedKind::Relation => "relation \"",
-        UndefinedKind::Function => "function \"",
+    let looked = "Countersign looked it up in the target's catalog, under this session's search_path.";
+    let (what, is_wrong, hint) = match undefined.what {
+        UndefinedKind::Relation => ("relation \"", "\" does not exist", looked),
+        UndefinedKind::Function => ("function \"", "\" does not exist", looked),
+        UndefinedKind::Altered => (
+            "view \"",
+            "\" cannot be judged while another session alters what it reads",
+            "Try again when that session's transaction has ended.",
+        ),
     };
-    denial.message = ClientText::new(what).name(&undefined.name).and("\" does not exist");
-    denial.hint =
-        Some(ClientText::new("Countersign looked it up in the target's catalog, under this session's search_path."));
+    denial.message = ClientText::new(what).name(&undefined.name).and(is_wrong);
+    denial.hint = Some(ClientText::new(hint));
     (denial, Native { state: Some(undefined.what.sqlstate()), position: None })
 }

@@ -1,10 +1,12 @@
 //! What names mean: by search path, by temporary objects, by another's DDL; and that a statement is judged by what they mean when it runs.
 
-use crate::bench::through::Through;
-use crate::bench::wire::{b, e, p, pbe, q, s};
+use countersign_model::Timestamp;
+
+use crate::bench::through::{Through, Wire as _, protocol};
+use crate::bench::wire::{self, b, e, p, pbe, q, s};
 use crate::bench::world::{Entry, Rules};
 use crate::cases::{Pair, play, send};
-use crate::cluster::{Direct, Server};
+use crate::cluster::{Direct, Server, database};
 
 #[test]
 fn search_path_and_temporary_tables() {
@@ -420,7 +422,7 @@ fn ddl_past_the_gateway_is_seen_when_the_catalog_is_old() {
     assert_eq!(play(&mut t, &[send(&[q("SELECT id FROM v LIMIT 1")], 1)]), ["T:id", "D:1", "C:SELECT 1", "Z:I"]);
     Direct::connect(&pair.ours).run("CREATE OR REPLACE VIEW v AS SELECT id FROM secret");
     for _ in 0..2 {
-        t.now = countersign_model::Timestamp::from_unix_us(t.now.unix_us() + 11_000_000);
+        t.now = Timestamp::from_unix_us(t.now.unix_us() + 11_000_000);
         let got = play(&mut t, &[send(&[q("SELECT id FROM v LIMIT 1")], 1)]);
         assert_eq!(
             got,
@@ -445,4 +447,49 @@ fn a_failed_transaction_is_not_judged_by_what_others_changed_since() {
     assert_eq!(got, ["C:ROLLBACK", "Z:I", "E:ERROR:42501", "Z:I"]);
     one.goodbye();
     two.goodbye();
+}
+
+/// Somebody alters a table and does not commit: the definitions of views on it cannot be read, and nobody else may have to wait for them.
+#[test]
+fn a_table_that_is_being_altered_holds_up_nobody_who_does_not_ask_for_it() {
+    let name = database();
+    let mut other = Direct::connect(&name);
+    other.run(
+        "CREATE VIEW safe AS SELECT id FROM t; CREATE VIEW unsafe AS SELECT count(*) FROM secret; \
+         CREATE VIEW above AS SELECT * FROM unsafe; CREATE TABLE g (a int, b int GENERATED ALWAYS AS (a + 1) STORED)",
+    );
+    let open = || {
+        let mut t = Through::logged_in(&protocol(), Server::dial(), &name, &Rules::default());
+        t.take();
+        t
+    };
+    let mut early = open();
+    let ask = |t: &mut Through<Server>, sql: &str| -> Vec<String> {
+        t.send(&q(sql));
+        t.wait(b'Z', 1);
+        t.take().iter().map(wire::words).collect()
+    };
+    assert_eq!(ask(&mut early, "SELECT count(*) FROM safe"), ["T:count", "D:10", "C:SELECT 1", "Z:I"]);
+    other.run("BEGIN");
+    other.run("ALTER TABLE t ADD COLUMN more int");
+    other.run("ALTER TABLE secret ADD COLUMN more int");
+    other.run("ALTER TABLE g ADD COLUMN more int");
+    // A catalog that has grown old, a session that finds none, and a name that makes it doubt what it has.
+    early.now = Timestamp::from_unix_us(early.now.unix_us() + 60_000_000);
+    assert_eq!(ask(&mut early, "SELECT 1"), ["T:?column?", "D:1", "C:SELECT 1", "Z:I"]);
+    let mut late = open();
+    assert_eq!(ask(&mut late, "SELECT 2"), ["T:?column?", "D:2", "C:SELECT 1", "Z:I"]);
+    assert_eq!(ask(&mut late, "SELECT * FROM nowhere")[0], "E:ERROR:42P01");
+    // What a definition says that was read before still holds; without one the view is not known, and whoever may not do all is refused.
+    assert_eq!(ask(&mut early, "SELECT count(*) FROM unsafe")[0], "E:ERROR:42501");
+    for sql in ["SELECT count(*) FROM unsafe", "SELECT count(*) FROM safe", "SELECT * FROM above"] {
+        assert_eq!(ask(&mut late, sql)[0], "E:ERROR:55P03", "{sql}");
+    }
+    other.run("COMMIT");
+    for t in [&mut late, &mut early] {
+        assert_eq!(ask(t, "SELECT count(*) FROM safe"), ["T:count", "D:10", "C:SELECT 1", "Z:I"]);
+        assert_eq!(ask(t, "SELECT count(*) FROM unsafe")[0], "E:ERROR:42501");
+    }
+    early.goodbye();
+    late.goodbye();
 }
