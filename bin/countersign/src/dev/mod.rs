@@ -76,10 +76,13 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failed> {
         }
     }
     let mut ports = Ports::default();
+    // Whoever pasted a line of the last start may use it again.
+    let last = fs::read_to_string(dir.join("countersign.toml")).unwrap_or_default();
+    let wished = |section, key, otherwise| port_in(&last, section, key).unwrap_or(otherwise);
     let place = Place {
-        gateway_port: ports.free(GATEWAY_PORT)?,
-        database_port: ports.free(DATABASE_PORT)?,
-        api_port: ports.free(API_PORT)?,
+        gateway_port: ports.free(wished("[[listener]]", "address", GATEWAY_PORT))?,
+        database_port: ports.free(wished("[[target]]", "port", DATABASE_PORT))?,
+        api_port: ports.free(wished("[api]", "address", API_PORT))?,
         dir,
     };
 
@@ -198,6 +201,19 @@ fn with_ports(text: &str, place: &Place) -> String {
     out
 }
 
+/// The port at the end of the first such line of a configuration.
+fn port_in(text: &str, section: &str, key: &str) -> Option<u16> {
+    let mut inside = "";
+    text.lines().find_map(|line| {
+        if line.starts_with('[') {
+            inside = line.trim();
+        }
+        let (name, value) = line.split_once('=')?;
+        let value = value.trim().trim_matches('"');
+        (inside == section && name.trim() == key).then(|| value.rsplit(':').next()?.parse().ok()).flatten()
+    })
+}
+
 /// A certificate for the database, and its authority where the gateway looks for it.
 fn certify_database(place: &Place, cluster: &Cluster) -> Result<(), Failed> {
     let (certificate, key) = (cluster.home().join("server.pem"), cluster.home().join("server.key"));
@@ -242,4 +258,21 @@ async fn print_token(data_dir: &Path, name: &str, audience: Option<String>) -> R
     let cellar = Cellar::open(&config).await?;
     let token = identities::token(&cellar, name, audience).await?;
     output::say(token.expose_str().unwrap_or_default())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_those_of_the_last_start() {
+        let place = Place { gateway_port: 40_001, database_port: 40_002, api_port: 40_003, dir: "/nowhere".into() };
+        let text = with_ports(CONFIG, &place);
+        assert_eq!(port_in(&text, "[[listener]]", "address"), Some(40_001));
+        assert_eq!(port_in(&text, "[[target]]", "port"), Some(40_002));
+        assert_eq!(port_in(&text, "[api]", "address"), Some(40_003));
+        assert_eq!(port_in("", "[api]", "address"), None);
+        assert_eq!(port_in("[api]\naddress = \"127.0.0.1:http\"", "[api]", "address"), None);
+    }
 }
