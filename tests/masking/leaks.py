@@ -4,9 +4,14 @@ import base64
 import hashlib
 import re
 import struct
+import sys
 
 # A shorter piece of a value could be there by chance.
 PIECE = 8
+# Bytes are looked through in so many at a time; so many finds are enough.
+BLOCK, FOUND_MAX = 1 << 16, 20
+# Pieces of hexadecimal digits count in a digest's company when so many more follow each other.
+HEX_DIGITS, HEX_RUN = set(b"0123456789abcdef"), 7
 # Parts of values that say nothing of any one of them.
 SHARED = (b"@box.example", b"@json.example", b"@notes.example", b"@events.example", b" from desk ", b"@hr.example", b"notes.example or to ", b'"nested": {"mails": ["', b'{"mail": "')
 TIMES, TIME_CHARS = ("born", "last_seen", "visits"), set(b"0123456789-:. +\"[](),")
@@ -93,13 +98,33 @@ class Leaks:
         for at in range(len(data) - PIECE + 1):
             self.pieces.pop(data[at:at + PIECE], None)
 
-    def find(self, data):
+    def find(self, data, most=FOUND_MAX):
         """The first pieces found, with their places: (column, piece, offset)."""
-        found, lower, pieces = [], bytes(data).lower(), self.pieces
-        for at in range(len(lower) - PIECE + 1):
-            name = pieces.get(lower[at:at + PIECE])
-            if name is not None:
-                found.append((name, lower[at:at + PIECE], at))
-                if len(found) >= 20:
-                    break
-        return found
+        lower, pieces, size = bytes(data).lower(), self.pieces, PIECE
+        found = []
+        for begin in range(0, len(lower), BLOCK):
+            end = min(begin + BLOCK, len(lower) - size + 1)
+            found += [(pieces[lower[at:at + size]], lower[at:at + size], at) for at in range(begin, end) if lower[at:at + size] in pieces]
+            if len(found) >= most:
+                break
+        return found[:most]
+
+    def find_in_digests(self, data):
+        """The same where digests are written in hexadecimal digits: a few of those come up by chance, as many in a row as a value has do not."""
+        hits = self.find(data, sys.maxsize)
+        places, kept = {at for _, _, at in hits}, []
+        for hit in hits:
+            begin = end = hit[2]
+            while begin - 1 in places:
+                begin -= 1
+            while end + 1 in places:
+                end += 1
+            if not set(hit[1]) <= HEX_DIGITS or end - begin >= HEX_RUN:
+                kept.append(hit)
+        return kept[:FOUND_MAX]
+
+    def joined(self, other):
+        """Those of both."""
+        both = Leaks(())
+        both.pieces = self.pieces | other.pieces
+        return both

@@ -3,8 +3,10 @@
 import itertools
 import pathlib
 import random
+import subprocess
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "questions"
+ROOT = FOLDER.parents[2]
 
 
 def lines(name):
@@ -15,6 +17,9 @@ def lines(name):
 
 # Sensitive columns of public.customers by the tag that the tests give them.
 TAGS = dict(line.split(" ") for line in lines("columns"))
+
+# What the tables of the grammar have beside the tags in their comments.
+MAZE_TAGS = {"public.people.salary": "pay", "public.people.born": "pii.born", "**.orders.card": "pii.card", "public.events.phone": "pii.phone", "public.worker.badge": "pii.badge"}
 
 # Why an ordinary question is refused, where it is: the beginning of its text, and the reason. Nothing else may be refused.
 EXPLAINED = {
@@ -46,9 +51,16 @@ def canary_questions(products=900, seed=42):
     return numbered(texts + random.Random(seed).sample(everything, products))
 
 
+def generated_questions(count, seed):
+    """Queries of the grammar, from the one of this number on."""
+    command = ["cargo", "run", "--locked", "--quiet", "--package", "countersign-sql", "--example", "queries", "--", str(seed * 1000), str(count)]
+    printed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout.decode()
+    return numbered(printed.splitlines())
+
+
 def ordinary_questions():
     """What must work."""
-    return numbered(lines("ordinary") + lines("tools"))
+    return numbered(lines("ordinary") + lines("tools") + lines("catalogs"))
 
 
 def psql_commands():

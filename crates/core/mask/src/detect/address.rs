@@ -65,25 +65,25 @@ fn email_range(behind: &[u8], ahead: &[u8]) -> Option<(usize, usize)> {
 
 /// The length of the domain at the beginning: labels with dots between, the last one of letters.
 fn domain_length(text: &[u8]) -> Option<usize> {
-    let (mut end, mut dots) = (0, 0);
+    let (mut end, mut labels, mut last) = (0, 0, 0);
     loop {
-        let label = label_length(text.get(end..)?);
-        if label == 0 {
+        // A dot that no label follows ends the sentence.
+        let begin = if labels == 0 { 0 } else { end + 1 };
+        let length = label_length(text.get(begin..)?);
+        if length == 0 {
             break;
         }
-        end += label;
-        if text.get(end) == Some(&b'.') && label_length(text.get(end + 1..)?) > 0 {
-            (end, dots) = (end + 1, dots + 1);
-        } else {
+        (last, end, labels) = (begin, begin + length, labels + 1);
+        if text.get(end) != Some(&b'.') {
             break;
         }
     }
     let domain = text.get(..end)?;
-    let top = domain.rsplit(|b| *b == b'.').next()?;
+    let top = domain.get(last..)?;
     let named =
         top.len() >= 2 && (top.iter().all(|b| b.is_ascii_alphabetic() || *b >= 0x80) || top.starts_with(b"xn--"));
     let ours = EMAIL_DOMAIN.as_bytes().get(1..) == Some(domain);
-    let fits = dots > 0 && end <= DOMAIN_BYTES_MAX && named && !ours && !is_file(top);
+    let fits = labels > 1 && end <= DOMAIN_BYTES_MAX && named && !ours && !is_file(top);
     fits.then_some(end)
 }
 
@@ -193,16 +193,70 @@ fn ipv6(view: &View<'_>, start: usize) -> Option<Found> {
     // A full stop or a colon of the sentence.
     let text = text.strip_suffix(b".").unwrap_or(text);
     let text = if text.ends_with(b"::") { text } else { text.strip_suffix(b":").unwrap_or(text) };
-    let address: Ipv6Addr = std::str::from_utf8(text).ok()?.parse().ok()?;
+    let form = ipv6_form(text)?;
     let end = start + text.len();
-    if view.at(end).is_some_and(is_word) || address.is_unspecified() || address.is_loopback() {
+    if view.at(end).is_some_and(is_word) || form.is_nobodys {
         return None;
     }
     // `a::b` and `dead::beef` are names in code, too.
-    let digits = text.iter().any(u8::is_ascii_digit);
-    let groups = text.split(|b| *b == b':').filter(|g| !g.is_empty()).count();
-    let long = text.split(|b| *b == b':').any(|g| g.len() >= 3);
-    (groups > 3 || (digits && long)).then(|| Found::new(start, end, Detector::Ip, Confidence::Certain))
+    (form.groups > 3 || (form.has_digits && form.is_long))
+        .then(|| Found::new(start, end, Detector::Ip, Confidence::Certain))
+}
+
+/// What an IPv6 address looks like (RFC 4291, section 2.2).
+#[derive(Debug, PartialEq, Eq)]
+struct Ipv6Form {
+    /// The groups that are written.
+    groups: usize,
+    has_digits: bool,
+    /// One of its groups has three digits or more.
+    is_long: bool,
+    /// The unspecified address, or loopback.
+    is_nobodys: bool,
+}
+
+/// Reads an IPv6 address; `None` when it is none.
+fn ipv6_form(text: &[u8]) -> Option<Ipv6Form> {
+    // The last four bytes may be written as an IPv4 address, which is rare.
+    if text.contains(&b'.') {
+        let address: Ipv6Addr = std::str::from_utf8(text).ok()?.parse().ok()?;
+        return Some(Ipv6Form {
+            groups: text.split(|b| *b == b':').filter(|g| !g.is_empty()).count(),
+            has_digits: true,
+            is_long: text.split(|b| *b == b':').any(|g| g.len() >= 3),
+            is_nobodys: address.is_unspecified() || address.is_loopback(),
+        });
+    }
+    let mut form = Ipv6Form { groups: 0, has_digits: false, is_long: false, is_nobodys: false };
+    // Digits of the group at hand; its value; whether one before it was not zero; where groups of zeros were left out.
+    let (mut length, mut value, mut earlier, mut gap) = (0, 0_u32, false, None);
+    let mut bytes = text.iter().enumerate();
+    while let Some((i, b)) = bytes.next() {
+        if let Some(digit) = char::from(*b).to_digit(16) {
+            form.groups += usize::from(length == 0);
+            form.has_digits |= b.is_ascii_digit();
+            length += 1;
+            form.is_long |= length == 3;
+            value = value << 4 | digit;
+            if length > 4 {
+                return None;
+            }
+            continue;
+        }
+        let doubled = text.get(i + 1) == Some(&b':');
+        if *b != b':' || (doubled && gap.is_some()) || (!doubled && (length == 0 || i + 1 == text.len())) {
+            return None;
+        }
+        if doubled {
+            gap = Some(form.groups);
+            bytes.next();
+        }
+        earlier |= value != 0;
+        (length, value) = (0, 0);
+    }
+    let fits = if gap.is_some() { form.groups < 8 } else { form.groups == 8 };
+    form.is_nobodys = !earlier && (value == 0 || (value == 1 && gap != Some(form.groups)));
+    fits.then_some(form)
 }
 
 /// A MAC address with dashes or in Cisco's form, some part of which begins at `at`.
@@ -253,4 +307,66 @@ fn mac_alone(view: &View<'_>, start: usize, end: usize, separator: u8) -> Option
     let plain = |x: u8| text.iter().filter(|b| b.is_ascii_hexdigit()).all(|b| b.eq_ignore_ascii_case(&x));
     (!before && !after && !plain(b'0') && !plain(b'f'))
         .then(|| Found::new(start, end, Detector::Mac, Confidence::Certain))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use proptest::prelude::*;
+
+    use super::ipv6_form;
+
+    fn agrees(text: &str) {
+        let address = text.parse::<Ipv6Addr>().ok();
+        let form = ipv6_form(text.as_bytes());
+        assert_eq!(form.is_some(), address.is_some(), "{text}");
+        let nobodys = address.is_some_and(|a| a.is_unspecified() || a.is_loopback());
+        assert_eq!(form.is_some_and(|f| f.is_nobodys), nobodys, "{text}");
+    }
+
+    #[test]
+    fn ipv6_addresses_are_those_of_the_standard_library() {
+        for text in [
+            "::",
+            "::1",
+            "1::",
+            "::2",
+            "0:0:0:0:0:0:0:1",
+            "0:0:0:0:0:0:0:0",
+            "0::1",
+            "::0:1",
+            "1:2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:7::",
+            "::2:3:4:5:6:7:8",
+            "1::3:4:5:6:7:8",
+            "1:2:3:4:5:6:7:8::",
+            "::1:2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:7",
+            "1:2:3:4:5:6:7:8:9",
+            ":1::",
+            "1:::2",
+            "1::2::3",
+            ":",
+            ":::",
+            "",
+            "1:",
+            ":1",
+            "12345::",
+            "fe80::1.2.3.4",
+            "::ffff:203.0.113.9",
+            "::1.2.3",
+            "2001:DB8::8a2E",
+            "g::1",
+        ] {
+            agrees(text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn and_so_are_those_at_random(text in "([0-2a-c]{0,5}(:|::)){0,9}[0-9a-f]{0,5}") {
+            agrees(&text);
+        }
+    }
 }

@@ -66,15 +66,12 @@ fn ssn(place: &Place<'_, '_>, n: usize) -> Form {
         _ => grouped(place, &[9], &[]),
     };
     let [a @ .., g1, g2, s1, s2, s3, s4] = digits else { return None };
+    if !fits {
+        return None;
+    }
     let (area, serial) = (value(a), value(&[*s1, *s2, *s3, *s4]));
     let advertised = matches!(value(digits), 78_051_120 | 219_099_999 | 123_456_789);
-    if !fits
-        || matches!(area, 0 | 666 | 900..)
-        || (*g1, *g2) == (0, 0)
-        || serial == 0
-        || advertised
-        || is_monotone(digits)
-    {
+    if matches!(area, 0 | 666 | 900..) || (*g1, *g2) == (0, 0) || serial == 0 || advertised || is_monotone(digits) {
         return None;
     }
     let otherwise = match place.joined_by(n) {
@@ -163,9 +160,12 @@ fn steuer_id(place: &Place<'_, '_>, n: usize) -> Form {
 fn nhs(place: &Place<'_, '_>, n: usize) -> Form {
     let fits = if n == 3 { grouped(place, &[3, 3, 4], SPACE_DASH) } else { grouped(place, &[10], &[]) };
     let digits = place.digits(n);
+    if !fits || digits.len() != 10 {
+        return None;
+    }
     let (front, last) = (digits.get(..9)?, digits.get(9)?);
     let check = (11 - weighted(front, &[10, 9, 8, 7, 6, 5, 4, 3, 2]) % 11) % 11;
-    if !fits || digits.len() != 10 || check != u32::from(*last) || is_monotone(digits) {
+    if check != u32::from(*last) || is_monotone(digits) {
         return None;
     }
     let otherwise = match place.joined_by(n) {

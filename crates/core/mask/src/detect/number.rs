@@ -11,6 +11,8 @@ use super::{address, card, date, letters, national, phone};
 const GROUPS_MAX: usize = 12;
 /// The most digits read at once.
 const DIGITS_MAX: usize = 48;
+/// Digits are read so many at a time.
+const WORD_BYTES: usize = 8;
 /// No form that is one group has fewer digits, but for years.
 const LONE_DIGITS_MIN: usize = 7;
 /// A form has no more groups than this, so a run that was cut is read again from as many before its end.
@@ -38,8 +40,8 @@ pub(super) struct Groups {
     starts: [u8; GROUPS_MAX],
     ends: [u8; GROUPS_MAX],
     separators: [Separator; GROUPS_MAX],
-    /// All digits, one group after the other.
-    digits: [u8; DIGITS_MAX],
+    /// All digits, one group after the other; and room for what is written behind the last.
+    digits: [u8; DIGITS_MAX + WORD_BYTES],
     /// Where in `digits` each group begins.
     offsets: [u8; GROUPS_MAX + 1],
     /// A letter follows the last group.
@@ -57,7 +59,7 @@ impl Groups {
             starts: [0; GROUPS_MAX],
             ends: [0; GROUPS_MAX],
             separators: [Separator::None; GROUPS_MAX],
-            digits: [0; DIGITS_MAX],
+            digits: [0; DIGITS_MAX + WORD_BYTES],
             offsets: [0; GROUPS_MAX + 1],
             lettered: false,
             cut: false,
@@ -72,11 +74,14 @@ impl Groups {
         let (mut i, mut total, mut separator) = (0, 0, Separator::None);
         loop {
             let start = i;
-            let run = text.get(i..).unwrap_or_default();
-            let slots = g.digits.get_mut(total..).unwrap_or_default();
-            for (slot, b) in slots.iter_mut().zip(run).take_while(|(_, b)| b.is_ascii_digit()) {
-                *slot = b - b'0';
-                (i, total) = (i + 1, total + 1);
+            while let Some(slots) = g.digits.get_mut(total..).and_then(<[u8]>::first_chunk_mut) {
+                let (values, n) = leading_digits(text, i);
+                *slots = values;
+                let n = n.min(DIGITS_MAX - total);
+                (i, total) = (i + n, total + n);
+                if n < WORD_BYTES {
+                    break;
+                }
             }
             if total == DIGITS_MAX && text.get(i).is_some_and(u8::is_ascii_digit) {
                 g.cut = true;
@@ -154,6 +159,33 @@ impl Groups {
         let glued = self.lettered && group + 1 == self.count;
         !hangs && !glued
     }
+}
+
+/// The values of up to eight digits from `i` on, whatever else behind them, and how many they are.
+#[inline]
+fn leading_digits(text: &[u8], i: usize) -> ([u8; WORD_BYTES], usize) {
+    const ONES: u64 = u64::from_ne_bytes([1; WORD_BYTES]);
+    let rest = text.get(i..).unwrap_or_default();
+    let word = match (rest.first_chunk(), text.last_chunk()) {
+        (Some(chunk), _) => u64::from_le_bytes(*chunk),
+        // The last bytes of the text, without those before `i`.
+        (None, Some(last)) => u64::from_le_bytes(*last).checked_shr(shift(rest.len())).unwrap_or(0),
+        (None, None) => {
+            let mut word = [0; WORD_BYTES];
+            word.iter_mut().zip(rest).for_each(|(slot, b)| *slot = *b);
+            u64::from_le_bytes(word)
+        }
+    };
+    let values = word ^ (ONES * u64::from(b'0'));
+    // The highest bit of each byte that is more than nine. A sum may run over into the bytes behind such a one alone.
+    let others = (values.wrapping_add(ONES * (0x80 - 10)) | values) & (ONES * 0x80);
+    (values.to_le_bytes(), (others.trailing_zeros() / 8) as usize)
+}
+
+/// So many bits of a word stand before its last `bytes`.
+#[inline]
+fn shift(bytes: usize) -> u32 {
+    u32::try_from((WORD_BYTES - bytes.min(WORD_BYTES)) * 8).unwrap_or(u32::MAX)
 }
 
 /// A place within what is read at once: at most all digits and three bytes of separator for each group, which is less than 128.
@@ -325,4 +357,49 @@ fn form(place: &Place<'_, '_>) -> Option<(usize, Option<Found>)> {
         .or_else(|| found(national::number(place)))
         .or_else(|| found(phone::national(place)))
         .or_else(|| found(date::named(place)))
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+mod tests {
+    use super::{Groups, WORD_BYTES, leading_digits};
+    use crate::detect::Wanted;
+    use crate::detect::view::View;
+
+    #[test]
+    fn digits_are_read_as_they_stand() {
+        for b in 0..=255_u8 {
+            for at in 0..20_usize {
+                for len in at..20 {
+                    let mut text: Vec<u8> = (0..len).map(|i| b'0' + (i % 10) as u8).collect();
+                    if let Some(slot) = text.get_mut(at) {
+                        *slot = b;
+                    }
+                    for i in 0..=len {
+                        let run = text[i..].iter().take(WORD_BYTES).take_while(|b| b.is_ascii_digit()).count();
+                        let (values, n) = leading_digits(&text, i);
+                        assert_eq!(n, run, "{text:?} from {i}");
+                        assert!(text[i..i + n].iter().zip(values).all(|(b, v)| b - b'0' == v), "{text:?} from {i}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn groups_hold_no_more_than_they_have_room_for() {
+        for (text, lengths, cut) in [
+            ("12-345 6", &[2, 3, 1][..], false),
+            (&*"9".repeat(48), &[48], false),
+            (&*"9".repeat(49), &[48], true),
+            // What would be too much is left for the next reading.
+            (&*format!("{} {}", "1".repeat(40), "2".repeat(9)), &[40], true),
+            (&*"1 ".repeat(13), &[1; 12], true),
+        ] {
+            let mut groups = Groups::new(0);
+            groups.read(&View::new(text.as_bytes(), b"", Wanted::ALL, true));
+            let found: Vec<usize> = (0..groups.count()).map(|g| groups.length(g)).collect();
+            assert_eq!((&*found, groups.cut), (lengths, cut), "{text}");
+        }
+    }
 }

@@ -107,37 +107,45 @@ fn next_anchor(view: &View<'_>, from: usize, stop: usize) -> Option<usize> {
         }
         i = 1;
     }
-    loop {
-        let (current, previous) = (text.get(i..)?, text.get(i - 1..)?);
-        if let (Some(c), Some(p)) = (current.first_chunk::<BLOCK>(), previous.first_chunk::<BLOCK>())
-            && is_quiet(p, c)
-        {
-            i += BLOCK;
-            continue;
+    // Each block with the byte before it.
+    while let Some(block) = text.get(i - 1..)?.first_chunk() {
+        let found = anchors(block);
+        if found != 0 {
+            return Some(i + first(found));
         }
-        let pairs = previous.iter().zip(current.iter().take(BLOCK));
-        let found = pairs.clone().position(|(p, c)| anchor(*p, *c));
-        match found {
-            Some(offset) => return Some(i + offset),
-            None if current.len() <= BLOCK => return None,
-            None => i += BLOCK,
-        }
+        i += BLOCK;
     }
+    // What is left is less than a block: the last one of the text, without what was looked at.
+    if let Some(block) = text.last_chunk() {
+        let begin = text.len() - BLOCK;
+        let found = anchors(block).checked_shr(u32::try_from((i - begin) * 8).ok()?)?;
+        return (found != 0).then(|| i + first(found));
+    }
+    let (current, previous) = (text.get(i..)?, text.get(i - 1..)?);
+    previous.iter().zip(current).position(|(p, c)| anchor(*p, *c)).map(|offset| i + offset)
 }
 
-/// True when the block has no anchor. Without branches, so that it becomes vector instructions.
+/// The place of the first anchor in a block that has one.
 #[inline]
-fn is_quiet(previous: &[u8; BLOCK], current: &[u8; BLOCK]) -> bool {
-    let found = previous.iter().zip(current).fold(0, |found, (p, c)| {
+const fn first(found: u128) -> usize {
+    (found.trailing_zeros() / 8) as usize
+}
+
+/// A byte for each of a block, the first is the lowest: zero unless it is an anchor. Without branches, so that it becomes vector
+/// instructions.
+#[inline]
+fn anchors(block: &[u8; BLOCK + 1]) -> u128 {
+    let mut found = [0_u8; BLOCK];
+    for ((f, p), c) in found.iter_mut().zip(block).zip(block.iter().skip(1)) {
         // Digits and the colon follow each other.
         let single =
             u8::from(c.wrapping_sub(b'0') <= 10) | u8::from(*c == b'=') | u8::from(*c == b'@') | u8::from(*c == b'_');
         let dash = u8::from(*c == b'-') & (u8::from(*p == b'-') | u8::from(*p == b't'));
         let aws = u8::from(*p == b'A') & (u8::from(*c == b'K') | u8::from(*c == b'S'));
         let jwt = u8::from(*p == b'y') & u8::from(*c == b'J');
-        found | single | dash | aws | jwt
-    });
-    found == 0
+        *f = single | dash | aws | jwt;
+    }
+    u128::from_le_bytes(found)
 }
 
 /// The same for one byte.
@@ -162,7 +170,9 @@ const fn is_anchor(previous: u8, current: u8) -> bool {
 #[cfg(test)]
 #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 mod tests {
-    use super::{BLOCK, anchor, is_quiet};
+    use super::{BLOCK, anchor, anchors, next_anchor};
+    use crate::detect::Wanted;
+    use crate::detect::view::View;
 
     #[test]
     fn blocks_and_bytes_agree_on_every_pair() {
@@ -170,9 +180,27 @@ mod tests {
             for c in 0..=255_u8 {
                 let mut text = [b'x'; BLOCK + 1];
                 (text[7], text[8]) = (p, c);
-                let (previous, current) = (text.first_chunk::<BLOCK>(), text.last_chunk::<BLOCK>());
-                let bytes = text.windows(2).any(|w| anchor(w[0], w[1]));
-                assert_eq!(previous.zip(current).is_some_and(|(p, c)| is_quiet(p, c)), !bytes, "{p} {c}");
+                let found = anchors(&text).to_le_bytes();
+                for (w, f) in text.windows(2).zip(found) {
+                    assert_eq!(anchor(w[0], w[1]), f != 0, "{p} {c}");
+                }
+            }
+        }
+    }
+
+    /// Texts shorter than a block, of some blocks, and with less than one at their end.
+    #[test]
+    fn every_anchor_is_met_wherever_it_stands() {
+        for len in 0..4 * BLOCK {
+            for at in 0..len {
+                for from in 0..=at {
+                    let mut text = vec![b'x'; len];
+                    text[at] = b'7';
+                    let view = View::new(&text, b"", Wanted::ALL, true);
+                    assert_eq!(next_anchor(&view, from, len), Some(at), "{len} {from}");
+                    assert_eq!(next_anchor(&view, from, at), None, "{len} {from}");
+                    assert_eq!(next_anchor(&view, at + 1, len), None, "{len}");
+                }
             }
         }
     }

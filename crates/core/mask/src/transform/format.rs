@@ -69,14 +69,14 @@ pub(super) fn whole(ff1: &Ff1, value: u64, max: u64) -> Option<u64> {
 
 /// The sum of ISO/IEC 7812-1 annex B over all digits; a multiple of ten when the last one checks.
 pub(crate) fn luhn_sum(digits: &[u8]) -> u32 {
-    const DOUBLED: [u8; 10] = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9];
-    let doubled = |d: u8| DOUBLED.get(usize::from(d)).copied().map_or(0, u32::from);
+    let doubled = |d: u8| u32::from(if d > 4 { d * 2 - 9 } else { d * 2 });
+    let pairs = digits.rchunks_exact(2);
+    let alone: u32 = pairs.remainder().iter().map(|d| u32::from(*d)).sum();
     let pair = |pair: &[u8]| match pair {
         [second, first] => u32::from(*first) + doubled(*second),
-        [first] => u32::from(*first),
         _ => 0,
     };
-    digits.rchunks(2).map(pair).sum()
+    alone + pairs.map(pair).sum::<u32>()
 }
 
 #[cfg(test)]
