@@ -7,7 +7,9 @@ use countersign_model::SessionId;
 use countersign_recording::{CsvExport, JsonLinesExport, RecordEntry, RecordingError, Records};
 
 use crate::failed::Failed;
+use crate::output;
 
+use super::terminal::Asciicast;
 use super::{Damaged, Recordings, Which, parse_session, recording_failed};
 
 /// The form of an export.
@@ -17,6 +19,8 @@ enum Form {
     Jsonl,
     /// CSV: one row for each statement, with how it ended.
     Csv,
+    /// An asciicast, version 3, of one program or shell over SSH.
+    Asciicast,
 }
 
 /// `countersign sessions export`.
@@ -32,6 +36,9 @@ pub(crate) struct Export {
     /// In which form.
     #[arg(long, value_enum, default_value_t = Form::Jsonl)]
     format: Form,
+    /// Which action of the session, by its number; without it the first that has output. Only for an asciicast.
+    #[arg(long, value_name = "NUMBER", requires = "session")]
+    action: Option<u64>,
     /// Leave out recorded result rows.
     #[arg(long)]
     no_rows: bool,
@@ -39,6 +46,12 @@ pub(crate) struct Export {
 
 /// Runs it.
 pub(super) fn run(args: &Export) -> Result<(), Failed> {
+    if args.format == Form::Asciicast && args.session.is_none() {
+        return Err(Failed::invalid("an asciicast is of one session: name it with --session"));
+    }
+    if args.format != Form::Asciicast && args.action.is_some() {
+        return Err(Failed::invalid("--action is for --format asciicast"));
+    }
     let filter = args.which.records(args.session);
     let records = args.recordings.reader()?.records(&filter).map_err(recording_failed)?;
     let mut damaged = Damaged::default();
@@ -72,6 +85,17 @@ fn write(args: &Export, records: Records, damaged: &mut Damaged) -> Result<(), R
             let mut export = CsvExport::new(out);
             records.try_for_each(|r| export.write(r))?;
             export.finish()?;
+        }
+        Form::Asciicast => {
+            let mut export = Asciicast::new(out, args.action);
+            records.try_for_each(|r| export.write(&r))?;
+            let (any, others) = export.finish()?;
+            if !any {
+                output::note("nothing of it was recorded that a terminal showed");
+            } else if !others.is_empty() {
+                let others: Vec<String> = others.iter().map(|n| format!("--action {n}")).collect();
+                output::note(&format!("other actions of the session have output, too: {}", others.join(", ")));
+            }
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ mod postgres;
 mod replay;
 mod show;
 mod tail;
+mod terminal;
 mod verify;
 mod words;
 
@@ -51,9 +52,10 @@ pub(crate) enum Sessions {
     /// Plays a session as it happened, with its result rows when they were recorded.
     #[command(after_help = "Example: countersign sessions replay latest --speed 4")]
     Replay(replay::Replay),
-    /// Writes records for other programs: JSON lines (every record) or CSV (one row for each statement).
+    /// Writes records for other programs: JSON lines (every record), CSV (one row for each statement) or an asciicast (one terminal).
     #[command(after_help = "Examples: countersign sessions export --since 7d > week.jsonl\n          \
-                            countersign sessions export --format csv --target orders > orders.csv")]
+                            countersign sessions export --format csv --target orders > orders.csv\n          \
+                            countersign sessions export --format asciicast --session 01JGV2… > shell.cast")]
     Export(export::Export),
     /// Reads every byte of every segment and says what is damaged.
     #[command(after_help = "Example: countersign sessions verify --dir /var/lib/countersign/recordings")]

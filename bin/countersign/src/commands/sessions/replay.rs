@@ -14,6 +14,7 @@ use crate::failed::Failed;
 use super::super::paper::Paper;
 use super::super::text::{count, inert, inert_lines, moment, time_of_day, wrap};
 use super::postgres::Results;
+use super::terminal::Streams;
 use super::{Chosen, Damaged, Recordings, recording_failed, words};
 
 /// Statements whose results are put together at one time.
@@ -42,6 +43,8 @@ pub(crate) struct Replay {
 /// What is put together while a statement runs.
 enum Answer {
     Rows(Box<Results>),
+    /// What a program over SSH said, shown as it came.
+    Streams(Box<Streams>),
     /// Of a protocol that this binary cannot read, or one too many.
     Bytes(u64),
 }
@@ -94,6 +97,10 @@ impl Player<'_> {
             RecordEntry::Output { seq, bytes } => {
                 match self.answers.get_mut(&seq) {
                     Some(Answer::Rows(results)) => results.take(&bytes),
+                    Some(Answer::Streams(streams)) => {
+                        let lines = streams.take(&bytes);
+                        return lines.iter().try_for_each(|l| self.wrapped(l));
+                    }
                     Some(Answer::Bytes(n)) => *n += bytes.len() as u64,
                     None => {}
                 }
@@ -134,6 +141,11 @@ impl Player<'_> {
         Ok(())
     }
 
+    fn wrapped(&mut self, line: &str) -> Result<(), Failed> {
+        let room = self.paper.width().saturating_sub(INDENT);
+        wrap(line, room).iter().try_for_each(|l| self.indented(l))
+    }
+
     fn indented(&mut self, line: &str) -> Result<(), Failed> {
         self.paper.line(&format!("{:INDENT$}{line}", ""))
     }
@@ -162,6 +174,8 @@ impl Player<'_> {
             };
             let answer = if h.protocol == "postgres" {
                 Answer::Rows(Box::new(Results::new(parameters, self.args.rows as usize)))
+            } else if h.protocol == "ssh" {
+                Answer::Streams(Box::default())
             } else {
                 Answer::Bytes(0)
             };
@@ -174,6 +188,11 @@ impl Player<'_> {
         let room = self.paper.width().saturating_sub(INDENT);
         match self.answers.remove(&outcome.seq) {
             Some(Answer::Rows(results)) => results.lines(room).iter().try_for_each(|l| self.indented(l))?,
+            Some(Answer::Streams(mut streams)) => {
+                if let Some(rest) = streams.rest() {
+                    self.wrapped(&rest)?;
+                }
+            }
             Some(Answer::Bytes(n)) if n > 0 => self.indented(&format!("({} of results)", count(n, "byte")))?,
             _ => {}
         }
