@@ -89,10 +89,29 @@ rust_minor() {
   [[ $version =~ ^rustc\ 1\.([0-9]+)\. ]] && echo "${BASH_REMATCH[1]}" || echo 0
 }
 
-# need_openssh: OpenSSH's client and server, with what copies files through them. The system's own server is not started.
+# need_openssh [NAME...]: OpenSSH's client and server, and these packages, each with a program of its own name. The programs are what is
+# needed: a system that had no server must not become reachable by one, now or at its next start.
 need_openssh() {
-  command -v ssh >/dev/null && [ -x /usr/sbin/sshd ] && command -v rsync >/dev/null && command -v git >/dev/null && return 0
-  need_packages "OpenSSH" openssh-client openssh-server rsync git
+  local name absent=() failed= quiet=
+  command -v ssh >/dev/null || absent+=(openssh-client)
+  [ -x /usr/sbin/sshd ] || absent+=(openssh-server)
+  for name in "$@"; do
+    command -v "$name" >/dev/null || absent+=("$name")
+  done
+  [ ${#absent[@]} = 0 ] && return 0
+  if [ ! -x /usr/sbin/sshd ] && command -v apt-get >/dev/null && [ ! -e /usr/sbin/policy-rc.d ] &&
+    printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null 2>&1; then
+    quiet=1
+    as_root chmod 755 /usr/sbin/policy-rc.d
+  fi
+  need_packages "OpenSSH" "${absent[@]}" || failed=1
+  if [ -n "$quiet" ]; then
+    as_root rm -f /usr/sbin/policy-rc.d
+    if command -v systemctl >/dev/null; then
+      as_root systemctl --quiet disable ssh.service ssh.socket 2>/dev/null || true
+    fi
+  fi
+  [ -z "$failed" ]
 }
 
 # need_rust: cargo and rustc that are new enough, with cargo on PATH. May set RUSTUP_TOOLCHAIN.

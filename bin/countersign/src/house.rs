@@ -130,19 +130,27 @@ impl Cellar {
 
     /// The key that proves every gateway of this store to SSH clients, made when it is first asked for and kept sealed.
     pub(crate) async fn ssh_host_key(&self) -> Result<Secret, Failed> {
-        const NAME: &str = "ssh_host_key";
+        self.ssh_key("ssh_host_key").await
+    }
+
+    /// The key that signs it, which clients know.
+    pub(crate) async fn ssh_host_authority(&self) -> Result<Secret, Failed> {
+        self.ssh_key("ssh_host_authority").await
+    }
+
+    async fn ssh_key(&self, name: &str) -> Result<Secret, Failed> {
         let Some(vault) = &self.vault else {
             return Err(Failed::invalid(
                 "a listener for SSH needs a [vault]: its host key is kept sealed. Add [vault] key = { file = \"vault.key\" }",
             ));
         };
         let (fresh, _) = countersign_ssh::new_host_key().map_err(Failed::new)?;
-        let sealed = vault.seal(NAME, &fresh).map_err(Failed::new)?;
-        let kept = self.store.meta_or_insert(NAME, &BASE64_STANDARD.encode(sealed)).await.map_err(Failed::new)?;
+        let sealed = vault.seal(name, &fresh).map_err(Failed::new)?;
+        let kept = self.store.meta_or_insert(name, &BASE64_STANDARD.encode(sealed)).await.map_err(Failed::new)?;
         let kept = BASE64_STANDARD
             .decode(kept)
-            .map_err(|e| Failed::new(format!("the SSH host key in the store is damaged: {e}")))?;
-        vault.unseal(NAME, &kept).map_err(Failed::new)
+            .map_err(|e| Failed::new(format!("the {name} in the store is damaged: {e}")))?;
+        vault.unseal(name, &kept).map_err(Failed::new)
     }
 
     /// The authority for client certificates. Its key is kept sealed, so that without a vault there is none.

@@ -171,7 +171,7 @@ pub(crate) fn api_url(config: &Config) -> String {
 
 /// What a client needs to log in, for everybody to read: nothing of it is a secret. Listeners and the local issuer are those that the
 /// gateway was `started` with, because a reload does not change them; issuers and trust domains are those now in force.
-pub(crate) fn login_facts(started: &Config, config: &Config) -> String {
+pub(crate) fn login_facts(started: &Config, config: &Config, ssh_authority: Option<&str>) -> String {
     let config = &Config {
         gateway: started.gateway.clone(),
         listeners: started.listeners.clone(),
@@ -213,7 +213,10 @@ pub(crate) fn login_facts(started: &Config, config: &Config) -> String {
     let generated = config.listeners.iter().any(|l| matches!(l.tls, config::Certificate::Generated));
     let ca = config.gateway.data_dir.join(GENERATED_CA);
     let ca = if generated { std::fs::read_to_string(ca).ok() } else { None };
-    json!({"audience": audience, "gateway_ca_pem": ca, "listeners": listeners, "issuers": issuers}).to_string()
+    let facts = json!({
+        "audience": audience, "gateway_ca_pem": ca, "ssh_host_authority": ssh_authority, "listeners": listeners, "issuers": issuers,
+    });
+    facts.to_string()
 }
 
 #[cfg(test)]
@@ -250,7 +253,7 @@ mod tests {
             resource = "urn:gw"
         "#;
         let reloaded = config(&format!("[local_issuer]\naudience = \"second\"\n{issuer}").replace("6432", "6433"));
-        let facts = |config: &Config| -> Value { serde_json::from_str(&login_facts(&started, config)).unwrap() };
+        let facts = |config: &Config| -> Value { serde_json::from_str(&login_facts(&started, config, None)).unwrap() };
         let labels = |facts: &Value| -> Vec<String> {
             facts["issuers"].as_array().unwrap().iter().map(|i| i["label"].as_str().unwrap().to_owned()).collect()
         };

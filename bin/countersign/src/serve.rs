@@ -42,6 +42,7 @@ pub(crate) struct Running {
     api: tokio::task::JoinHandle<()>,
     draining: Arc<AtomicBool>,
     login_facts: Arc<ArcSwap<String>>,
+    ssh_authority: Option<String>,
     /// Dropping it ends the watch of the locks.
     _locks_stop: oneshot::Sender<()>,
 }
@@ -63,11 +64,14 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
     let config = &house.config;
     let gateway = Gateway::start(GatewayConfig { workers: config.gateway.workers }, house.services())?;
     let mut listeners = Vec::new();
+    let mut ssh_authority = None;
     for spec in &config.listeners {
         listeners.push(match spec.protocol.as_str() {
             "postgres" => listen(&gateway, postgres(spec, config).mask_by(house.masker.clone()), spec, config)?,
             "ssh" => {
-                let ssh = Ssh::new(&house.cellar.ssh_host_key().await?).map_err(Failed::new)?;
+                let authority = house.cellar.ssh_host_authority().await?;
+                ssh_authority = Some(countersign_ssh::public_key(&authority).map_err(Failed::new)?);
+                let ssh = Ssh::new(&house.cellar.ssh_host_key().await?, &authority).map_err(Failed::new)?;
                 host(&gateway, ssh, spec, config)?;
                 continue;
             }
@@ -77,7 +81,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
     let draining = Arc::new(AtomicBool::new(false));
     let locks_stop = watch_locks(&house)?;
     let sessions = gateway.sessions().clone();
-    let login_facts = Arc::new(ArcSwap::from_pointee(login_facts(config, config)));
+    let login_facts = Arc::new(ArcSwap::from_pointee(login_facts(config, config, ssh_authority.as_deref())));
     let (api_stop, api) = start_api(&house, sessions, metrics, draining.clone(), login_facts.clone()).await?;
     let (identity, reviews) = (house.identity.clone(), house.reviews.clone());
     tokio::spawn(async move {
@@ -105,6 +109,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
         api,
         draining,
         login_facts,
+        ssh_authority,
         _locks_stop: locks_stop,
     })
 }
@@ -304,7 +309,11 @@ impl Running {
             let tls = tls_of(&listening.certificate, &self.house.config.gateway.data_dir, listening.alpn)?;
             listening.tls.replace(tls);
         }
-        self.login_facts.store(Arc::new(login_facts(&self.house.config, &loaded.config)));
+        self.login_facts.store(Arc::new(login_facts(
+            &self.house.config,
+            &loaded.config,
+            self.ssh_authority.as_deref(),
+        )));
         Ok(())
     }
 

@@ -78,6 +78,9 @@ pub(crate) struct LoginFacts {
     /// Where protocols are spoken.
     #[serde(default)]
     pub(crate) listeners: Vec<Listener>,
+    /// The public key that signed the host keys of its SSH listeners, as a line.
+    #[serde(default)]
+    pub(crate) ssh_host_authority: Option<String>,
     /// Where people log in.
     #[serde(default)]
     pub(crate) issuers: Vec<Issuer>,
@@ -90,6 +93,9 @@ pub(crate) struct Exchanged {
     pub(crate) access_token: String,
     #[serde(default)]
     issued_token_type: String,
+    /// The same certificate in OpenSSH's form, as a line.
+    #[serde(default)]
+    pub(crate) ssh_certificate: Option<String>,
     /// Seconds that the certificate is good for.
     pub(crate) expires_in: u64,
     /// Who it is.
@@ -165,6 +171,9 @@ impl Gateway {
         let facts: LoginFacts = self.read(&reply, "asked how to log in")?;
         if facts.issuers.len() > ENTRIES_MAX || facts.listeners.len() > ENTRIES_MAX {
             return Err(Refused::No(format!("{}: more than {ENTRIES_MAX} issuers or listeners", self.url)));
+        }
+        if facts.ssh_host_authority.as_deref().is_some_and(|line| !is_one_line(line)) {
+            return Err(Refused::No(format!("{}: its SSH host authority is not one line", self.url)));
         }
         Ok(facts)
     }
@@ -272,6 +281,14 @@ pub(crate) fn words(reply: &Reply) -> Option<String> {
     }
 }
 
+/// Whether a text is one line of words, as OpenSSH's files have them: nothing that could begin another line.
+fn is_one_line(text: &str) -> bool {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    line.len() <= CHAIN_BYTES_MAX
+        && line.split(' ').count() >= 2
+        && line.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
+}
+
 /// What was issued, if it can be believed.
 fn checked(issued: Exchanged) -> Result<Exchanged, Refused> {
     let no = |what: &str| Err(Refused::No(format!("the gateway's answer is not understood: {what}")));
@@ -283,6 +300,9 @@ fn checked(issued: Exchanged) -> Result<Exchanged, Refused> {
     }
     if issued.access_token.contains("PRIVATE KEY") {
         return no("there is a key in it");
+    }
+    if issued.ssh_certificate.as_deref().is_some_and(|line| !is_one_line(line)) {
+        return no("its SSH certificate is not one line");
     }
     if !(1..=CERTIFICATE_S_MAX).contains(&issued.expires_in) || issued.login_expires_in > LOGIN_S_MAX {
         return no("its times make no sense");
@@ -346,6 +366,19 @@ mod tests {
             (false, issued(&format!("{pem}{}", "x".repeat(CHAIN_BYTES_MAX)), X509, 3600, 36_000)),
         ] {
             assert_eq!(got, fine);
+        }
+    }
+
+    #[test]
+    fn lines_for_ssh_are_lines() {
+        for (text, fine) in [
+            ("ssh-ed25519 AAAA ana\n", true),
+            ("ssh-ed25519 AAAA", true),
+            ("ssh-ed25519", false),
+            ("ssh-ed25519 AAAA\n@cert-authority * ssh-ed25519 BBBB", false),
+            ("ssh-ed25519 AAAA\u{1b}[2J", false),
+        ] {
+            assert_eq!(is_one_line(text), fine, "{text:?}");
         }
     }
 

@@ -68,6 +68,16 @@ impl LoginKey {
         URL_SAFE_NO_PAD.encode(digest(&SHA256, jwk.as_bytes()))
     }
 
+    /// The public key as a line of OpenSSH's (RFC 5656, 3.1).
+    pub(crate) fn ssh_public(&self) -> String {
+        let mut blob = Vec::new();
+        for part in [&b"ecdsa-sha2-nistp256"[..], b"nistp256", self.pair.public_key_raw()] {
+            blob.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+            blob.extend_from_slice(part);
+        }
+        format!("ecdsa-sha2-nistp256 {}\n", STANDARD.encode(blob))
+    }
+
     /// A certificate request (PKCS#10, DER, base64). Its signature proves that whoever asks has the key; it names nobody, because the
     /// gateway knows from the token who that is.
     pub(crate) fn request(&self) -> Result<String, Failed> {
@@ -120,7 +130,7 @@ pub(crate) fn sha256_text(text: &str) -> String {
 mod tests {
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
     use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
     use countersign_model::Timestamp;
     use serde_json::Value;
 
@@ -136,6 +146,15 @@ mod tests {
         assert!(!format!("{key:?}").contains("PRIVATE"));
         assert_ne!(LoginKey::generate().unwrap().thumbprint(), key.thumbprint());
         assert!(LoginKey::from_pem("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n").is_err());
+    }
+
+    #[test]
+    fn the_public_line_is_openssh_s() {
+        let key = LoginKey::generate().unwrap();
+        let line = key.ssh_public();
+        let blob = STANDARD.decode(line.trim().strip_prefix("ecdsa-sha2-nistp256 ").unwrap()).unwrap();
+        assert_eq!(blob.len(), 4 + 19 + 4 + 8 + 4 + 65);
+        assert!(blob.ends_with(key.pair.public_key_raw()));
     }
 
     #[test]

@@ -110,6 +110,7 @@ fn prepared(url: &Url, trust: &Trust, facts: &LoginFacts, key: &LoginKey, args: 
     }
     let mut known = Facts::new(url, trust.system, origin);
     known.listeners.clone_from(&facts.listeners);
+    known.ssh_host_authority.clone_from(&facts.ssh_host_authority);
     Ok(empty(known, key, authorities))
 }
 

@@ -15,6 +15,7 @@ mod oidc;
 mod reviews;
 mod session;
 pub(crate) mod sheet;
+mod ssh_config;
 mod state;
 mod whoami;
 mod workload;
@@ -53,6 +54,12 @@ pub(crate) enum Client {
                       Exits 1 when a statement is refused or fails; what ran before it in the same text is\n\
                       then undone, unless the text commits in between.")]
     Exec(exec::Exec),
+    /// Prints what OpenSSH needs to know for `ssh TARGET`: hosts, the login's key and certificate, and the gateway's host authority.
+    #[command(after_help = "Example: countersign ssh-config web-1 web-2 > ~/.ssh/countersign.conf\n\
+                      Then, at the top of ~/.ssh/config:  Include countersign.conf\n\n\
+                      ssh, scp, sftp, rsync, git and ansible then know the targets by their names. The\n\
+                      certificate is renewed when ssh needs it. Nobody is asked whether to trust a key.")]
+    SshConfig(ssh_config::SshConfig),
     /// What waits for people: lists, shows and answers it.
     #[command(subcommand)]
     Reviews(reviews::Reviews),
@@ -66,6 +73,7 @@ pub(crate) async fn run(command: Client) -> Result<(), Failed> {
         Client::Whoami(args) => whoami::run(&args).await,
         Client::Connect(args) => connect::run(args).await,
         Client::Exec(args) => exec::run(args).await,
+        Client::SshConfig(args) => ssh_config::run(&args).await,
         Client::Reviews(command) => reviews::run(&command).await,
     }
 }

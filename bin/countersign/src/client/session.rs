@@ -172,6 +172,7 @@ pub(crate) fn take_over(login: &mut Login, issued: Exchanged, now: Timestamp) {
     let at = now.unix_s();
     let after = |s: u64| at.saturating_add(i64::try_from(s).unwrap_or(i64::MAX));
     login.credential.chain = issued.access_token;
+    login.ssh_certificate = issued.ssh_certificate;
     login.facts.certificate_issued = at;
     login.facts.certificate_ends = after(issued.expires_in);
     login.facts.login_ends = after(issued.login_expires_in);
@@ -223,11 +224,7 @@ impl std::fmt::Debug for Road {
 impl Road {
     /// The way to the listener of this protocol, with the login's certificate.
     pub(crate) fn new(login: &Login, protocol: &str, alpn: &[u8]) -> Result<Self, Failed> {
-        let listener = login.facts.listeners.iter().find(|l| l.protocol == protocol);
-        let listener = listener.ok_or_else(|| {
-            Failed::not_found(format!("the gateway {} has no listener for {protocol}", login.facts.gateway))
-        })?;
-        let (host, port) = place(listener, &login.facts.url()?)?;
+        let (host, port) = listener_of(login, protocol)?;
         let config = tls(&login.trust(), Some(&login.credential), &[alpn])?;
         Ok(Self { host, port, tls: TlsConnector::from(Arc::new(config)) })
     }
@@ -248,6 +245,15 @@ impl Road {
             Err(_) => Err(fault(&format!("no answer within {} s", DIAL_TIMEOUT.as_secs()))),
         }
     }
+}
+
+/// Host and port of the gateway's listener for this protocol.
+pub(crate) fn listener_of(login: &Login, protocol: &str) -> Result<(String, u16), Failed> {
+    let listener = login.facts.listeners.iter().find(|l| l.protocol == protocol);
+    let listener = listener.ok_or_else(|| {
+        Failed::not_found(format!("the gateway {} has no listener for {protocol}", login.facts.gateway))
+    })?;
+    place(listener, &login.facts.url()?)
 }
 
 /// Host and port of a listener. An address that only means something on the gateway's own machine (`0.0.0.0`, loopback) stands for the
@@ -271,7 +277,8 @@ fn place(listener: &Listener, gateway: &Url) -> Result<(String, u16), Failed> {
 
 /// A login with nothing in it but the key.
 pub(crate) fn empty(facts: super::state::Facts, key: &LoginKey, authorities: String) -> Login {
-    Login { facts, credential: Credential { chain: String::new(), key: key.to_pem() }, authorities, refresh: None }
+    let credential = Credential { chain: String::new(), key: key.to_pem() };
+    Login { facts, credential, authorities, refresh: None, ssh_certificate: None }
 }
 
 #[cfg(test)]

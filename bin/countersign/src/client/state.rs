@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use super::http::{Credential, Trust, check_url};
+use super::key::LoginKey;
 use super::workload::Source;
 use crate::commands::text::inert;
 use crate::failed::Failed;
@@ -31,6 +32,10 @@ const KEY: &str = "key.pem";
 const CERTIFICATE: &str = "certificate.pem";
 const AUTHORITIES: &str = "ca.pem";
 const REFRESH: &str = "refresh-token";
+const SSH_CERTIFICATE: &str = "ssh-certificate.pub";
+/// OpenSSH looks for the public half of a key under this name, and joins key and certificate by it.
+const SSH_PUBLIC: &str = "key.pem.pub";
+const KNOWN_HOSTS: &str = "known_hosts";
 const LAST: &str = "last";
 const LOCK: &str = "lock";
 
@@ -97,6 +102,9 @@ pub(crate) struct Facts {
     pub(crate) renewable: bool,
     /// Where protocols are spoken.
     pub(crate) listeners: Vec<Listener>,
+    /// The public key, as a line, that signed the host keys of the gateway's SSH listeners; `None` where it has none.
+    #[serde(default)]
+    pub(crate) ssh_host_authority: Option<String>,
 }
 
 impl Facts {
@@ -114,6 +122,7 @@ impl Facts {
             certificate_ends: 0,
             renewable: false,
             listeners: Vec::new(),
+            ssh_host_authority: None,
         }
     }
 
@@ -153,6 +162,8 @@ pub(crate) struct Login {
     pub(crate) authorities: String,
     /// The refresh token, if the issuer gave one.
     pub(crate) refresh: Option<Secret>,
+    /// The certificate in OpenSSH's form, as a line, if the gateway gave one.
+    pub(crate) ssh_certificate: Option<String>,
 }
 
 impl Login {
@@ -247,7 +258,8 @@ impl State {
             key: self.read(KEY)?.ok_or_else(|| missing(KEY))?,
         };
         let authorities = text(AUTHORITIES)?.unwrap_or_default();
-        Ok(Some(Login { facts, credential, authorities, refresh: self.read(REFRESH)? }))
+        let ssh_certificate = text(SSH_CERTIFICATE)?;
+        Ok(Some(Login { facts, credential, authorities, refresh: self.read(REFRESH)?, ssh_certificate }))
     }
 
     /// Keeps a login in the place of what was there. The facts come last: without them there is no login.
@@ -265,6 +277,14 @@ impl State {
             Some(token) => self.write(REFRESH, token.expose())?,
             None => self.remove(REFRESH)?,
         }
+        match &login.ssh_certificate {
+            Some(line) => {
+                let key = LoginKey::from_pem(login.credential.key.expose_str().unwrap_or_default())?;
+                self.write(SSH_PUBLIC, key.ssh_public().as_bytes())?;
+                self.write(SSH_CERTIFICATE, line.as_bytes())?;
+            }
+            None => self.remove(SSH_CERTIFICATE)?,
+        }
         self.write(FACTS, facts.as_bytes())?;
         if let Some(base) = self.dir.parent() {
             write(base, LAST, login.facts.gateway.as_bytes())?;
@@ -272,9 +292,20 @@ impl State {
         Ok(())
     }
 
+    /// The files that SSH clients are pointed at: the key, its certificate, and the hosts that are known.
+    pub(crate) fn ssh_files(&self) -> [PathBuf; 3] {
+        [KEY, SSH_CERTIFICATE, KNOWN_HOSTS].map(|name| self.dir.join(name))
+    }
+
+    /// Keeps what SSH clients know hosts by.
+    pub(crate) fn keep_known_hosts(&self, _held: &Held, text: &str) -> Result<(), Failed> {
+        self.write(KNOWN_HOSTS, text.as_bytes())
+    }
+
     /// Forgets the login.
     pub(crate) fn forget(&self, _held: &Held) -> Result<(), Failed> {
-        [FACTS, REFRESH, KEY, CERTIFICATE, AUTHORITIES].into_iter().try_for_each(|name| self.remove(name))
+        let all = [FACTS, REFRESH, KEY, CERTIFICATE, AUTHORITIES, SSH_CERTIFICATE, SSH_PUBLIC, KNOWN_HOSTS];
+        all.into_iter().try_for_each(|name| self.remove(name))
     }
 
     fn read(&self, name: &str) -> Result<Option<Secret>, Failed> {

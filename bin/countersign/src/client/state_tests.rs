@@ -19,6 +19,7 @@ fn login(key: &str) -> Login {
         credential: Credential { chain: format!("chain of {key}"), key: Secret::from(key.to_owned()) },
         authorities: "authorities".to_owned(),
         refresh: Some(Secret::from("refresh".to_owned())),
+        ssh_certificate: None,
     }
 }
 

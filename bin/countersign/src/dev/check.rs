@@ -9,11 +9,12 @@ use std::process::{Command, Output, Stdio};
 
 use countersign_identity::local::GithubJob;
 use countersign_model::Timestamp;
-use countersign_recording::{Reader, RecordEntry, RecordFilter};
+use countersign_recording::{Event, Reader, RecordEntry, RecordFilter};
 
 use super::cluster::Cluster;
 use super::drill::{self, Machine, TokenService, plain, said};
-use super::{Place, identities, locked};
+use super::server::Server;
+use super::{Place, identities, locked, shell};
 use crate::failed::Failed;
 use crate::house::Cellar;
 use crate::output;
@@ -62,7 +63,7 @@ impl Table {
 }
 
 /// Plays the scenario; true when every step came out right.
-pub(super) async fn play(place: &Place, cluster: &Cluster, running: &Running) -> Result<bool, Failed> {
+pub(super) async fn play(place: &Place, cluster: &Cluster, server: &Server, running: &Running) -> Result<bool, Failed> {
     let cellar = &running.house.cellar;
     let began = crate::clock::now();
     let token = async |name: &str| Ok::<_, Failed>(plain(&identities::token(cellar, name, None).await?));
@@ -250,6 +251,7 @@ pub(super) async fn play(place: &Place, cluster: &Cluster, running: &Running) ->
         before == after,
     );
     around(place, &mut table)?;
+    refusals += on_server(place, server, &shell::steps(&ana, &job, &dora), &mut table).await?;
     let locked = locked::play(place, cluster, running, "ana", &ana).await?;
     table.add("ana is locked out while her statement runs", &locked.happened, locked.right);
     refusals += locked.refusals;
@@ -260,6 +262,25 @@ pub(super) async fn play(place: &Place, cluster: &Cluster, running: &Running) ->
         output::say(&line)?;
     }
     Ok(table.rows.iter().all(|(_, _, right)| *right))
+}
+
+/// What is tried at the server; how many refusals there must be.
+async fn on_server(
+    place: &Place,
+    server: &Server,
+    steps: &[shell::Step<'_>],
+    table: &mut Table,
+) -> Result<usize, Failed> {
+    let before = shell::restarts(server);
+    for step in steps {
+        let played = shell::play(place, step).await?;
+        table.add(step.title, &played.happened, played.right);
+    }
+    let times = shell::restarts(server) - before;
+    table.add("the shop was restarted", &format!("{times} time(s)"), times == 1);
+    let played = shell::around(place, server).await?;
+    table.add("straight to web-1, past the gateway", &played.happened, played.right);
+    Ok(shell::refusals(steps))
 }
 
 /// A token that differs in one letter of its signature.
@@ -402,7 +423,7 @@ fn recorded(
 ) -> Result<(), Failed> {
     let config = &running.house.config;
     let reader = Reader::new(&config.recording.dir);
-    let (mut denied, mut limited, mut refused) = (0, 0, 0);
+    let (mut denied, mut limited, mut rejected, mut refused) = (0, 0, 0, 0);
     let mut reasons = BTreeSet::new();
     for record in
         reader.records(&RecordFilter { since: Some(began), ..RecordFilter::default() }).map_err(Failed::new)?
@@ -412,6 +433,7 @@ fn recorded(
                 denied += 1
             }
             RecordEntry::Outcome(outcome) if outcome.status == "limited" => limited += 1,
+            RecordEntry::Event(Event::Rejected { .. }) => rejected += 1,
             RecordEntry::Refused(one) => {
                 refused += 1;
                 let detail = one.denial.detail.unwrap_or_default();
@@ -420,8 +442,8 @@ fn recorded(
             _ => {}
         }
     }
-    let found = denied + limited + refused;
-    let happened = format!("{denied} denied, {limited} over a limit, {refused} not let in");
+    let found = denied + limited + rejected + refused;
+    let happened = format!("{} denied, {limited} over a limit, {refused} not let in", denied + rejected);
     table.add("the recording tells of every refusal", &happened, found == refusals);
     let missing: Vec<&str> = REASONS.into_iter().filter(|r| !reasons.contains(*r)).collect();
     let happened = if missing.is_empty() { REASONS.join(", ") } else { format!("MISSING: {}", missing.join(", ")) };

@@ -77,6 +77,11 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// The account that it runs under.
+    pub(super) fn server_user(&self) -> String {
+        if self.as_root { SERVER_USER.to_owned() } else { user_name() }
+    }
+
     fn data(&self) -> PathBuf {
         self.home.join("data")
     }
@@ -93,7 +98,11 @@ impl Cluster {
 
     /// A program of the installation, under the account that the cluster runs under.
     fn program(&self, name: &str) -> Command {
-        let path = self.programs.bin.join(name);
+        self.command(&self.programs.bin.join(name))
+    }
+
+    /// Another program, under the same account.
+    pub(super) fn command(&self, path: &Path) -> Command {
         let mut command = if self.as_root {
             let mut c = Command::new("setpriv");
             c.args(["--reuid", SERVER_USER, "--regid", SERVER_USER, "--init-groups", "--pdeathsig", "INT", "--"])

@@ -134,6 +134,22 @@ impl<'a> Machine<'a> {
         self.home.join("countersign").join(format!("localhost_{}", self.place.api_port))
     }
 
+    /// What `countersign ssh-config` prints there for a target, in a file.
+    pub(super) async fn ssh_config(&self, target: &str) -> Result<PathBuf, Failed> {
+        let output = self.run(&["ssh-config", target], &[]).await?;
+        if !output.status.success() {
+            return Err(Failed::new(format!("countersign ssh-config: {}", said(&output))));
+        }
+        let path = self.home.join("ssh_config");
+        std::fs::write(&path, output.stdout)?;
+        Ok(path)
+    }
+
+    /// Has a program run as if it were there.
+    pub(super) fn as_here(&self, command: &mut Command) {
+        command.env("XDG_CONFIG_HOME", &self.home);
+    }
+
     /// Runs this program there.
     async fn run(&self, arguments: &[&str], environment: &[(&'static str, String)]) -> Result<Output, Failed> {
         let mut command = Command::new(std::env::current_exe()?);
@@ -143,7 +159,8 @@ impl<'a> Machine<'a> {
                 command.env_remove(name);
             }
         }
-        command.args(arguments).env("XDG_CONFIG_HOME", &self.home).envs(environment.iter().map(|(k, v)| (k, v)));
+        self.as_here(&mut command);
+        command.args(arguments).envs(environment.iter().map(|(k, v)| (k, v)));
         command.stdin(Stdio::null());
         // The gateway's own doors are served by this thread.
         let output = tokio::task::spawn_blocking(move || command.output()).await.map_err(Failed::new)?;

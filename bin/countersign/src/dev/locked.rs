@@ -32,7 +32,7 @@ pub(super) async fn play(
     user: &str,
     token: &str,
 ) -> Result<Played, Failed> {
-    let mut client = start(place, user, token, WORK)?;
+    let client = start(place, user, token, WORK)?;
     let count = format!(
         "select count(*) from pg_stat_activity where state = 'active' and query like '{WORK}%' and pid <> pg_backend_pid()"
     );
@@ -44,11 +44,11 @@ pub(super) async fn play(
     let lock = running.house.locks.add(new, "the tour", clock::now()).await.map_err(Failed::new)?;
     let gone = wait(|| Ok(!works()?)).await?;
     let took_ms = locked.elapsed().as_millis();
-    let told = finish(&mut client)?;
-    let again = finish(&mut start(place, user, token, "select 1")?)?;
+    let told = finish(client).await?;
+    let again = finish(start(place, user, token, "select 1")?).await?;
     let refused = again.contains("FATAL") && again.contains(&lock.id);
     running.house.locks.end(&lock.id, "the tour", "it is over", clock::now()).await.map_err(Failed::new)?;
-    let back = finish(&mut start(place, user, token, "select 1")?)?;
+    let back = finish(start(place, user, token, "select 1")?).await?;
     let right = began
         && gone
         && took_ms < 1_000
@@ -78,14 +78,10 @@ fn start(place: &Place, user: &str, token: &str, sql: &str) -> Result<Child, Fai
 }
 
 /// What it said on standard error.
-fn finish(client: &mut Child) -> Result<String, Failed> {
-    use std::io::Read as _;
-    let mut said = String::new();
-    if let Some(err) = client.stderr.as_mut() {
-        err.read_to_string(&mut said)?;
-    }
-    client.wait()?;
-    Ok(said)
+async fn finish(client: Child) -> Result<String, Failed> {
+    // Connections to the store come back to their pool on this thread: while it waits, nobody else has one.
+    let output = tokio::task::spawn_blocking(move || client.wait_with_output()).await.map_err(Failed::new)?;
+    Ok(String::from_utf8_lossy(&output?.stderr).into_owned())
 }
 
 async fn wait(mut done: impl FnMut() -> Result<bool, Failed>) -> Result<bool, Failed> {

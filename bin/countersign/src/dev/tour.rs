@@ -18,7 +18,7 @@ pub(super) async fn print(place: &Place, cellar: &Cellar) -> Result<(), Failed> 
     let (folder, dir, ca) = (folder.display(), place.dir.display(), place.ca());
     let (ca, port, api) = (ca.display(), place.gateway_port, place.api_port);
     output::say(&format!(
-        "\nCountersign guards the database \"shop\". In another terminal:\n\n  \
+        "\nCountersign guards the database \"shop\" and the server \"web-1\". In another terminal:\n\n  \
          export PATH={folder}:$PATH\n  \
          demo={dir} gateway=https://localhost:{api}\n\n\
          1. ana, an analyst, with a token as psql's password: reads up to 1,000 rows,\n   \
@@ -44,6 +44,11 @@ pub(super) async fn print(place: &Place, cellar: &Cellar) -> Result<(), Failed> 
          alert is raised each time\n\n  \
          countersign login --gateway $gateway --ca {ca}\n  \
          countersign connect shop -- psql\n\n\
+         4. the server \"web-1\", with the login of either: ci-deploy restarts the shop and\n   \
+         does nothing else, dora works there and is recorded\n\n  \
+         countersign ssh-config web-1 > $demo/ssh_config\n  \
+         ssh -F $demo/ssh_config web-1 shopctl restart web\n  \
+         ssh -F $demo/ssh_config web-1 'shopctl restart web; id'    # ci-deploy: refused\n\n\
          {passwords}\n\n\
          What happened, with the rules behind it:\n\n  \
          countersign sessions list --config $demo/countersign.toml\n\n\

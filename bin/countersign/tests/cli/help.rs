@@ -5,12 +5,13 @@ use std::process::Stdio;
 
 use crate::support::{binary, demo, house, run_in};
 
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 31] = [
     "login",
     "logout",
     "whoami",
     "connect",
     "exec",
+    "ssh-config",
     "accounts add",
     "accounts list",
     "accounts password",

@@ -39,6 +39,8 @@ pub enum PresentedCredential {
     },
     /// A client certificate, whose key the TLS handshake proved: DER, the end-entity certificate first.
     Certificate(Vec<Bytes>),
+    /// A certificate in OpenSSH's form (PROTOCOL.certkeys, the blob), whose key the SSH handshake proved.
+    SshCertificate(Bytes),
 }
 
 impl PresentedCredential {

@@ -1,10 +1,10 @@
 //! What is agreed on, both ways: nothing with SHA-1, CBC or a classic Diffie-Hellman group, post-quantum key exchange first. Strict
-//! key exchange closes the prefix truncation attack on peers that know it; peers that do not are not given the ciphers that it needs.
+//! key exchange closes the prefix truncation attack with peers that know it; the cipher that it breaks is not spoken at all.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use russh::keys::{Algorithm, EcdsaCurve, PrivateKey};
+use russh::keys::{Algorithm, Certificate, EcdsaCurve, PrivateKey};
 use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
 
 /// Bytes that a peer may send on a channel before it must wait.
@@ -39,8 +39,9 @@ fn preferred() -> Preferred {
             Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
         ]),
         host_key_certificates: Cow::Borrowed(&[]),
-        // AES-GCM is not open to prefix truncation, so that it comes first; ChaCha20 only counts where both sides are strict.
-        cipher: Cow::Borrowed(&[cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR]),
+        // No ChaCha20-Poly1305: with peers that do not know strict key exchange it is open to prefix truncation (CVE-2023-48795), and
+        // which those are is known only after it was agreed on. AES-GCM is not.
+        cipher: Cow::Borrowed(&[cipher::AES_256_GCM, cipher::AES_256_CTR]),
         mac: Cow::Borrowed(&[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM]),
         compression: Cow::Borrowed(&[compression::NONE]),
     }
@@ -50,8 +51,9 @@ fn id() -> SshId {
     SshId::Standard(Cow::Borrowed("SSH-2.0-Countersign"))
 }
 
-pub(crate) fn server(host_key: PrivateKey) -> russh::server::Config {
+pub(crate) fn server(host_key: PrivateKey, certificate: Certificate) -> russh::server::Config {
     let mut methods = MethodSet::empty();
+    methods.push(MethodKind::PublicKey);
     methods.push(MethodKind::KeyboardInteractive);
     methods.push(MethodKind::Password);
     russh::server::Config {
@@ -60,6 +62,7 @@ pub(crate) fn server(host_key: PrivateKey) -> russh::server::Config {
         auth_rejection_time: REJECTION,
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: vec![host_key],
+        certificates: vec![certificate],
         window_size: WINDOW_BYTES,
         maximum_packet_size: PACKET_BYTES_MAX,
         channel_buffer_size: CHANNEL_MESSAGES_MAX,

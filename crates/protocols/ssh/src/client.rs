@@ -4,8 +4,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use countersign_enforce::{Presented, PresentedCredential};
 use countersign_model::{ClientText, Culprit, Denial, DenialCode, Secret};
+use russh::keys::{Algorithm, Certificate};
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Response, Session};
 use russh::{Channel, ChannelOpenFailure};
 
@@ -22,7 +24,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    async fn authenticate(&self, name: &str, token: &[u8]) -> Auth {
+    async fn by_token(&self, name: &str, token: &[u8]) -> Auth {
+        if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
+            return Auth::reject();
+        }
+        self.authenticate(name, PresentedCredential::token(Secret::new(token.to_vec()))).await
+    }
+
+    async fn authenticate(&self, name: &str, credential: PresentedCredential) -> Auth {
         let Some((user, target)) = names::split(name) else {
             self.visit.host.rejected(&Denial::new(
                 Culprit::Client,
@@ -31,12 +40,9 @@ impl Server {
             ));
             return Auth::reject();
         };
-        if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
-            return Auth::reject();
-        }
         let presented = Presented {
             user: user.to_owned(),
-            credential: PresentedCredential::token(Secret::new(token.to_vec())),
+            credential,
             target: target.to_owned(),
             source: self.visit.source,
             encrypted: true,
@@ -62,13 +68,29 @@ impl Handler for Server {
     async fn auth_publickey_offered(
         &mut self,
         _user: &str,
-        _offer: russh::server::PublicKeyOffer<'_>,
+        offer: russh::server::PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
+        // Whether it comes with a certificate is not told here. Logins have keys of this kind, so that others need not be tried.
+        let may_be = matches!(offer.algorithm, Algorithm::Ecdsa { .. });
+        Ok(if may_be { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn auth_publickey(
+        &mut self,
+        _user: &str,
+        _key: russh::server::VerifiedPublicKey<'_>,
+    ) -> Result<Auth, Self::Error> {
+        // A key alone says nothing of who it is.
         Ok(Auth::reject())
     }
 
+    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Self::Error> {
+        let Ok(blob) = certificate.to_bytes() else { return Ok(Auth::reject()) };
+        Ok(self.authenticate(user, PresentedCredential::SshCertificate(Bytes::from(blob))).await)
+    }
+
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
-        Ok(self.authenticate(user, password.as_bytes()).await)
+        Ok(self.by_token(user, password.as_bytes()).await)
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -85,7 +107,7 @@ impl Handler for Server {
             });
         };
         let token = response.next().unwrap_or_default();
-        Ok(self.authenticate(user, &token).await)
+        Ok(self.by_token(user, &token).await)
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Self::Error> {

@@ -22,7 +22,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_enforce::{Arrival, BoxFuture, BoxWire, End, Host, Hosted};
 use countersign_model::{Denial, Secret};
-use russh::keys::PrivateKey;
+use russh::keys::ssh_key::certificate::{Builder, CertType};
+use russh::keys::{Certificate, PrivateKey};
 
 pub use shape::VOCABULARY;
 
@@ -56,21 +57,43 @@ pub fn new_host_key() -> Result<(Secret, String), BadKey> {
     Ok((Secret::from(text.to_string()), public))
 }
 
+/// The public line of a private key in OpenSSH's format.
+///
+/// # Errors
+/// When it is no such key.
+pub fn public_key(private: &Secret) -> Result<String, BadKey> {
+    let key = PrivateKey::from_openssh(private.expose()).map_err(|e| BadKey(format!("the key cannot be read: {e}")))?;
+    key.public_key().to_openssh().map_err(|e| BadKey(format!("the key has no public line: {e}")))
+}
+
 /// Whether a text is a public key or the fingerprint of one, as targets' keys are pinned.
 pub fn is_host_key(text: &str) -> bool {
     target::Pin::parse(text).is_some()
 }
 
 impl Ssh {
-    /// Serves with this host key (OpenSSH's private key format).
+    /// Serves with this host key, certified by this authority (both in OpenSSH's private key format), so that clients that know the
+    /// authority are never asked whether they trust a key.
     ///
     /// # Errors
-    /// When it is no such key.
-    pub fn new(host_key: &Secret) -> Result<Self, BadKey> {
-        let key = PrivateKey::from_openssh(host_key.expose())
-            .map_err(|e| BadKey(format!("the host key cannot be read: {e}")))?;
-        Ok(Self { server: Arc::new(algorithms::server(key)) })
+    /// When one is no such key.
+    pub fn new(host_key: &Secret, authority: &Secret) -> Result<Self, BadKey> {
+        let read = |what: &str, key: &Secret| {
+            PrivateKey::from_openssh(key.expose()).map_err(|e| BadKey(format!("the {what} cannot be read: {e}")))
+        };
+        let (key, authority) = (read("host key", host_key)?, read("host authority's key", authority)?);
+        let certificate = certify(&key, &authority).map_err(|e| BadKey(format!("the host key: {e}")))?;
+        Ok(Self { server: Arc::new(algorithms::server(key, certificate)) })
     }
+}
+
+/// A certificate for a host key. It names no host, because a gateway does not know what it is called by its clients: their `known_hosts`
+/// say for which names they take the authority. Nor does it end: key and authority are kept, and changed, together.
+fn certify(key: &PrivateKey, authority: &PrivateKey) -> Result<Certificate, russh::keys::ssh_key::Error> {
+    const NEVER: u64 = u64::MAX;
+    let mut builder = Builder::new_with_random_nonce(&mut russh::keys::key::safe_rng(), key.public_key(), 0, NEVER)?;
+    builder.cert_type(CertType::Host)?.key_id("countersign gateway")?.all_principals_valid()?;
+    builder.sign(authority)
 }
 
 impl Hosted for Ssh {
@@ -98,9 +121,12 @@ mod tests {
     #[test]
     fn a_made_host_key_serves() {
         let (key, public) = new_host_key().unwrap();
-        assert!(Ssh::new(&key).is_ok());
+        let (authority, _) = new_host_key().unwrap();
+        assert!(Ssh::new(&key, &authority).is_ok());
         assert!(public.starts_with("ssh-ed25519 "));
+        assert_eq!(public_key(&key).unwrap(), public);
         assert!(is_host_key(&public));
-        assert!(Ssh::new(&Secret::from("nonsense".to_owned())).is_err());
+        let nonsense = Secret::from("nonsense".to_owned());
+        assert!(Ssh::new(&nonsense, &authority).is_err() && Ssh::new(&key, &nonsense).is_err());
     }
 }

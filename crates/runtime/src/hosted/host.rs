@@ -26,6 +26,9 @@ use crate::session::{defect, no_such_target, unreachable_target, wall_clock, why
 /// Calls that a guest has not heard yet; they are few kinds, and later ones say nothing new.
 const CALLS_MAX: usize = 4;
 
+/// Refusals of somebody who is known, before the session is open, that are kept for its record; more only say the same.
+const EARLY_MAX: usize = 64;
+
 /// What is known of a connection.
 #[derive(Default)]
 struct State {
@@ -37,6 +40,8 @@ struct State {
     id: Option<SessionId>,
     refusal_recorded: bool,
     rejection: Option<Denial>,
+    /// What was refused to somebody who is known, while the session was not open yet.
+    early: Vec<Denial>,
     established: bool,
     /// The gateway failed: the session must end.
     failure: Option<Denial>,
@@ -135,7 +140,8 @@ impl Room {
         if std::mem::replace(&mut state.closed, true) {
             return;
         }
-        let denial = end.denial.or_else(|| if state.established { None } else { state.rejection.take() });
+        let early = state.early.pop();
+        let denial = end.denial.or_else(|| if state.established { None } else { state.rejection.take().or(early) });
         let span = state.span.take().unwrap_or_else(tracing::Span::none);
         let (id, identity, target) = match &mut state.gate {
             Some(gate) => {
@@ -241,8 +247,11 @@ impl Room {
         };
         let opened = Gate::open(parts, &*services.recorder, &request.shape, now);
         let passage = match opened {
-            Ok(Opened { gate, passage }) => {
+            Ok(Opened { mut gate, passage }) => {
+                let early = std::mem::take(&mut state.early);
+                let recorded = early.iter().try_for_each(|denial| gate.event(&SessionEvent::Rejected(denial), now));
                 state.gate = Some(gate);
+                recorded?;
                 passage
             }
             Err(denial) => {
@@ -458,7 +467,11 @@ impl Host for Room {
         let open = {
             let mut state = self.state.lock();
             if state.gate.is_none() {
-                state.rejection.get_or_insert_with(|| denial.clone());
+                if state.identity.is_none() {
+                    state.rejection.get_or_insert_with(|| denial.clone());
+                } else if state.early.len() < EARLY_MAX {
+                    state.early.push(denial.clone());
+                }
             }
             state.gate.is_some()
         };

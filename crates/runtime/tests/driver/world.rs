@@ -125,7 +125,7 @@ impl Authenticator for Door {
                     let text = ClientText::new("who are you?");
                     return Err(Denial::new(Culprit::Client, DenialCode::Unauthenticated, text));
                 }
-                PresentedCredential::Token { certificate: None, .. } => {}
+                PresentedCredential::Token { certificate: None, .. } | PresentedCredential::SshCertificate(_) => {}
                 PresentedCredential::Token { certificate: Some(leaf), .. } => {
                     self.0.add(format!("token with {:?}", names(leaf)))?;
                 }

@@ -181,6 +181,11 @@ impl IdentityService {
         let authority = self.authority.as_ref().ok_or(Rejection::Certificate("this gateway makes none"))?;
         let now = self.tokens.steady(now)?;
         let leaf = authority.verify(chain, now).await?;
+        self.login_named(leaf, now).await
+    }
+
+    /// The login that a verified certificate names.
+    async fn login_named(&self, leaf: Leaf, now: Timestamp) -> Result<(Arc<Login>, Leaf), Rejection> {
         let login = self.logins.find(&leaf.login, now).await?.ok_or(Rejection::LoginGone)?;
         if login.key != leaf.key {
             return Err(Rejection::Certificate("its key is not its login's"));
@@ -188,6 +193,15 @@ impl IdentityService {
         live(&login, now)?;
         self.tokens.accounts_stand(&login.identity, now).await?;
         Ok((login, leaf))
+    }
+
+    /// Who a certificate in OpenSSH's form is whose key the connection proved.
+    async fn identity_of_ssh(&self, certificate: &[u8], now: Timestamp) -> Result<Arc<Identity>, Rejection> {
+        let authority = self.authority.as_ref().ok_or(Rejection::Certificate("this gateway makes none"))?;
+        let now = self.tokens.steady(now)?;
+        let leaf = authority.verify_ssh(certificate, now).await?;
+        let (login, leaf) = self.login_named(leaf, now).await?;
+        Ok(Arc::new(mapping::of_login(&login, leaf.serial, leaf.expires_at)))
     }
 
     /// Who a client certificate is whose key the connection proved: of a login, or an X.509-SVID.
@@ -212,6 +226,7 @@ impl IdentityService {
                 self.tokens.verify_with(token, &proof, now).await?
             }
             PresentedCredential::Certificate(chain) => self.identity_of(chain, now).await?.0,
+            PresentedCredential::SshCertificate(blob) => self.identity_of_ssh(blob, now).await?,
         };
         if presented.user != identity.name && presented.user != identity.subject {
             return Err(Rejection::OtherUser { name: identity.name.clone(), given: shown(&presented.user) });
@@ -237,7 +252,7 @@ impl IdentityService {
                     let id = use_id(token.expose_str().unwrap_or_default());
                     self.tokens.spoil(&id, held.expires_at, now).await
                 }
-                (None, PresentedCredential::Certificate(_)) => {
+                (None, PresentedCredential::Certificate(_) | PresentedCredential::SshCertificate(_)) => {
                     let id = svid_id(&held.issuer, held.token_id.as_deref().unwrap_or_default());
                     self.tokens.spoil(&id, held.expires_at, now).await
                 }
@@ -318,6 +333,7 @@ impl IdentityService {
         let about = match &presented.credential {
             PresentedCredential::Token { token, .. } => claimed(token.expose_str().unwrap_or_default()),
             PresentedCredential::Certificate(chain) => IdentityAuthority::claimed(chain),
+            PresentedCredential::SshCertificate(blob) => IdentityAuthority::claimed_ssh(blob),
         };
         tracing::info!(
             reason = rejection.as_str(),

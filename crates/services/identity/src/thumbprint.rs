@@ -95,7 +95,7 @@ impl PublicKey {
         }
     }
 
-    fn point(kind: KeyKind, bits: Vec<u8>) -> Result<Self, &'static str> {
+    pub(crate) fn point(kind: KeyKind, bits: Vec<u8>) -> Result<Self, &'static str> {
         let (length, curve, verify) = match kind {
             KeyKind::P384 => (48, "P-384", &signature::ECDSA_P384_SHA384_ASN1),
             _ => (32, "P-256", &signature::ECDSA_P256_SHA256_ASN1),

@@ -20,6 +20,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
+use super::openssh::{self, SshAuthority};
 use super::ring::{CA_NAME, Ring, set_times};
 use crate::Rejection;
 use crate::local::{KeyStore, StoreFault, load_keys};
@@ -29,13 +30,13 @@ use crate::token::shown;
 /// The longest life of a client certificate, in seconds.
 pub const CERTIFICATE_LIFETIME_S_MAX: u64 = 3600;
 /// How long before it is made a certificate begins, in seconds: clocks differ.
-const BEGINS_BEFORE_S: i64 = 60;
+pub(super) const BEGINS_BEFORE_S: i64 = 60;
 /// The longest client certificate that is looked at, in bytes.
-const CERTIFICATE_BYTES_MAX: usize = 8 * 1024;
+pub(super) const CERTIFICATE_BYTES_MAX: usize = 8 * 1024;
 /// The most certificates of a chain.
 const CHAIN_MAX: usize = 4;
 /// A certificate of an authority that is not known leads to at most one look into the store in this time, in seconds.
-const LOOK_AGAIN_S: u64 = 5;
+pub(super) const LOOK_AGAIN_S: u64 = 5;
 /// The longest common name (RFC 5280, upper bound).
 const COMMON_NAME_CHARS_MAX: usize = 64;
 /// The URI that names a certificate's login.
@@ -59,6 +60,8 @@ pub enum AuthorityFault {
 pub(crate) struct Issued {
     /// The chain as PEM: the certificate, and the authority's.
     pub(crate) chain_pem: String,
+    /// The same for SSH clients, as the line that they keep; `None` for a kind of key that SSH is not spoken with here.
+    pub(crate) ssh: Option<String>,
     /// Its serial number in hexadecimal.
     pub(crate) serial: String,
     /// When it ends.
@@ -84,6 +87,7 @@ pub struct IdentityAuthority {
     ring: ArcSwap<Ring>,
     loading: tokio::sync::Mutex<()>,
     looked_at: Mutex<Timestamp>,
+    ssh: SshAuthority,
 }
 
 impl std::fmt::Debug for IdentityAuthority {
@@ -100,6 +104,7 @@ impl IdentityAuthority {
     pub async fn open(keys: Arc<dyn KeyStore>, now: Timestamp) -> Result<Self, AuthorityFault> {
         let ring = load(&*keys, false, now).await?;
         Ok(Self {
+            ssh: SshAuthority::open(keys.clone(), now).await?,
             keys,
             ring: ArcSwap::from_pointee(ring),
             loading: tokio::sync::Mutex::new(()),
@@ -129,7 +134,7 @@ impl IdentityAuthority {
         let ring = load(&*self.keys, force, now).await?;
         self.ring.store(Arc::new(ring));
         *self.looked_at.lock() = now;
-        Ok(())
+        self.ssh.load(force, now).await
     }
 
     /// Whether a certificate is of an authority of this kind, this gateway's or another's. Says nothing of its being good.
@@ -187,9 +192,20 @@ impl IdentityAuthority {
             .map_err(|_| AuthorityFault::Key("a certificate could not be signed"))?;
         Ok(Issued {
             chain_pem: format!("{}{}", certificate.pem(), ring.signer_pem),
+            ssh: self.ssh.issue(login, name, key, ends_s, now)?,
             serial: hex(&serial),
             expires_at: Timestamp::from_unix_s(ends_s),
         })
+    }
+
+    /// Verifies a certificate in OpenSSH's form (a blob of PROTOCOL.certkeys), as [`verify`](Self::verify) does a chain.
+    pub(crate) async fn verify_ssh(&self, certificate: &[u8], now: Timestamp) -> Result<Leaf, Rejection> {
+        self.ssh.verify(certificate, now).await
+    }
+
+    /// Whose a certificate in OpenSSH's form claims to be, unverified.
+    pub(crate) fn claimed_ssh(certificate: &[u8]) -> String {
+        openssh::claimed(certificate)
     }
 
     /// Verifies a chain: to one of the authority's keys, in time, for clients, and naming one login.

@@ -150,6 +150,7 @@ impl IdentityService {
         let identity = mapping::of_login(login, issued.serial, issued.expires_at);
         Ok(json!({
             "access_token": issued.chain_pem,
+            "ssh_certificate": issued.ssh,
             "issued_token_type": TOKEN_TYPE_X509,
             "token_type": "N_A",
             "expires_in": issued.expires_at.since_us(now) / 1_000_000,
