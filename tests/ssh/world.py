@@ -124,6 +124,7 @@ address = "127.0.0.1:{self.port}"
 
 [api]
 address = "127.0.0.1:{self.api}"
+tls = "generated"
 
 [local_issuer]
 audience = "countersign"
@@ -141,6 +142,8 @@ key = {{ file = "vault.key" }}
         shutil.copy(HERE / "policy.cedar", self.folder)
         self.run("credentials", "init-key", "vault.key")
         self.run("accounts", "add", "ana", "--kind", "machine", "--group", "ops", "--secret-stdin", text=PASSWORD)
+        self.run("accounts", "add", "rita", "--kind", "human", "--group", "reviewers", "--secret-stdin", text=PASSWORD)
+        self.run("accounts", "add", "leaver", "--kind", "machine", "--group", "ops", "--secret-stdin", text=PASSWORD)
         self.run("accounts", "add", "robot", "--kind", "machine", "--secret-stdin", text=PASSWORD)
         self.start()
         askpass = self.folder / "askpass"
@@ -164,15 +167,48 @@ key = {{ file = "vault.key" }}
 
     def token(self, who):
         if who not in self.tokens:
-            basic = base64.b64encode(f"{who}:{PASSWORD}".replace(" ", "%20").encode()).decode()
-            request = urllib.request.Request(
-                f"http://127.0.0.1:{self.api}/token",
-                b"grant_type=client_credentials",
-                {"authorization": f"Basic {basic}", "content-type": "application/x-www-form-urlencoded"},
-            )
-            with urllib.request.urlopen(request) as answer:
-                self.tokens[who] = json.load(answer)["access_token"]
+            self.tokens[who] = self.new_token(who)
         return self.tokens[who]
+
+    def new_token(self, who):
+        """One that nobody has used."""
+        if who == "rita":
+            # A person's, whom the operator vouches for instead of a browser.
+            return self.run("token", who, "--config", "countersign.toml").strip()
+        basic = base64.b64encode(f"{who}:{PASSWORD}".replace(" ", "%20").encode()).decode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.api}/token",
+            b"grant_type=client_credentials",
+            {"authorization": f"Basic {basic}", "content-type": "application/x-www-form-urlencoded"},
+        )
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)["access_token"]
+
+    def home(self, who):
+        """The environment of a machine where `who` has logged in, and OpenSSH's configuration there."""
+        home = self.folder / f"home-{who}"
+        environment = {**os.environ, "XDG_CONFIG_HOME": str(home), "HOME": str(home)}
+        config = home / "ssh_config"
+        if not config.exists():
+            home.mkdir(mode=0o700)
+            # The exchange binds its token to the key: it is of no use as a password any more.
+            self.client(who, "login", "--workload", "--token-env", "T", "--gateway", f"https://localhost:{self.api}", "--ca",
+                        str(self.folder / "data" / "gateway-ca.pem"), environment={**environment, "T": self.new_token(who)})
+            config.write_text(self.client(who, "ssh-config", "web-1", "swapped", environment=environment))
+        return environment, config
+
+    def client(self, who, *arguments, environment=None):
+        """Runs this program as `who` on their machine."""
+        environment = environment or self.home(who)[0]
+        done = subprocess.run([self.binary, *arguments], capture_output=True, text=True, env=environment, timeout=60)
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def by_login(self, who, *command, options=(), target="web-1", stdin=b"", timeout=60):
+        """ssh as it is configured after a login: nothing but the target's name."""
+        environment, config = self.home(who)
+        argv = ["ssh", "-F", config, "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", *options, target, *command]
+        return subprocess.run(argv, input=stdin, capture_output=True, env=environment, timeout=timeout)
 
     def options(self, through):
         """What ssh, scp and sftp are told, with and without the gateway."""
