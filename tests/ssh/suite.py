@@ -147,6 +147,8 @@ def adv_052_forwarding_is_refused(world):
     run = lambda *a: subprocess.run(["ssh", *world.options(True), "-p", str(port), *a], capture_output=True, env=world.environment(), timeout=60)
     done = run("-W", f"127.0.0.1:{world.sshd_port}", destination)
     assert done.returncode != 0 and b"SSH-2.0" not in done.stdout, done
+    # Asked for before the session was even open, and in its record all the same.
+    until("the record", lambda: "forwarding of a TCP port is not allowed" in world.run("sessions", "show", session_of(world), "--config", "countersign.toml"))
     done = run("-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:1", destination, "true")
     assert done.returncode != 0, done
     done = run("-w", "any:any", "-o", "ExitOnForwardFailure=yes", destination, "true")
@@ -158,7 +160,7 @@ def adv_052_forwarding_is_refused(world):
 
 @case
 def adv_053_agents_and_displays_are_not_forwarded(world):
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(world.folder / "agent")])
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(world.folder / "agent")], stdout=subprocess.DEVNULL)
     try:
         until("the agent", (world.folder / "agent").exists)
         environment = world.environment(SSH_AUTH_SOCK=str(world.folder / "agent"))

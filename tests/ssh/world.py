@@ -250,4 +250,4 @@ key = {{ file = "vault.key" }}
 
     def recorded(self):
         """Every recorded entry, as exported."""
-        return self.run("sessions", "list", "--config", "countersign.toml", "--output", "json")
+        return self.run("sessions", "list", "--config", "countersign.toml", "--output", "json", "--limit", "1000")
