@@ -38,8 +38,13 @@ class World:
         self.folder = Path(tempfile.mkdtemp(prefix="countersign-ssh."))
         self.processes = []
         self.user = getpass.getuser()
-        self.sshd()
-        self.gateway()
+        try:
+            self.sshd()
+            self.gateway()
+        except BaseException:
+            # Nothing that was started may stay behind.
+            self.close()
+            raise
 
     def close(self):
         for p in reversed(self.processes):
