@@ -460,7 +460,10 @@ def fault_kill_9(scene):
         threads = [threading.Thread(target=client, args=(n,)) for n in range(1, 9)]
         for t in threads:
             t.start()
-        time.sleep(2)
+        # In the thick of it, however long that takes here.
+        deadline = time.monotonic() + 60
+        while len(acknowledged) <= 400 and time.monotonic() < deadline:
+            time.sleep(0.02)
         gateway.kill()
         stop.set()
         for t in threads:
