@@ -88,6 +88,17 @@ pub(super) struct Report {
     pub(super) findings: Vec<Finding>,
     /// Tables that could not be read, and why in the target's own code.
     pub(super) unread: Vec<(String, String)>,
+    /// Configured rules that fit no column of the database.
+    pub(super) unmatched: Vec<Unmatched>,
+}
+
+/// A configured rule that fits no column.
+#[derive(Debug, Serialize)]
+pub(super) struct Unmatched {
+    pub(super) column: String,
+    #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
+    pub(super) data_type: String,
+    pub(super) tag: Tag,
 }
 
 /// Runs it.
@@ -109,6 +120,11 @@ pub(super) async fn run(args: Scan) -> Result<(), Failed> {
     };
     let mut report = sample::look(&options, &args.schemas, args.sample, &progress).await?;
     propose::judge(&mut report, |column, tag| snapshot.carries(column.each_ref().map(String::as_str), tag));
+    report.unmatched = snapshot
+        .unmatched_rules()
+        .iter()
+        .map(|r| Unmatched { column: r.column.clone(), data_type: r.data_type.clone(), tag: r.tag.clone() })
+        .collect();
     let proposal = propose::rules(&args.target, &report);
     if let Some(file) = &args.write {
         let made = std::fs::File::create_new(file).and_then(|mut f| f.write_all(proposal.as_bytes()));
@@ -154,6 +170,11 @@ fn print(args: &Scan, report: &Report, proposal: &str, paper: &mut Paper) -> Res
     }
     for (table, why) in &report.unread {
         paper.line(&format!("not looked at: {} ({why})", super::text::inert(table)))?;
+    }
+    for rule in &report.unmatched {
+        let of_type = if rule.data_type.is_empty() { String::new() } else { format!(" of type {}", rule.data_type) };
+        let text = format!("a rule fits no column: {}{of_type}, {}", rule.column, rule.tag);
+        paper.line(&super::text::inert(&text))?;
     }
     let proposed = report.findings.iter().filter(|f| f.proposed).count() as u64;
     match (&args.write, proposed) {

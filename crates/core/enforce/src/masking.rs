@@ -62,6 +62,16 @@ pub(crate) fn refusal(
                 .number(seconds)
                 .and(" s"),
         ),
+        Err(ProbeRefusal::TooMany(probe, guesses)) => Some(
+            ClientText::new("the statement compares \"")
+                .name(probe.tag.as_str())
+                .and("\", which is masked for you, with ")
+                .number(guesses.into())
+                .and(" constants, and you may only do so with ")
+                .number(probe.rate.count.into())
+                .and(" in ")
+                .name(probe.rate.to_string().split_once('/').map_or("", |(_, window)| window)),
+        ),
         Err(ProbeRefusal::Uncounted) => Some(ClientText::new(
             "the statement compares masked data, and how often that is done cannot be counted now",
         )),

@@ -99,6 +99,13 @@ pub enum ProbeRefusal {
         /// After how many seconds another one is possible.
         u64,
     ),
+    /// The action compares with more constants than the rule ever allows within its time.
+    TooMany(
+        /// Of which tag, and how many may be.
+        Probe,
+        /// How many they are.
+        u32,
+    ),
     /// Nobody can count them: no counter, or more of them than it remembers.
     Uncounted,
 }

@@ -103,6 +103,14 @@ pub struct Disclosure {
     /// It is stored, or handed to code, where this tag would no longer be known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copied: Vec<Tag>,
+    /// How many constants what is `matched` is compared with: each is a guess at a value.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub guesses: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+const fn is_none(guesses: &u32) -> bool {
+    *guesses == 0
 }
 
 impl Disclosure {
@@ -113,6 +121,7 @@ impl Disclosure {
 
     /// Adds all of `other`.
     pub fn absorb(&mut self, other: &Self) {
+        self.guesses = self.guesses.saturating_add(other.guesses);
         for (into, from) in [
             (&mut self.shown, &other.shown),
             (&mut self.matched, &other.matched),

@@ -1,4 +1,5 @@
-//! How often masked values were compared with a constant: by whom, of which tag, within which time.
+//! How often masked values were compared with a constant: by whom, of which tag, within which time. A statement that compares with
+//! several constants makes as many probes.
 //!
 //! Counted on this gateway, while it runs. It must never let one more through than the rate, whoever acts for whom: a probe counts for the
 //! identity and for everybody who acts for it. What cannot be counted is refused.
@@ -34,21 +35,29 @@ impl Probes {
             .filter(|who| who.role != Role::Fewer)
             .map(|who| identity_id(who.issuer, who.subject))
             .collect();
+        let guesses = q.shape.disclosure().guesses.max(1);
+        let more = usize::try_from(guesses).unwrap_or(usize::MAX);
         let mut made = self.0.lock();
         for probe in probes {
+            if guesses > probe.rate.count {
+                return Err(ProbeRefusal::TooMany(probe.clone(), guesses));
+            }
             for party in &parties {
-                made.room(&(party.clone(), probe.tag.as_str().to_owned()), probe, q.now)?;
+                made.room(&(party.clone(), probe.tag.as_str().to_owned()), probe, more, q.now)?;
             }
         }
-        if made.total + probes.len() * parties.len() > REMEMBERED_MAX {
+        let added = more.saturating_mul(probes.len()).saturating_mul(parties.len());
+        if made.total.saturating_add(added) > REMEMBERED_MAX {
             made.forget(q.now);
         }
-        if made.total + probes.len() * parties.len() > REMEMBERED_MAX {
+        if made.total.saturating_add(added) > REMEMBERED_MAX {
             return Err(ProbeRefusal::Uncounted);
         }
         for probe in probes {
             for party in &parties {
-                made.add((party.clone(), probe.tag.as_str().to_owned()), q.now);
+                for _ in 0..more {
+                    made.add((party.clone(), probe.tag.as_str().to_owned()), q.now);
+                }
             }
         }
         Ok(())
@@ -67,17 +76,17 @@ impl Made {
         }
     }
 
-    /// Says whether one more may be made.
-    fn room(&self, key: &(String, String), probe: &Probe, now: Timestamp) -> Result<(), ProbeRefusal> {
+    /// Says whether so many more may be made, no more than the rate's count.
+    fn room(&self, key: &(String, String), probe: &Probe, more: usize, now: Timestamp) -> Result<(), ProbeRefusal> {
         let Some(times) = self.by.get(key) else { return Ok(()) };
         let window_us = i64::from(probe.rate.window_s) * SECOND_US;
         let counted = times.iter().rev().take_while(|t| now.unix_us().saturating_sub(t.unix_us()) < window_us).count();
         let count = usize::try_from(probe.rate.count).unwrap_or(usize::MAX);
-        if counted < count {
+        if counted.saturating_add(more) <= count {
             return Ok(());
         }
-        // When the oldest of the last `count` leaves the window, one more fits.
-        let oldest = times.iter().rev().nth(count.saturating_sub(1)).map_or(now, |t| *t);
+        // When the last `count - more` are all that is left in the window, so many more fit.
+        let oldest = times.iter().rev().nth(count.saturating_sub(more)).map_or(now, |t| *t);
         let free_us = oldest.unix_us().saturating_add(window_us).saturating_sub(now.unix_us()).max(1);
         let seconds = u64::try_from(free_us).unwrap_or(0).div_ceil(SECOND_US.unsigned_abs());
         Err(ProbeRefusal::Spent(probe.clone(), seconds))

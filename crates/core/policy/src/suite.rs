@@ -154,6 +154,7 @@ impl Case {
             matched: list(&self.tags_matched),
             chosen: list(&self.tags_chosen),
             copied: list(&self.tags_copied),
+            guesses: u32::from(!self.tags_matched.is_empty()),
         }
     }
 }

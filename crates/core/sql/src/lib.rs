@@ -30,7 +30,7 @@ pub use analysis::{
 pub use cache::{Analyser, CACHE_BYTES_MAX, CACHE_ENTRIES_MAX, CACHED_TEXT_BYTES_MAX};
 pub use catalog::{
     Catalog, CatalogBuilder, CatalogError, Column, QUERIES, Relation, RelationKind, Section, TEMPORARY_QUERIES,
-    TEMPORARY_SCHEMA,
+    TEMPORARY_SCHEMA, TypeForm,
 };
 pub use lineage::{Effect, MATCHES_MAX, OutputColumn, Outputs, Reason, StatementLineage};
 pub use parse::{

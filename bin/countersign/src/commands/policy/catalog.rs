@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use countersign_config::{Config, Endpoint, TargetSpec, TlsMode};
 use countersign_credentials::{Account, AccountMatch};
-use countersign_model::{Shape, Tag, Tagging};
+use countersign_model::{Shape, Tag, TagRule, Tagging};
 use countersign_sql::{Catalog, CatalogBuilder, CatalogError, QUERIES, Settings, StatementLineage, analyse, explain};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow, PgSslMode};
 use sqlx::{Connection as _, Row as _, ValueRef as _};
@@ -42,6 +42,11 @@ impl Snapshot {
     /// What each statement of a text shows and tells of tagged columns, or why the text could not be read.
     pub(super) fn lineage(&self, text: &str) -> Result<Vec<StatementLineage>, String> {
         explain(text, &self.catalog, &self.settings)
+    }
+
+    /// The configured rules that fit no column.
+    pub(in crate::commands) fn unmatched_rules(&self) -> &[TagRule] {
+        self.catalog.unmatched_rules()
     }
 
     /// True when any column carries a tag.

@@ -345,6 +345,7 @@ impl What {
             matched: of(How::Matched),
             chosen: of(How::Chosen),
             copied: of(How::Copied),
+            ..Disclosure::default()
         });
         Ok(Shape::disclosing("described", vec![Use { access, attributes }], Fingerprint(0), disclosure))
     }

@@ -143,8 +143,13 @@ pub(super) fn tag(s: &str) -> Tag {
 /// A read that shows, matches, chooses by and copies these.
 pub(super) fn tagged(shown: &[&str], matched: &[&str], chosen: &[&str], copied: &[&str]) -> Arc<Shape> {
     let list = |tags: &[&str]| tags.iter().map(|t| tag(t)).collect();
-    let disclosure =
-        Disclosure { shown: list(shown), matched: list(matched), chosen: list(chosen), copied: list(copied) };
+    let disclosure = Disclosure {
+        shown: list(shown),
+        matched: list(matched),
+        chosen: list(chosen),
+        copied: list(copied),
+        guesses: 0,
+    };
     Shape::disclosing("toy", vec![on(Access::Read, &["r0"])], Fingerprint(0), disclosure)
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use countersign_model::{
-    Access, Actor, Fingerprint, IdentityKind, Policy, Probe, ProbeRefusal, Shape, Tagging, Timestamp,
+    Access, Actor, Disclosure, Fingerprint, IdentityKind, Policy, Probe, ProbeRefusal, Shape, Tagging, Timestamp,
 };
 
 use super::{NOON_S, World, load, on, shape, tag, tagged, told, try_load};
@@ -259,6 +259,28 @@ fn a_kept_verdict_depends_on_what_rules_about_tags_read() {
     let leads = of(&["leads"]);
     assert!(set.is_kept(&Question::from(&leads.ask(&plain))), "who sees tags makes no difference where there are none");
     assert!(!set.is_kept(&Question::from(&leads.ask(&email))));
+}
+
+#[test]
+fn adv_039_each_constant_is_a_probe() {
+    let store = PolicyStore::new(load(RULES));
+    let probe = [Probe { tag: tag("pii.email"), rate: "10/1h".parse().unwrap() }];
+    let guessing = |guesses| {
+        let disclosure = Disclosure { matched: vec![tag("pii.email")], guesses, ..Disclosure::default() };
+        Shape::disclosing("toy", vec![on(Access::Read, &["r0"])], Fingerprint(0), disclosure)
+    };
+    let at = |s: i64| World::new().with(|w| w.now = Timestamp::from_unix_s(NOON_S + s));
+    let spend = |s, guesses| store.spend(&at(s).ask(&guessing(guesses)), &probe);
+    assert_eq!(spend(0, 11), Err(ProbeRefusal::TooMany(probe[0].clone(), 11)));
+    assert_eq!(spend(0, 4), Ok(()), "what was refused did not count");
+    assert_eq!(spend(100, 5), Ok(()));
+    assert_eq!(spend(200, 2), Err(ProbeRefusal::Spent(probe[0].clone(), 3_400)));
+    assert_eq!(spend(200, 1), Ok(()));
+    // Six fit when the four and two of the five are gone, which all went at once.
+    assert_eq!(spend(300, 6), Err(ProbeRefusal::Spent(probe[0].clone(), 3_400)));
+    assert_eq!(spend(3_600, 4), Ok(()));
+    assert_eq!(spend(3_700, 6), Err(ProbeRefusal::Spent(probe[0].clone(), 100)));
+    assert_eq!(spend(3_800, 6), Ok(()));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use countersign_model::Tagging;
 use hashbrown::HashMap;
 
 use super::tags::{self, Notes};
-use super::{Cast, Catalog, Column, Function, Relation, RelationKind, Section, qualify};
+use super::{Cast, Catalog, Column, Function, Relation, RelationKind, Section, TypeKind, qualify};
 
 /// Most rows that one catalog may have, all sections together.
 const CATALOG_ROWS_MAX: usize = 5_000_000;
@@ -116,8 +116,10 @@ impl CatalogBuilder {
                 function_by_oid: HashMap::default(),
                 casts: Vec::new(),
                 inner_types: HashMap::default(),
+                type_kinds: HashMap::default(),
                 extensions: Vec::new(),
                 tags: [].into(),
+                unmatched: Vec::new(),
                 tagged: hashbrown::HashSet::default(),
             },
             relation_by_oid: HashMap::default(),
@@ -194,9 +196,12 @@ impl CatalogBuilder {
             }
             Section::Types => {
                 let oid = row.number(0)?;
-                let name = row.text(2)?.into();
+                let name = row.text(2)?;
                 let inner = row.numbers(3)?;
-                self.schema(row.text(1)?).types.insert(name, oid);
+                self.schema(row.text(1)?).types.insert(name.into(), oid);
+                if let Some(kind) = type_kind(name, row.optional(4)).filter(|_| oid >= FIRST_NORMAL_OID) {
+                    self.catalog.type_kinds.insert(oid, kind);
+                }
                 if !inner.is_empty() {
                     self.catalog.inner_types.insert(oid, inner);
                 }
@@ -329,4 +334,17 @@ impl CatalogBuilder {
         self.catalog.functions.push(function);
         Ok(())
     }
+}
+
+/// What sort of type it is, by its name and what the server says of it. Nobody but a superuser makes base types, and those two names
+/// are the extensions'.
+fn type_kind(name: &str, told: Option<&str>) -> Option<TypeKind> {
+    Some(match (told?, name) {
+        ("A", _) => TypeKind::Array,
+        ("d", _) => TypeKind::Domain,
+        ("c", _) => TypeKind::Row,
+        ("b", "citext") => TypeKind::Text,
+        ("b", "hstore") => TypeKind::Pairs,
+        _ => return None,
+    })
 }

@@ -24,7 +24,8 @@ pub enum Section {
     Operators,
     /// source type oid, target type oid, function oid, context.
     Casts,
-    /// oid, schema, name, oids of the types that it is made of (element of an array, base of a domain, fields of a row) with spaces between.
+    /// oid, schema, name, oids of the types that it is made of (element of an array, base of a domain, fields of a row in
+    /// order) with spaces between, its `typtype` or `A` for an array.
     Types,
     /// name.
     Extensions,
@@ -115,8 +116,9 @@ pub const QUERIES: &[(Section, &str)] = &[
     (
         Section::Types,
         "SELECT t.oid, n.nspname, t.typname, pg_catalog.array_to_string(ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a \
-         WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) || CASE WHEN t.typelem <> 0 THEN ARRAY[t.typelem] \
-         WHEN t.typbasetype <> 0 THEN ARRAY[t.typbasetype] ELSE '{}'::pg_catalog.oid[] END, ' ') FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+         WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) || CASE WHEN t.typelem <> 0 THEN ARRAY[t.typelem] \
+         WHEN t.typbasetype <> 0 THEN ARRAY[t.typbasetype] ELSE '{}'::pg_catalog.oid[] END, ' '), \
+         CASE WHEN t.typtype = 'b' AND t.typcategory = 'A' AND t.typelem <> 0 THEN 'A' ELSE t.typtype END FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
          WHERE n.nspname !~ '^pg_(toast_)?temp_'",
     ),
     (Section::Extensions, "SELECT extname FROM pg_catalog.pg_extension"),
@@ -147,7 +149,8 @@ pub const TEMPORARY_QUERIES: &[(Section, &str)] = &[
     (
         Section::Types,
         "SELECT t.oid, 'pg_temp', t.typname, pg_catalog.array_to_string(ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a \
-         WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) || CASE WHEN t.typelem <> 0 THEN ARRAY[t.typelem] \
-         WHEN t.typbasetype <> 0 THEN ARRAY[t.typbasetype] ELSE '{}'::pg_catalog.oid[] END, ' ') FROM pg_catalog.pg_type t WHERE t.typnamespace = pg_catalog.pg_my_temp_schema()",
+         WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) || CASE WHEN t.typelem <> 0 THEN ARRAY[t.typelem] \
+         WHEN t.typbasetype <> 0 THEN ARRAY[t.typbasetype] ELSE '{}'::pg_catalog.oid[] END, ' '), \
+         CASE WHEN t.typtype = 'b' AND t.typcategory = 'A' AND t.typelem <> 0 THEN 'A' ELSE t.typtype END FROM pg_catalog.pg_type t WHERE t.typnamespace = pg_catalog.pg_my_temp_schema()",
     ),
 ];

@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 pub use build::{CatalogBuilder, CatalogError};
 pub use load::{QUERIES, Section, TEMPORARY_QUERIES, TEMPORARY_SCHEMA};
 
-use countersign_model::Tag;
+use countersign_model::{Tag, TagRule};
 
 use crate::lineage::ViewLineage;
 use crate::view::ViewFacts;
@@ -33,9 +33,13 @@ pub struct Catalog {
     pub(crate) casts: Vec<Cast>,
     /// Types that others are made of: elements of arrays, bases of domains, fields of rows.
     pub(crate) inner_types: HashMap<u32, Box<[u32]>, foldhash::fast::RandomState>,
+    /// Types that are not PostgreSQL's own and whose values can be taken apart.
+    pub(crate) type_kinds: HashMap<u32, TypeKind, foldhash::fast::RandomState>,
     pub(crate) extensions: Vec<Arc<str>>,
     /// Every tag that some column carries, sorted; empty when nothing is known to be sensitive.
     pub(crate) tags: Arc<[Tag]>,
+    /// Rules that fit no column.
+    pub(crate) unmatched: Vec<TagRule>,
     /// Qualified names of the relations that have tagged columns.
     pub(crate) tagged: hashbrown::HashSet<Arc<str>, foldhash::fast::RandomState>,
 }
@@ -49,6 +53,33 @@ pub(crate) struct Schema {
     pub(crate) types: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
     /// Operators that are not built in: name to the object ids of their functions.
     pub(crate) operators: HashMap<Arc<str>, Vec<u32>, foldhash::fast::RandomState>,
+}
+
+/// What sort of type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TypeKind {
+    Domain,
+    Array,
+    Row,
+    Text,
+    Pairs,
+}
+
+/// What the values of a type are made of, of those that are not PostgreSQL's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TypeForm<'c> {
+    /// Those of the type that this domain is over.
+    Domain(u32),
+    /// Elements of this type.
+    Array(u32),
+    /// Fields of these types, in order.
+    Row(&'c [u32]),
+    /// Characters, written as `text` is: `citext`.
+    Text,
+    /// Keys and values: `hstore`.
+    Pairs,
+    /// Nothing is known of them; labels of enumerations, too, which have no other labels than those of their type.
+    Other,
 }
 
 /// What sort of relation.
@@ -224,6 +255,24 @@ impl Catalog {
         let relation = self.relations.get(usize::try_from(index).ok()?)?;
         let found = relation.columns.iter().find(|c| &*c.name == column)?;
         parts.next().is_none().then_some(found.type_oid)
+    }
+
+    /// The rules that fit no column of this database: somebody may have mistyped a name.
+    pub fn unmatched_rules(&self) -> &[TagRule] {
+        &self.unmatched
+    }
+
+    /// What the values of a type are made of, by its object id.
+    pub fn type_form(&self, oid: u32) -> TypeForm<'_> {
+        let inner = self.inner_types.get(&oid).map(|all| &**all).unwrap_or_default();
+        match (self.type_kinds.get(&oid), inner) {
+            (Some(TypeKind::Domain), [base]) => TypeForm::Domain(*base),
+            (Some(TypeKind::Array), [element]) => TypeForm::Array(*element),
+            (Some(TypeKind::Row), fields) => TypeForm::Row(fields),
+            (Some(TypeKind::Text), _) => TypeForm::Text,
+            (Some(TypeKind::Pairs), _) => TypeForm::Pairs,
+            _ => TypeForm::Other,
+        }
     }
 
     /// Names of the installed extensions, sorted.

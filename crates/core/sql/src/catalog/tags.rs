@@ -2,6 +2,7 @@
 //!
 //! It must never take a tag away: whatever says that a column is sensitive counts.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -61,7 +62,8 @@ pub(crate) fn comment_tags(comment: &str) -> BTreeSet<Tag> {
 
 /// Fills [`super::Column::tags`] and what goes with them.
 pub(super) fn apply(catalog: &mut Catalog, notes: &Notes) {
-    let mut found = stated(catalog, notes);
+    let (mut found, unmatched) = stated(catalog, notes);
+    catalog.unmatched = unmatched;
     if found.iter().flatten().all(BTreeSet::is_empty) {
         return;
     }
@@ -115,13 +117,15 @@ fn note_tagged(tagged: &mut hashbrown::HashSet<Arc<str>, foldhash::fast::RandomS
     }
 }
 
-/// What rules and comments say.
-fn stated(catalog: &Catalog, notes: &Notes) -> Found {
-    let rules: Vec<(Glob, Option<Glob>, &TagRule)> = notes
+/// What rules and comments say, and the rules that say nothing.
+fn stated(catalog: &Catalog, notes: &Notes) -> (Found, Vec<TagRule>) {
+    let rules: Vec<(Glob, Option<Glob>, &TagRule, Cell<bool>)> = notes
         .tagging
         .rules
         .iter()
-        .map(|r| (Glob::new(&r.column), (!r.data_type.is_empty()).then(|| Glob::new(&r.data_type)), r))
+        .map(|r| {
+            (Glob::new(&r.column), (!r.data_type.is_empty()).then(|| Glob::new(&r.data_type)), r, Cell::new(false))
+        })
         .collect();
     let types = TypeNames::of(catalog);
     let mut comments: HashMap<(u32, i16), BTreeSet<Tag>, foldhash::fast::RandomState> = HashMap::default();
@@ -133,20 +137,21 @@ fn stated(catalog: &Catalog, notes: &Notes) -> Found {
     let mut name = String::new();
     let of_column = |relation: &Relation, column: &super::Column, name: &str| {
         let mut tags = comments.get(&(relation.oid, column.number)).cloned().unwrap_or_default();
-        for (pattern, data_type, rule) in &rules {
+        for (pattern, data_type, rule, met) in &rules {
             if is_system(&relation.schema) && !pattern.begins_with(&relation.schema) {
                 continue;
             }
-            if !tags.contains(&rule.tag)
+            if (!met.get() || !tags.contains(&rule.tag))
                 && pattern.fits(name)
                 && data_type.as_ref().is_none_or(|t| types.of_oid(catalog, column.type_oid).iter().any(|n| t.fits(n)))
             {
                 tags.insert(rule.tag.clone());
+                met.set(true);
             }
         }
         tags
     };
-    catalog
+    let found = catalog
         .relations
         .iter()
         .map(|relation| {
@@ -159,7 +164,9 @@ fn stated(catalog: &Catalog, notes: &Notes) -> Found {
             });
             columns.collect()
         })
-        .collect()
+        .collect();
+    let unmatched = rules.iter().filter(|(.., met)| !met.get()).map(|(_, _, rule, _)| (*rule).clone()).collect();
+    (found, unmatched)
 }
 
 /// PostgreSQL's own schemas: a rule must name them to reach them.

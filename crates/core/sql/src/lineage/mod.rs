@@ -107,7 +107,7 @@ impl Traced {
         let all = tags.to_vec();
         let outputs = Outputs::Unknown { tags };
         let disclosure =
-            Disclosure { shown: all.clone(), matched: Vec::new(), chosen: all.clone(), copied: all.clone() };
+            Disclosure { shown: all.clone(), chosen: all.clone(), copied: all.clone(), ..Disclosure::default() };
         let reasons = [Effect::Chosen, Effect::Copied].map(|effect| Reason {
             effect,
             what,

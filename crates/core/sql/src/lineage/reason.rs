@@ -53,6 +53,8 @@ pub struct OutputColumn {
     /// Each value is the stored value of one column, only the name may differ, or null where an outer join found no row. Otherwise
     /// values are computed, and even their being null may tell something.
     pub direct: bool,
+    /// The object id of its type, where lineage could tell it; 0 otherwise.
+    pub type_oid: u32,
 }
 
 /// Which list of a [`Disclosure`] something belongs to.

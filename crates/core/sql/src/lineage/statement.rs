@@ -58,6 +58,7 @@ impl Tracer<'_> {
                         sources: [].into(),
                         tags: [].into(),
                         direct: false,
+                        type_oid: 0,
                     })
                     .collect(),
             ),
@@ -256,12 +257,9 @@ impl Tracer<'_> {
             let tags: BTreeSet<Tag> = noted.flat_map(|n| n.sources.tags(all)).collect();
             tags.into_iter().collect()
         };
-        Disclosure {
-            shown: Vec::new(),
-            matched: of(Effect::Matched),
-            chosen: of(Effect::Chosen),
-            copied: of(Effect::Copied),
-        }
+        let matched = of(Effect::Matched);
+        let guesses = if matched.is_empty() { 0 } else { u32::try_from(self.matches.max(1)).unwrap_or(u32::MAX) };
+        Disclosure { shown: Vec::new(), matched, chosen: of(Effect::Chosen), copied: of(Effect::Copied), guesses }
     }
 
     fn reasons(&self, all: &[Tag]) -> Vec<Reason> {
@@ -291,6 +289,7 @@ impl Tracer<'_> {
             sources: source_names(&value.sources).into(),
             tags: value.sources.tags(all).into_iter().collect(),
             direct: value.nearness == Nearness::Direct && value.type_oid != 0 && !value.sources.columns().is_empty(),
+            type_oid: value.type_oid,
         };
         Outputs::Columns(row.columns.iter().map(column).collect())
     }

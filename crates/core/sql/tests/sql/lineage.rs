@@ -232,20 +232,44 @@ fn the_tagging_tells_catalogs_apart() {
 }
 
 #[test]
+fn rules_that_fit_nothing_are_told() {
+    let mut tagging = tagging();
+    let rule = |column: &str, data_type: &str| TagRule {
+        column: column.to_owned(),
+        data_type: data_type.to_owned(),
+        tag: tagging.rules[0].tag.clone(),
+    };
+    // What another rule said before is no reason to call this one useless.
+    let again = TagRule { ..tagging.rules[0].clone() };
+    let (wrong, wrong_type) = (rule("public.custmers.email", ""), rule("**", "citext"));
+    tagging.rules.extend([again, wrong.clone(), wrong_type.clone()]);
+    assert_eq!(builder(1004).tagged(&tagging).build().unmatched_rules(), [wrong, wrong_type]);
+}
+
+#[test]
 fn guesses_are_counted_to_the_edge() {
     let list = |n: usize| (0..n).map(|i| format!("'{i}'")).collect::<Vec<_>>().join(", ");
     let effects = |text: &str| {
         let found = look(text);
         let disclosure = found.shape().disclosure().clone();
-        (disclosure.matched.len(), disclosure.chosen.len())
+        (disclosure.matched.len(), disclosure.chosen.len(), disclosure.guesses)
     };
-    assert_eq!(effects(&format!("select 1 from customers where email in ({})", list(MATCHES_MAX))), (1, 0));
-    assert_eq!(effects(&format!("select 1 from customers where email in ({})", list(MATCHES_MAX + 1))), (0, 1));
+    assert_eq!(
+        effects("select 1 from customers where email in ('a', 'b') and lower(phone) = '7' and id in (1, 2, 3)"),
+        (2, 0, 3)
+    );
+    assert_eq!(
+        effects("select 1 from customers where email = $1; select 2 from customers where email = $1"),
+        (1, 0, 2)
+    );
+    assert_eq!(effects("select email from customers where id in (1, 2)"), (0, 0, 0));
+    assert_eq!(effects(&format!("select 1 from customers where email in ({})", list(MATCHES_MAX))), (1, 0, 16));
+    assert_eq!(effects(&format!("select 1 from customers where email in ({})", list(MATCHES_MAX + 1))), (0, 1, 0));
     let many = |n: usize| {
         (0..n).map(|i| format!("select 1 from customers where email = '{i}'")).collect::<Vec<_>>().join(" union all ")
     };
-    assert_eq!(effects(&many(MATCHES_MAX)), (1, 0));
-    assert_eq!(effects(&many(MATCHES_MAX + 1)), (1, 1));
+    assert_eq!(effects(&many(MATCHES_MAX)), (1, 0, 16));
+    assert_eq!(effects(&many(MATCHES_MAX + 1)), (1, 1, 17));
 }
 
 #[test]

@@ -72,7 +72,9 @@ fn meaning(kind: Kind, typmod: i32, b: &[u8]) -> Option<Value<'_>> {
         Kind::Mac => Value::Mac(Cow::Borrowed(b)),
         Kind::Json => Value::Json(Cow::Borrowed(utf8(b)?)),
         Kind::Jsonb => Value::Json(Cow::Borrowed(utf8(b.strip_prefix(&[JSONB_VERSION])?)?)),
-        Kind::Array(_) | Kind::Range(_) | Kind::Record | Kind::Opaque | Kind::Unknown => return None,
+        Kind::Array(_) | Kind::Range(_) | Kind::Record | Kind::Row(_) | Kind::Pairs | Kind::Opaque | Kind::Unknown => {
+            return None;
+        }
     })
 }
 

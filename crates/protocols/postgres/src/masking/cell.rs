@@ -2,6 +2,8 @@
 //!
 //! A value that cannot be read or written back becomes null; it must never pass as it is for that reason.
 
+use countersign_sql::{Catalog, TypeForm};
+
 use super::kind::Kind;
 use super::nested;
 
@@ -9,6 +11,9 @@ use super::nested;
 pub(super) trait Edit {
     /// What becomes of a value that is not made of others; `New` is written at the end of `out`.
     fn value(&mut self, kind: Kind, form: Form, value: &[u8], out: &mut Vec<u8>) -> Became;
+
+    /// What types of the database's own are made of.
+    fn catalog(&self) -> &Catalog;
 
     /// True when values that are not of a known form stay; else they become null.
     fn keeps_unknown(&self) -> bool;
@@ -55,13 +60,21 @@ pub(super) fn cell(edit: &mut dyn Edit, form: Form, value: &[u8], out: &mut Vec<
     if form.depth > nested::DEPTH_MAX {
         return Became::Null;
     }
-    let kind = Kind::of(form.oid);
+    let kind = Kind::in_catalog(form.oid, edit.catalog());
     match (kind, form.binary) {
         (Kind::Array(_), true) => nested::array_binary(edit, form, value, out),
         (Kind::Array(element), false) => nested::array_text(edit, form, element, value, out),
-        (Kind::Record, true) => nested::record_binary(edit, untyped(form), value, out),
-        (Kind::Record, false) if edit.keeps_unknown() => edit.value(Kind::Text, form, value, out),
+        (Kind::Record | Kind::Row(_), true) => nested::record_binary(edit, untyped(form), value, out),
+        (Kind::Record | Kind::Row(_) | Kind::Pairs, false) if edit.keeps_unknown() => {
+            edit.value(Kind::Text, untyped(form), value, out)
+        }
         (Kind::Record, false) => nested::record_text(value, out),
+        (Kind::Row(oid), false) => {
+            let TypeForm::Row(fields) = edit.catalog().type_form(oid) else { return Became::Null };
+            let fields = fields.to_vec();
+            nested::row_text(edit, untyped(form), &fields, value, out)
+        }
+        (Kind::Pairs, true) if edit.keeps_unknown() => nested::pairs_binary(edit, untyped(form), value, out),
         (Kind::Range(_), _) if !edit.keeps_order() => unknown(edit),
         (Kind::Range(bound), true) => nested::range_binary(edit, untyped(form), bound, value, out),
         (Kind::Range(bound), false) => nested::range_text(edit, untyped(form), bound, value, out),

@@ -1,7 +1,9 @@
 //! The two ways to edit values: by a column's tags, and by what is found in them.
 
-use countersign_mask::{ContentPlan, Counts, Masker, Scratch, Value};
+use bytes::BufMut as _;
+use countersign_mask::{ContentPlan, Counts, Masker, REDACTED, Scratch, Value};
 use countersign_model::Transform;
+use countersign_sql::Catalog;
 
 use super::cell::{Became, Edit, Form};
 use super::kind::Kind;
@@ -11,6 +13,7 @@ use super::{binary, text};
 pub(super) struct Whole<'m> {
     pub(super) masker: &'m Masker,
     pub(super) transform: Transform,
+    pub(super) catalog: &'m Catalog,
 }
 
 impl Edit for Whole<'_> {
@@ -18,6 +21,10 @@ impl Edit for Whole<'_> {
         let meaning =
             if form.binary { binary::read(kind, form.typmod, value) } else { text::read(kind, form.typmod, value) };
         put(kind, form, &self.masker.apply(self.transform, &meaning), out)
+    }
+
+    fn catalog(&self) -> &Catalog {
+        self.catalog
     }
 
     fn keeps_unknown(&self) -> bool {
@@ -30,9 +37,10 @@ impl Edit for Whole<'_> {
 }
 
 /// The same for every value of a type: the fixed text; `None`, which is null, where there is none.
-pub(super) fn constant(masker: &Masker, form: Form) -> Option<Box<[u8]>> {
-    let kind = Kind::of(form.oid);
+pub(super) fn constant(masker: &Masker, form: Form, catalog: &Catalog) -> Option<Box<[u8]>> {
+    let kind = Kind::in_catalog(form.oid, catalog);
     let any = match kind {
+        Kind::Pairs => return Some(redacted_pairs(form.binary)),
         Kind::Text | Kind::Padded => Value::Text { text: "".into(), chars_max: text::chars_max(form.typmod) },
         Kind::Json | Kind::Jsonb => Value::Json("".into()),
         _ => return None,
@@ -42,6 +50,20 @@ pub(super) fn constant(masker: &Masker, form: Form) -> Option<Box<[u8]>> {
         Became::New => Some(out.into()),
         Became::Same | Became::Null => None,
     }
+}
+
+/// An `hstore` of one key that tells nothing.
+fn redacted_pairs(binary: bool) -> Box<[u8]> {
+    let mut out = Vec::new();
+    if binary {
+        out.put_i32(1);
+        out.put_i32(i32::try_from(REDACTED.len()).unwrap_or(0));
+        out.put_slice(REDACTED.as_bytes());
+        out.put_i32(-1);
+    } else {
+        out.put_slice(format!("\"{REDACTED}\"=>NULL").as_bytes());
+    }
+    out.into()
 }
 
 fn put(kind: Kind, form: Form, value: &Value<'_>, out: &mut Vec<u8>) -> Became {
@@ -57,6 +79,7 @@ pub(super) struct Found<'m> {
     pub(super) name: &'m [u8],
     pub(super) scratch: &'m mut Scratch,
     pub(super) counts: &'m mut Counts,
+    pub(super) catalog: &'m Catalog,
 }
 
 impl Edit for Found<'_> {
@@ -78,6 +101,10 @@ impl Edit for Found<'_> {
             out.truncate(begin);
         }
         if changed { Became::New } else { Became::Same }
+    }
+
+    fn catalog(&self) -> &Catalog {
+        self.catalog
     }
 
     fn keeps_unknown(&self) -> bool {

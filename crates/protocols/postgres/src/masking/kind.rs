@@ -1,8 +1,10 @@
-//! Which built-in type has which form on the wire. Types made by users and extensions are not told apart here: nothing is known of them.
+//! Which type has which form on the wire: built-in ones by their object ids, those of users and extensions as far as the catalog tells what they
+//! are made of. Of others nothing is known.
 //!
 //! Source: `pg_type.dat` of PostgreSQL; object ids of built-in types never change.
 
 use countersign_mask::Width;
+use countersign_sql::{Catalog, TypeForm};
 
 /// The object id of `record`: rows of no named type.
 pub(crate) const RECORD: u32 = 2249;
@@ -55,9 +57,13 @@ pub(crate) enum Kind {
     Range(u32),
     /// `record`, whose fields have types of their own.
     Record,
+    /// A row of a named type, by its object id: the catalog has the types of its fields.
+    Row(u32),
+    /// `hstore`: keys with values.
+    Pairs,
     /// A built-in type that has no transform: a value becomes null.
     Opaque,
-    /// Not built in.
+    /// Not built in, and not made of what is known.
     Unknown,
 }
 
@@ -135,6 +141,8 @@ const ARRAYS: &[(u32, u32)] = &[
 /// Range types by the type of their bounds.
 const RANGES: &[(u32, u32)] = &[(3904, 23), (3906, 1700), (3908, 1114), (3910, 1184), (3912, 1082), (3926, 20)];
 
+/// Domains over domains that are followed.
+const DOMAINS_MAX: usize = 32;
 /// Object ids from here on are given out by the database itself (`FirstNormalObjectId`).
 const FIRST_NORMAL: u32 = 16_384;
 
@@ -155,15 +163,42 @@ impl Kind {
         }
     }
 
+    /// The kind of a type, also of those that the database has made.
+    pub(crate) fn in_catalog(oid: u32, catalog: &Catalog) -> Self {
+        let mut oid = oid;
+        for _ in 0..DOMAINS_MAX {
+            match Self::of(oid) {
+                Self::Unknown => {}
+                known => return known,
+            }
+            oid = match catalog.type_form(oid) {
+                TypeForm::Domain(base) => base,
+                TypeForm::Array(element) => return Self::Array(element),
+                TypeForm::Row(_) => return Self::Row(oid),
+                TypeForm::Text => return Self::Text,
+                TypeForm::Pairs => return Self::Pairs,
+                TypeForm::Other => return Self::Unknown,
+            };
+        }
+        Self::Unknown
+    }
+
     /// True for values that are made of others.
     pub(crate) fn is_nested(self) -> bool {
-        matches!(self, Self::Array(_) | Self::Range(_) | Self::Record)
+        matches!(self, Self::Array(_) | Self::Range(_) | Self::Record | Self::Row(_))
     }
 
     /// True when content may be looked for in its values. Types that nobody knows may hold anything.
     pub(crate) fn may_hold_text(self) -> bool {
         match self {
-            Self::Text | Self::Padded | Self::Json | Self::Jsonb | Self::Record | Self::Unknown => true,
+            Self::Text
+            | Self::Padded
+            | Self::Json
+            | Self::Jsonb
+            | Self::Record
+            | Self::Row(_)
+            | Self::Pairs
+            | Self::Unknown => true,
             Self::Array(element) => Self::of(element).may_hold_text(),
             _ => false,
         }

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes};
 use countersign_mask::{ContentPlan, Counts, Masker, Scratch};
 use countersign_model::{Mask, Tag, Tagging};
-use countersign_sql::{CopyForm, Outputs};
+use countersign_sql::{Catalog, CopyForm, Outputs};
 
 pub(crate) use rules::{Field, Unmaskable, fields};
 
@@ -130,6 +130,8 @@ pub(crate) struct Given {
 /// The masking of one statement's results, or of one text's.
 pub(crate) struct Veil {
     tools: Tools,
+    /// What types of the database's own are made of.
+    catalog: Arc<Catalog>,
     masks: Arc<[Mask]>,
     content: ContentPlan,
     /// What each statement of the text gives, and which one answers now.
@@ -147,8 +149,15 @@ pub(crate) struct Veil {
 
 impl Veil {
     /// Masks for the results of these statements.
-    pub(crate) fn new(tools: Tools, masks: Arc<[Mask]>, results: Vec<Given>, ahead: Option<Ahead>) -> Self {
+    pub(crate) fn new(
+        tools: Tools,
+        catalog: Arc<Catalog>,
+        masks: Arc<[Mask]>,
+        results: Vec<Given>,
+        ahead: Option<Ahead>,
+    ) -> Self {
         Self {
+            catalog,
             content: tools.content(&masks),
             masked: vec![0; masks.len()].into(),
             results: results.into(),
@@ -172,10 +181,11 @@ impl Veil {
     pub(crate) fn described(&mut self, fields: &[Field]) -> Result<(), Unmaskable> {
         let given = self.results.get(self.at).ok_or(Unmaskable::Columns)?;
         let masker = self.tools.masker.as_deref().ok_or(Unmaskable::Undescribed)?;
-        self.columns = match rules(&given.outputs, &self.masks, !self.content.is_empty(), fields, masker)? {
-            Some(rules) => Columns::Ruled(rules),
-            None => Columns::Clear,
-        };
+        self.columns =
+            match rules(&given.outputs, &self.masks, !self.content.is_empty(), fields, masker, &self.catalog)? {
+                Some(rules) => Columns::Ruled(rules),
+                None => Columns::Clear,
+            };
         Ok(())
     }
 
@@ -226,11 +236,12 @@ impl Veil {
         let masker = self.tools.masker.as_deref().ok_or(Unmaskable::Undescribed)?;
         let (masks, content) = (&mut self.masked, &self.content);
         let (scratch, counts) = (&mut self.scratch, &mut self.found);
+        let catalog = &*self.catalog;
         let mut edit = |rule: &Rule, value: &[u8], out: &mut Vec<u8>| match &rule.act {
             Act::Pass => Became::Same,
             Act::Mask(transform, by) => {
                 tally(masks, by);
-                cell(&mut Whole { masker, transform: *transform }, rule.form, value, out)
+                cell(&mut Whole { masker, transform: *transform, catalog }, rule.form, value, out)
             }
             Act::Fix(fixed, by) | Act::Hide(fixed, by) => {
                 tally(masks, by);
@@ -239,7 +250,7 @@ impl Veil {
                 Became::New
             }
             Act::Scan => {
-                let mut found = Found { masker, plan: content, name: &rule.name, scratch, counts };
+                let mut found = Found { masker, plan: content, name: &rule.name, scratch, counts, catalog };
                 cell(&mut found, rule.form, value, out)
             }
         };

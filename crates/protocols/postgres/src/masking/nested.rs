@@ -17,6 +17,9 @@ pub(super) const DEPTH_MAX: u8 = 8;
 /// The most fields of a row (`MaxTupleAttributeNumber`).
 const FIELDS_MAX: i32 = 1664;
 
+/// The object id of `text`.
+const TEXT: u32 = 25;
+
 const RANGE_EMPTY: u8 = 0x01;
 const RANGE_LOWER_INFINITE: u8 = 0x08;
 const RANGE_UPPER_INFINITE: u8 = 0x10;
@@ -190,12 +193,13 @@ fn piece<'v>(s: &'v [u8], ends: &[u8], doubled: bool) -> Option<Piece<'v>> {
     Some(Piece { text, quoted, len: at })
 }
 
-/// Writes a text within quotes, which is right for any text.
-fn quote(out: &mut Vec<u8>, text: &[u8]) {
+/// Writes a text within quotes, which is right for any text. `doubled` says how quotes and backslashes in it are told, as PostgreSQL does it:
+/// twice in rows and ranges, behind a backslash in arrays. Not every driver reads both.
+fn quote(out: &mut Vec<u8>, text: &[u8], doubled: bool) {
     out.push(b'"');
     for b in text {
         if matches!(b, b'"' | b'\\') {
-            out.push(b'\\');
+            out.push(if doubled { *b } else { b'\\' });
         }
         out.push(*b);
     }
@@ -203,14 +207,21 @@ fn quote(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// What became of a piece, written at the end of `r`.
-fn put_piece(r: &mut Rebuilt<'_>, edit: &mut dyn Edit, form: Form, piece: &Piece<'_>, written: &[u8]) -> Became {
+fn put_piece(
+    r: &mut Rebuilt<'_>,
+    edit: &mut dyn Edit,
+    form: Form,
+    piece: &Piece<'_>,
+    written: &[u8],
+    doubled: bool,
+) -> Became {
     let mut fresh = Vec::new();
     let became = cell(edit, form, &piece.text, &mut fresh);
     match became {
         Became::Same => r.out.extend_from_slice(written),
         Became::New => {
             r.changed = true;
-            quote(r.out, &fresh);
+            quote(r.out, &fresh, doubled);
         }
         Became::Null => r.changed = true,
     }
@@ -246,7 +257,7 @@ pub(super) fn array_text(edit: &mut dyn Edit, form: Form, element: u32, value: &
                     let written = rest.get(..p.len)?;
                     if !p.quoted && written.eq_ignore_ascii_case(b"NULL") {
                         r.out.extend_from_slice(written);
-                    } else if put_piece(&mut r, edit, form.within(element), &p, written) == Became::Null {
+                    } else if put_piece(&mut r, edit, form.within(element), &p, written, false) == Became::Null {
                         r.out.extend_from_slice(b"NULL");
                     }
                     at += p.len;
@@ -283,6 +294,48 @@ pub(super) fn record_text(value: &[u8], out: &mut Vec<u8>) -> Became {
     r.end(whole)
 }
 
+/// A row of a named type in text, field by field. A row of more or fewer fields than its type is not of the form.
+pub(super) fn row_text(edit: &mut dyn Edit, form: Form, fields: &[u32], value: &[u8], out: &mut Vec<u8>) -> Became {
+    let mut r = Rebuilt::new(out);
+    let whole = (|| {
+        let mut rest = value.strip_prefix(b"(")?;
+        r.out.push(b'(');
+        for (i, field) in fields.iter().enumerate() {
+            let p = piece(rest, b",)", true)?;
+            let written = rest.get(..p.len)?;
+            // Nothing at all is null.
+            if p.len > 0 {
+                put_piece(&mut r, edit, form.within(*field), &p, written, true);
+            }
+            let end = *rest.get(p.len)?;
+            (end == if i + 1 == fields.len() { b')' } else { b',' }).then_some(())?;
+            r.out.push(end);
+            rest = rest.get(p.len + 1..)?;
+        }
+        (rest.is_empty() && !fields.is_empty()).then_some(())
+    })();
+    r.end(whole)
+}
+
+/// An `hstore` in binary: a count, and each key with its value, as characters (`hstore_send`).
+pub(super) fn pairs_binary(edit: &mut dyn Edit, form: Form, value: &[u8], out: &mut Vec<u8>) -> Became {
+    let mut r = Rebuilt::new(out);
+    let whole = (|| {
+        let mut f = Fields(value);
+        let count = f.i32().filter(|n| *n >= 0)?;
+        r.out.put_i32(count);
+        for _ in 0..count {
+            let key = sized(&mut f)??;
+            r.out.put_i32(i32::try_from(key.len()).ok()?);
+            r.out.extend_from_slice(key);
+            let value = sized(&mut f)?;
+            r.sized(edit, form.within(TEXT), value)?;
+        }
+        f.0.is_empty().then_some(())
+    })();
+    r.end(whole)
+}
+
 /// A range in text: `[a,b)`. A bound that became null makes the range null, and so does that there is nothing within.
 pub(super) fn range_text(edit: &mut dyn Edit, form: Form, bound: u32, value: &[u8], out: &mut Vec<u8>) -> Became {
     let mut r = Rebuilt::new(out);
@@ -293,7 +346,7 @@ pub(super) fn range_text(edit: &mut dyn Edit, form: Form, bound: u32, value: &[u
             let p = piece(rest, ends, true)?;
             let written = rest.get(..p.len)?;
             if p.len > 0 {
-                let became = put_piece(&mut r, edit, form.within(bound), &p, written);
+                let became = put_piece(&mut r, edit, form.within(bound), &p, written, true);
                 (became != Became::Null).then_some(())?;
             }
             r.out.push(*rest.get(p.len)?);

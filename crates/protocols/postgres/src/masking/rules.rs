@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use countersign_mask::Masker;
 use countersign_model::{ClientText, Culprit, Denial, DenialCode, Mask, Tag, Transform};
-use countersign_sql::Outputs;
+use countersign_sql::{Catalog, Outputs};
 
 use super::cell::Form;
 use super::edits::constant;
@@ -116,12 +116,13 @@ pub(crate) fn rules(
     scans: bool,
     fields: &[Field],
     masker: &Masker,
+    catalog: &Catalog,
 ) -> Result<Option<Box<[Rule]>>, Unmaskable> {
     let rule = |field: &Field, tags: &[Tag], direct: bool| {
         let form = Form::new(field.oid, field.typmod, field.binary);
-        let act = match act(tags, direct, masks, form, masker) {
+        let act = match act(tags, direct, masks, form, masker, catalog) {
             Some(act) => act,
-            None if scans && tags.is_empty() && Kind::of(field.oid).may_hold_text() => Act::Scan,
+            None if scans && tags.is_empty() && Kind::in_catalog(field.oid, catalog).may_hold_text() => Act::Scan,
             None => Act::Pass,
         };
         Rule { act, form, name: field.name.clone() }
@@ -141,15 +142,17 @@ pub(crate) fn rules(
 /// The strictest of what the tags of a column ask for. Of a value that is computed from tagged data, a part or a coarser form means nothing,
 /// and may tell the rest; nor does a pseudonym: whoever asks for a value character by character has few to tell apart, each under the same
 /// pseudonym wherever it stands.
-fn act(tags: &[Tag], direct: bool, masks: &[Mask], form: Form, masker: &Masker) -> Option<Act> {
+fn act(tags: &[Tag], direct: bool, masks: &[Mask], form: Form, masker: &Masker, catalog: &Catalog) -> Option<Act> {
     let hit = |(_, m): &(usize, &Mask)| tags.iter().any(|t| m.tag.covers(t));
     let hits: Vec<(usize, &Mask)> = masks.iter().enumerate().filter(hit).collect();
     let strictest = hits.iter().map(|(_, m)| m.transform).reduce(Transform::stricter)?;
     let by = hits.into_iter().map(|(i, _)| i).collect();
     Some(match strictest {
         Transform::Null => Act::Fix(None, by),
-        _ if !direct => Act::Hide(constant(masker, form), by),
-        Transform::Redact if !Kind::of(form.oid).is_nested() => Act::Fix(constant(masker, form), by),
+        _ if !direct => Act::Hide(constant(masker, form, catalog), by),
+        Transform::Redact if !Kind::in_catalog(form.oid, catalog).is_nested() => {
+            Act::Fix(constant(masker, form, catalog), by)
+        }
         other => Act::Mask(other, by),
     })
 }

@@ -25,11 +25,31 @@ fn masks(all: &[(&str, Transform)]) -> Arc<[Mask]> {
     all.iter().map(|(t, transform)| Mask { tag: tag(t), transform: *transform }).collect()
 }
 
+/// Types of users and of extensions: a domain over text (100000), an array of it, citext, hstore, an enumeration, a row of text, int4,
+/// the domain and the enumeration, an array of hstore.
+fn catalog() -> Arc<Catalog> {
+    let mut b = countersign_sql::CatalogBuilder::new(1);
+    for row in [
+        ["100000", "public", "mailbox", "25", "d"],
+        ["100001", "public", "_mailbox", "100000", "A"],
+        ["100002", "public", "citext", "", "b"],
+        ["100003", "public", "hstore", "", "b"],
+        ["100004", "public", "mood", "", "e"],
+        ["100005", "public", "contact", "25 23 100000 100004", "c"],
+        ["100006", "public", "_hstore", "100003", "A"],
+        ["100007", "public", "loop", "100007", "d"],
+        ["100008", "public", "papers", "3802", "c"],
+    ] {
+        b.row(countersign_sql::Section::Types, &row.map(Some)).unwrap();
+    }
+    b.build()
+}
+
 /// A value after a transform; `None` is null.
 fn edited(transform: Transform, oid: u32, typmod: i32, binary: bool, value: &[u8]) -> Option<Vec<u8>> {
     let mut out = b"before".to_vec();
     let form = Form::new(oid, typmod, binary);
-    let became = cell(&mut Whole { masker: &masker(), transform }, form, value, &mut out);
+    let became = cell(&mut Whole { masker: &masker(), transform, catalog: &catalog() }, form, value, &mut out);
     let new = out.split_off(6);
     assert_eq!(out, b"before");
     match became {
@@ -170,8 +190,77 @@ fn nested_values_in_binary() {
     }
 }
 
+#[test]
+fn adv_038_types_of_the_databases_own_are_taken_apart() {
+    use Transform::{Hash, Last, Redact};
+    for (transform, oid, value, expected) in [
+        (Redact, 100_000, "ana@example.com", Some("[redacted]")),
+        (Redact, 100_001, "{ana@example.com,NULL,\"b,c\"}", Some("{\"[redacted]\",NULL,\"[redacted]\"}")),
+        (Last(4), 100_002, "4111-1111-1111-1234", Some("****-****-****-1234")),
+        (Redact, 100_004, "fine", None),
+        // A number and a label have no text that is one of theirs.
+        (Redact, 100_005, "(mail,7,ana@example.com,fine)", Some("(\"[redacted]\",,\"[redacted]\",)")),
+        (Redact, 100_005, "(,,\"a \"\"b\"\", c\",)", Some("(,,\"[redacted]\",)")),
+        (Last(3), 100_005, "(\"a\"\"b,cdefgh\",,,)", Some("(\"*******fgh\",,,)")),
+        // Not of the form: fewer fields, more, something behind them.
+        (Redact, 100_005, "(mail,7,ana@example.com)", None),
+        (Redact, 100_005, "(mail,7,ana@example.com,fine,x)", None),
+        (Redact, 100_005, "(mail,7,ana@example.com,fine)x", None),
+        (Redact, 100_006, "{\"\\\"a\\\"=>\\\"b\\\"\"}", Some("{NULL}")),
+        (Hash, 100_003, "\"a\"=>\"b\"", None),
+        (Redact, 100_007, "x", None),
+        // Quotes in it are told as PostgreSQL tells them in rows: twice.
+        (Redact, 100_008, "(\"{\"\"a\"\": 1}\")", Some("(\"\"\"[redacted]\"\"\")")),
+    ] {
+        check(transform, oid, value, expected);
+    }
+    let row = |fields: &[(u32, Option<&[u8]>)]| {
+        let mut all = i32::try_from(fields.len()).unwrap().to_be_bytes().to_vec();
+        fields.iter().for_each(|(oid, v)| {
+            all.extend(oid.to_be_bytes());
+            all.extend(sized(*v));
+        });
+        all
+    };
+    let before = row(&[
+        (TEXT, Some(b"mail")),
+        (INT4, Some(&7_i32.to_be_bytes())),
+        (100_000, Some(b"a@b.c")),
+        (100_004, Some(b"fine")),
+    ]);
+    let after = row(&[(TEXT, Some(b"[redacted]")), (INT4, None), (100_000, Some(b"[redacted]")), (100_004, None)]);
+    assert_eq!(edited(Redact, 100_005, -1, true, &before), Some(after));
+}
+
+#[test]
+fn keys_with_values_become_one_that_tells_nothing() {
+    let pairs = [&1_i32.to_be_bytes()[..], &sized(Some(b"[redacted]")), &sized(None)].concat();
+    for (binary, want) in [(false, &b"\"[redacted]\"=>NULL"[..]), (true, &pairs)] {
+        for direct in [true, false] {
+            let mut v = veil(vec![column(&["pii"], direct)], &[("pii", Transform::Redact)], None);
+            v.described(&[Field { binary, ..field("a", 100_003) }]).unwrap();
+            let mut out = Vec::new();
+            v.row(&data_row(&[Some(b"\"mail\"=>\"ana@example.com\"")]), &mut out).unwrap();
+            assert_eq!(out, data_row(&[Some(want)]), "{binary} {direct}");
+        }
+    }
+    // Where nothing is tagged, what is found in the values is masked, in binary, too.
+    let pairs = |value: &[u8]| [&1_i32.to_be_bytes()[..], &sized(Some(b"k\0")), &sized(Some(value))].concat();
+    let mut v = veil(vec![column(&[], true)], &[("pii", Transform::Redact)], None);
+    v.described(&[Field { binary: true, ..field("a", 100_003) }]).unwrap();
+    let mut out = Vec::new();
+    v.row(&data_row(&[Some(&pairs(b"of ana@example.com"))]), &mut out).unwrap();
+    assert_eq!(out, data_row(&[Some(&pairs(b"of [redacted]"))]));
+}
+
 fn column(tags: &[&str], direct: bool) -> OutputColumn {
-    OutputColumn { name: None, sources: Arc::default(), tags: tags.iter().map(|t| tag(t)).collect(), direct }
+    OutputColumn {
+        name: None,
+        sources: Arc::default(),
+        tags: tags.iter().map(|t| tag(t)).collect(),
+        direct,
+        type_oid: 0,
+    }
 }
 
 fn field(name: &str, oid: u32) -> Field {
@@ -182,7 +271,7 @@ fn veil(columns: Vec<OutputColumn>, all: &[(&str, Transform)], copy: Option<Copy
     let types = columns.iter().map(|_| Some(TEXT)).collect();
     let given = Given { outputs: Outputs::Columns(columns.into()), copy: copy.map(|form| (form, types)) };
     let detect = Tagging { detect: vec![tag("pii")], ..Tagging::default() };
-    Veil::new(Tools::new(Some(masker()), Arc::new(detect)), masks(all), vec![given], None)
+    Veil::new(Tools::new(Some(masker()), Arc::new(detect)), catalog(), masks(all), vec![given], None)
 }
 
 fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -343,7 +432,8 @@ fn copies_in_another_form_than_announced_are_refused() {
 proptest! {
     #[test]
     fn no_bytes_break_values(oid in prop::sample::select(vec![16_u32, 17, 20, 21, 23, 25, 26, 114, 142, 600, 650, 700, 701, 829, 869, 1005, 1007, 1009, 1042,
-        1043, 1082, 1083, 1114, 1184, 1186, 1266, 1700, 2249, 2287, 2950, 3802, 3807, 3904, 3910, 3912, 3913, 99_999]), binary: bool,
+        1043, 1082, 1083, 1114, 1184, 1186, 1266, 1700, 2249, 2287, 2950, 3802, 3807, 3904, 3910, 3912, 3913, 99_999,
+        100_001, 100_003, 100_005, 100_006]), binary: bool,
         bytes in prop::collection::vec(any::<u8>(), 0..60), text in "[\\[\\]{}(),\"\\\\a-c0-9:/ .+-]{0,40}") {
         for transform in [Transform::Redact, Transform::Hash, Transform::Generalise, Transform::Format, Transform::Last(2)] {
             let _ = edited(transform, oid, -1, binary, &bytes);

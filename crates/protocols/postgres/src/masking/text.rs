@@ -52,7 +52,9 @@ fn meaning(kind: Kind, typmod: i32, s: &str) -> Option<Value<'_>> {
         }
         Kind::Mac => Value::Mac(hex(&s.replace(':', ""))?.into()),
         Kind::Json | Kind::Jsonb => Value::Json(Cow::Borrowed(s)),
-        Kind::Array(_) | Kind::Range(_) | Kind::Record | Kind::Opaque | Kind::Unknown => return None,
+        Kind::Array(_) | Kind::Range(_) | Kind::Record | Kind::Row(_) | Kind::Pairs | Kind::Opaque | Kind::Unknown => {
+            return None;
+        }
     })
 }
 

@@ -56,6 +56,11 @@ impl Facts {
 }
 
 impl Facts {
+    /// What is known of the database's names.
+    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
     /// The type of a stored column, by its full name.
     pub(crate) fn column_type(&self, column: &str) -> Option<u32> {
         self.catalog.column_type(column)

@@ -97,7 +97,13 @@ impl Session {
         given: Option<Vec<Given>>,
         columns: Option<Columns>,
     ) -> Option<Box<Veil>> {
-        Some(Box::new(Veil::new(self.tools.clone(), masks.clone(), given.unwrap_or_default(), columns)))
+        Some(Box::new(Veil::new(
+            self.tools.clone(),
+            self.facts.catalog().clone(),
+            masks.clone(),
+            given.unwrap_or_default(),
+            columns,
+        )))
     }
 
     /// From now on, until the transaction ends, the target's words may quote what is masked.
@@ -117,10 +123,10 @@ impl Session {
     }
 
     fn of_statement(&self, outputs: Outputs, s: &Statement) -> Given {
-        // A copy does not tell its types; those of stored columns are known.
+        // A copy does not tell its types. Those of stored columns are known, and some of what is computed, such as texts.
         let stored = |column: &OutputColumn| match &*column.sources {
             [source] if column.direct => self.facts.column_type(source),
-            _ => None,
+            _ => Some(column.type_oid).filter(|oid| *oid != 0),
         };
         let copy = copied_out(s).map(|copy| match &outputs {
             Outputs::Columns(columns) => (copy.form.clone(), columns.iter().map(stored).collect()),
@@ -369,6 +375,7 @@ fn either(a: &Outputs, b: &Outputs) -> Outputs {
             let one = |(a, b): (&OutputColumn, &OutputColumn)| OutputColumn {
                 tags: joined(&a.tags, &b.tags),
                 direct: a.direct && b.direct && a.sources == b.sources,
+                type_oid: if a.type_oid == b.type_oid { a.type_oid } else { 0 },
                 ..a.clone()
             };
             Outputs::Columns(a.iter().zip(b.iter()).map(one).collect())
