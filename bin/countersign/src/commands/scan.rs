@@ -179,11 +179,10 @@ fn print(args: &Scan, report: &Report, proposal: &str, paper: &mut Paper) -> Res
     let proposed = report.findings.iter().filter(|f| f.proposed).count() as u64;
     match (&args.write, proposed) {
         (_, 0) => paper.line("no rule to propose"),
-        (Some(file), n) => paper.line(&format!(
-            "{} proposed in {}: look through it, and name it by `tags` in [[target]]",
-            count(n, "rule"),
-            file.display()
-        )),
+        (Some(file), n) => {
+            paper.line(&format!("{} proposed in {}", count(n, "rule"), file.display()))?;
+            paper.line("Look through it, then name it by `tags` in [[target]].")
+        }
         (None, n) => {
             paper.line(&format!("{} proposed (--write FILE keeps them):", count(n, "rule")))?;
             paper.line("")?;

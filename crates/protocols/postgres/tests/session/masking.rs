@@ -139,7 +139,7 @@ fn adv_037_copies_out_are_masked() {
         ("COPY t (name, id) TO STDOUT", "[redacted]\t1"),
         ("COPY (SELECT id, name FROM t ORDER BY id) TO STDOUT (FORMAT csv, FORCE_QUOTE *)", "\"1\",\"[redacted]\""),
         ("COPY t TO STDOUT (DELIMITER '|', NULL '')", "1|[redacted]"),
-        ("COPY (SELECT id, upper(name) FROM t) TO STDOUT", "1\t\\N"),
+        ("COPY (SELECT id, upper(name), length(name) FROM t) TO STDOUT", "1\t[redacted]\t\\N"),
     ] {
         for extended in [false, true] {
             let mut t = open(&rules(Transform::Redact), &name);
