@@ -1,6 +1,4 @@
 -- A shop whose sensitive cells are all unlike each other: CANARY(n) is replaced by letters and digits that stand nowhere else.
-create extension citext;
-create extension hstore;
 create schema hr;
 create domain mailbox as text check (value like '%@%');
 create type contact as (kind text, address text);
@@ -35,10 +33,6 @@ create table public.customers (
     notes text not null,
     active boolean not null default true,
     created date not null default '2024-05-01',
-    handle citext,
-    extra hstore,
-    mailboxes mailbox[],
-    contacts contact[],
     email_domain text generated always as (split_part(email, '@', 2)) stored,
     constraint card_is_long check (length(card) > 3),
     constraint income_is_positive check (income > 0)
@@ -55,9 +49,6 @@ select n, n % 3 + 1, 'Customer ' || n, 'CANARY(a)' || n || '@CANARY(b)' || n || 
        row('mail', 'CANARY(n)' || n)::contact, tstzrange(timestamptz '1972-02-03 04:05:06+00' + n * interval '41 days', timestamptz '1973-02-03 04:05:06+00' + n * interval '43 days'),
        'fine', 'rang on monday, write to CANARY(o)' || n || '@notes.example or to CANARY(p)' || n || '@notes.example about it'
 from generate_series(1, 40) n;
-
-update customers set handle = 'CANARY(A)' || id, extra = hstore('mail', 'CANARY(B)' || id || '@box.example'), mailboxes = array['CANARY(C)' || id || '@box.example']::mailbox[],
-    contacts = array[row('mail', 'CANARY(D)' || id)::contact];
 
 create table public.orders (id int primary key, customer_id int not null references customers, total numeric(12, 2) not null, placed date not null, status text not null);
 insert into orders select n, n % 40 + 1, n * 3.25, date '2024-01-01' + n, case when n % 4 = 0 then 'open' else 'paid' end from generate_series(1, 400) n;
