@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use countersign_approvals::{Approvals, ApprovalsParts};
@@ -22,7 +23,7 @@ use crate::adapters::{LoggedAlerts, SealedKeys, StoredAccounts, StoredShortLived
 use crate::failed::Failed;
 use crate::logins::{StoredLogins, StoredUses, api_url};
 use crate::reviews::KnownPeople;
-use crate::{clock, convert};
+use crate::{clock, console, convert};
 
 /// The protocols that this binary speaks. A new one is a line here and a line in `serve`.
 pub(crate) const PROTOCOLS: [ProtocolFacts; 2] =
@@ -115,7 +116,11 @@ impl Cellar {
                 let keys = SealedKeys { store: store.clone(), vault: vault.clone() };
                 let accounts = StoredAccounts(store.clone());
                 let sign_in = SignInConfig {
-                    clients: convert::clients(local, vault).await?,
+                    clients: {
+                        let mut clients = convert::clients(local, vault).await?;
+                        clients.push(console::client(config));
+                        clients
+                    },
                     refresh_lifetime_s: local.refresh_lifetime.as_secs(),
                     state: Arc::new(StoredShortLived(store.clone())),
                     alerts: Arc::new(LoggedAlerts),
@@ -206,13 +211,16 @@ pub(crate) struct House {
     pub(crate) identity: Arc<IdentityService>,
     pub(crate) locks: Arc<LockService>,
     pub(crate) reviews: Approvals,
+    /// The policies' files as they are in force, for people to read.
+    pub(crate) policy_texts: ArcSwap<Vec<PolicyFile>>,
 }
 
 impl House {
     /// Builds it.
     pub(crate) async fn build(config: Config) -> Result<Self, Failed> {
         let language = language()?;
-        let set = PolicySet::load(&policy_files(&config)?, &language, 1).map_err(|p| policy_problems(&p))?;
+        let files = policy_files(&config)?;
+        let set = PolicySet::load(&files, &language, 1).map_err(|p| policy_problems(&p))?;
         for warning in set.warnings() {
             tracing::warn!("{warning}");
         }
@@ -245,6 +253,7 @@ impl House {
         Ok(Self {
             locks,
             policy: Arc::new(PolicyStore::new(set)),
+            policy_texts: ArcSwap::from_pointee(files),
             recorder,
             masker: cellar.masker().await?,
             tokens,
@@ -283,7 +292,9 @@ impl House {
         convert::recording(config).check().map_err(Failed::invalid)?;
         self.tokens.replace(issuers).map_err(|f| findings(&f))?;
         self.identity.configure(convert::identity(config, &api_url(config)));
-        self.policy.reload(&policy_files(config)?, &self.language).map_err(|p| policy_problems(&p))?;
+        let files = policy_files(config)?;
+        self.policy.reload(&files, &self.language).map_err(|p| policy_problems(&p))?;
+        self.policy_texts.store(Arc::new(files));
         let recording = convert::recording(config);
         self.recorder.set_retention(recording.retention, recording.refused, recording.targets).map_err(Failed::new)?;
         self.routes.replace(routes);

@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod clock;
 mod commands;
+mod console;
 mod convert;
 mod dev;
 mod failed;

@@ -42,7 +42,7 @@ impl People for KnownPeople {
 }
 
 /// Why locks keep somebody out of the gateway's own doors, if they do. There is no session, so that a lock on one has nothing to match.
-fn kept_out(locks: &dyn Locks, who: &IdentityParts, source: SocketAddr, now: Timestamp) -> Option<Denial> {
+pub(crate) fn kept_out(locks: &dyn Locks, who: &IdentityParts, source: SocketAddr, now: Timestamp) -> Option<Denial> {
     let Some(target) = TargetName::parse(GATEWAY_TARGET) else {
         return Some(Denial::new(Culprit::Us, DenialCode::Internal, ClientText::new("the gateway has no name")));
     };
@@ -95,7 +95,10 @@ fn refused(no: &No) -> Answer {
 impl ReviewDesk {
     async fn caller(&self, request: &Asked) -> Result<Arc<Identity>, Answer> {
         let now = clock::now();
-        let caller = self.identity.caller(&asked(request), now).await.map_err(answer)?;
+        let caller = match &request.known {
+            Some(known) => known.clone(),
+            None => self.identity.caller(&asked(request), now).await.map_err(answer)?,
+        };
         match kept_out(&*self.locks, &caller, request.source, now) {
             None => Ok(caller),
             Some(denial) => {

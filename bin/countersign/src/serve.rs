@@ -13,6 +13,7 @@ use countersign_config::{self as config, Certificate, Config};
 use countersign_enforce::{Hosted, Protocol};
 use countersign_locks::POLL_INTERVAL;
 use countersign_postgres::{LoginMethod, Postgres};
+use countersign_recording::Reader;
 use countersign_runtime::{
     Gateway, GatewayConfig, ListenerConfig, Plaintext, SessionRegistry, TlsReload, raise_file_limit, server_config,
 };
@@ -28,7 +29,7 @@ use crate::failed::Failed;
 use crate::house::{House, ask, load_config, local_issuer_url};
 use crate::logins::{ApiCallers, GENERATED_CA, ServiceDoors, login_facts};
 use crate::reviews::ReviewDesk;
-use crate::{clock, convert};
+use crate::{clock, console, convert};
 
 /// How often the local issuer and the identity service look after their keys, and after what is over.
 const ISSUER_UPKEEP: Duration = Duration::from_secs(300);
@@ -256,7 +257,10 @@ async fn start_api(
             .issuer
             .clone()
             .map(|issuer| IssuerDoor { path: issuer_path(config), issuer: Arc::new(IssuerDoors(issuer)) }),
-        identity: Some(IdentityDoor(Arc::new(ServiceDoors { service: house.identity.clone(), login_facts }))),
+        identity: Some(IdentityDoor(Arc::new(ServiceDoors {
+            service: house.identity.clone(),
+            login_facts: login_facts.clone(),
+        }))),
         desk: Some(Desk {
             callers: Arc::new(ApiCallers(house.identity.clone())),
             policy: house.policy.clone(),
@@ -265,6 +269,8 @@ async fn start_api(
             locks: house.locks.clone(),
             sessions,
             store: house.cellar.store.clone(),
+            recordings: Arc::new(Reader::new(convert::recording(config).dir)),
+            policies: console::policies(house),
             ask: ask(config),
             clock: clock::now,
         }),
@@ -273,6 +279,7 @@ async fn start_api(
             identity: house.identity.clone(),
             locks: house.locks.clone(),
         }))),
+        pages: Some(console::pages(house, login_facts)),
     };
     let tls = match &config.api.tls {
         None => None,

@@ -208,14 +208,13 @@ impl Http {
 
     /// `POST` of a form, with a DPoP proof if there is one.
     pub(crate) async fn post(&self, url: &Url, form: &[(&str, &str)], proof: Option<&Secret>) -> Result<Reply, String> {
-        let mut body = form_urlencoded::Serializer::new(String::new());
-        body.extend_pairs(form);
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let mut request = self
             .client
             .post(url.clone())
             .header(ACCEPT, "application/json")
             .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body.finish());
+            .body(body);
         if let Some(proof) = proof {
             let mut value = HeaderValue::from_bytes(proof.expose()).map_err(|e| e.to_string())?;
             value.set_sensitive(true);

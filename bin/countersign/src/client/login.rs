@@ -74,7 +74,7 @@ pub(super) async fn run(args: &Login) -> Result<(), Failed> {
         }
         Origin::Person { label } => {
             let issuer = chosen(&facts, Some(label))?;
-            let provider = Provider::discover(issuer, &issuer_trust(&kept), &key).await?;
+            let provider = Provider::discover(issuer, &issuer_trust(&kept), Some(&key)).await?;
             (person(&provider, args).await?, issuer.token)
         }
     };

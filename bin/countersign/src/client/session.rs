@@ -144,7 +144,7 @@ async fn replaced(state: &State, held: &Held, login: &Login, way: &Way) -> Resul
             let gateway = plain()?;
             let facts = gateway.login_facts().await?;
             let issuer = chosen(&facts, Some(label))?;
-            let provider = Provider::discover(issuer, &issuer_trust(login), &key).await?;
+            let provider = Provider::discover(issuer, &issuer_trust(login), Some(&key)).await?;
             let refresh = login.refresh.as_ref().ok_or_else(|| Failed::new("there is no refresh token"))?;
             let obtained = provider.refresh(refresh).await?;
             // An issuer that does not rotate gives none: the old one stays good.

@@ -1,4 +1,4 @@
-//! The demo's identities: two people of the local issuer, and a CI job whose token is shaped like GitHub Actions'.
+//! The demo's identities: three people of the local issuer, and a CI job whose token is shaped like GitHub Actions'.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ kind = "machine"
 "#;
 
 /// The local accounts, each with its group.
-const PEOPLE: [(&str, &str); 2] = [("ana", "analysts"), ("dora", "dbas")];
+const PEOPLE: [(&str, &str); 3] = [("ana", "analysts"), ("dora", "dbas"), ("otto", "dbas")];
 
 /// Random bytes from the system.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], Failed> {

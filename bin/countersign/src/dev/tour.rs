@@ -3,12 +3,15 @@
 use super::{Place, identities};
 use crate::failed::Failed;
 use crate::house::Cellar;
-use crate::output;
+use crate::{console, output};
+
+/// Whom the one-time link signs in: a DBA who can answer dora.
+const CONSOLE_ACCOUNT: &str = "otto";
 
 /// Prints the tour.
 pub(super) async fn print(place: &Place, cellar: &Cellar) -> Result<(), Failed> {
     let mut passwords = Vec::new();
-    for name in ["ana", "dora"] {
+    for name in ["ana", "dora", "otto"] {
         let password = identities::password(cellar, name).await?;
         passwords.push(format!("  {name}: {}", password.expose_str().unwrap_or_default()));
     }
@@ -16,6 +19,8 @@ pub(super) async fn print(place: &Place, cellar: &Cellar) -> Result<(), Failed> 
     let program = std::env::current_exe()?;
     let folder = program.parent().unwrap_or(std::path::Path::new("."));
     let (folder, dir, ca) = (folder.display(), place.dir.display(), place.ca());
+    let base = format!("http://localhost:{}", place.api_port);
+    let enter = console::link(&cellar.store, &base, CONSOLE_ACCOUNT).await?;
     let (ca, port, api) = (ca.display(), place.gateway_port, place.api_port);
     output::say(&format!(
         "\nCountersign guards the database \"shop\" and the server \"web-1\". In another terminal:\n\n  \
@@ -43,7 +48,9 @@ pub(super) async fn print(place: &Place, cellar: &Cellar) -> Result<(), Failed> 
          3. dora, a DBA, in the browser (or with --device): reads and changes, and an\n   \
          alert is raised each time\n\n  \
          countersign login --gateway $gateway --ca {ca}\n  \
-         countersign connect shop -- psql\n\n\
+         countersign connect shop -- psql\n\n    \
+         update customers set name = 'Ada' where id = 1;  -- waits for another DBA:\n\n   \
+         otto looks at it in the console, or with `countersign reviews`\n\n\
          4. the server \"web-1\", with the login of either: ci-deploy restarts the shop and\n   \
          does nothing else, dora works there and is recorded\n\n  \
          countersign ssh-config web-1 > $demo/ssh_config\n  \
@@ -52,6 +59,9 @@ pub(super) async fn print(place: &Place, cellar: &Cellar) -> Result<(), Failed> 
          {passwords}\n\n\
          What happened, with the rules behind it:\n\n  \
          countersign sessions list --config $demo/countersign.toml\n\n\
+         The console, signed in as otto, once, within 15 minutes:\n\n  \
+         {enter}\n\n\
+         and later, with an account from above: {base}/console\n\n\
          Policies are in {dir}/policy.cedar: change them,\n\
          then `kill -HUP {pid}`. Ctrl-C stops everything.\n",
         pid = std::process::id(),

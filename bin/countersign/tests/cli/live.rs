@@ -92,6 +92,6 @@ fn texts_are_read_against_the_live_catalog() {
         "2 passed, 1 failed",
     ]);
     let args = ["policy", "test", "--config", "demo/countersign.toml"];
-    run_in(demo.dir(), &args).exits(0).says(&["46 passed, 0 failed"]);
+    run_in(demo.dir(), &args).exits(0).says(&["47 passed, 0 failed"]);
     run_in(demo.dir(), &["config", "check", "--config", "demo/countersign.toml"]).exits(0);
 }

@@ -12,13 +12,13 @@ fn the_demos_policies_are_right_and_answer_as_their_tests_say() {
         .says(&["analysts-read", "no errors, 0 warnings"])
         .fits_a_terminal();
     let ran = run_in(&dir, &["policy", "test", "policy.test.toml", "--policy", "policy.cedar"]).exits(0);
-    ran.says(&["policy.test.toml: 46 passed, 0 failed"]);
+    ran.says(&["policy.test.toml: 47 passed, 0 failed"]);
     let json = run_in(&dir, &["policy", "test", "policy.test.toml", "--policy", "policy.cedar", "--output", "json"])
         .exits(0)
         .json();
-    assert_eq!((&json["failed"], json["suites"][0]["cases"].as_array().unwrap().len()), (&0.into(), 46));
+    assert_eq!((&json["failed"], json["suites"][0]["cases"].as_array().unwrap().len()), (&0.into(), 47));
     // Found beside the policies.
-    run_in(&dir, &["policy", "test", "--policy", "policy.cedar"]).exits(0).says(&["46 passed"]);
+    run_in(&dir, &["policy", "test", "--policy", "policy.cedar"]).exits(0).says(&["47 passed"]);
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn a_test_that_does_not_hold_fails() {
     let turned = text.replacen("expect = \"allow\"", "expect = \"deny\"", 1);
     fs::write(house.path().join("turned.test.toml"), turned).unwrap();
     let ran = run_in(house.path(), &["policy", "test", "turned.test.toml"]).exits(1);
-    ran.says(&["FAIL  turned.test.toml: an analyst connects", "expected deny, got allow", "45 passed, 1 failed"])
+    ran.says(&["FAIL  turned.test.toml: an analyst connects", "expected deny, got allow", "46 passed, 1 failed"])
         .complains(&["1 policy test failed"]);
 }
 

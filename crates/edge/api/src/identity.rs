@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use countersign_enforce::BoxFuture;
-use countersign_model::Secret;
+use countersign_model::{Identity, Secret};
 
 use crate::issuer::{Answer, may_send_secrets, respond};
 use crate::problem::problem;
@@ -42,7 +42,13 @@ pub struct DoorRequest {
     pub certificate: Vec<Bytes>,
     /// Where it comes from.
     pub source: SocketAddr,
+    /// Who asks, where a page of this gateway asks for somebody it knows: then nothing else says who. No request from outside has it.
+    pub known: Option<Arc<Identity>>,
 }
+
+/// Put on a request by the pages, for whom they ask.
+#[derive(Clone, Debug)]
+pub struct KnownCaller(pub Arc<Identity>);
 
 /// Identity as its doors need it.
 pub trait IdentityDoors: Send + Sync {
@@ -136,6 +142,7 @@ pub(crate) async fn read(method: &'static str, path: &str, request: Request) -> 
         body: Secret::new(body.to_vec()),
         certificate: peer.certificate.to_vec(),
         source: peer.address,
+        known: parts.extensions.get::<KnownCaller>().map(|k| k.0.clone()),
     })
 }
 

@@ -213,7 +213,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 }
 
 /// What the browser says of the page that sent this: `Sec-Fetch-Site` where it has that, else `Origin`.
-fn is_same_origin(headers: &HeaderMap) -> bool {
+pub fn is_same_origin(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site == "same-origin" || site == "none";
     }
@@ -223,7 +223,7 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
 }
 
 /// Over TLS, or without leaving this machine.
-pub(crate) fn may_send_secrets(peer: &Peer) -> bool {
+pub fn may_send_secrets(peer: &Peer) -> bool {
     peer.encrypted || peer.address.ip().to_canonical().is_loopback()
 }
 

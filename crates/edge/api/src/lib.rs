@@ -14,20 +14,20 @@ mod router;
 mod serve;
 mod v1;
 
-pub use identity::{DoorRequest, IDENTITY_FORM_BYTES_MAX, IdentityDoor, IdentityDoors};
+pub use identity::{DoorRequest, IDENTITY_FORM_BYTES_MAX, IdentityDoor, IdentityDoors, KnownCaller};
 pub use issuer::{
     Answer, FormEndpoint, IssuerDoor, LocalIssuer, PAGE_QUERY_BYTES_MAX, Page, PageForm, TOKEN_FORM_BYTES_MAX,
-    TokenForm,
+    TokenForm, is_same_origin, may_send_secrets,
 };
 pub use prometheus::{Metrics, MetricsError};
 pub use ready::{Check, READY_CHECK_TIMEOUT, READY_KEPT};
 pub use reviews::{ReviewDoor, ReviewDoors, ReviewQuery, ReviewVerb};
-pub use router::Api;
+pub use router::{Api, Pages};
 pub use serve::{
-    CONNECTION_LIFETIME_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_DEFAULT, ServeOptions,
+    CONNECTION_LIFETIME_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT_DEFAULT, Peer, REQUEST_TIMEOUT_DEFAULT, ServeOptions,
     TlsSource, serve,
 };
 pub use v1::{
     Callers, Desk, DryRun, LockEndView, LockPage, LockView, LoginView, NewLockBody, OPERATIONS, Operation, PartyView,
-    Problem, SessionPage, SessionView, SiblingView, VOCABULARY, would_cut,
+    PoliciesInForce, PolicyPage, PolicyText, Problem, SessionPage, SessionView, SiblingView, VOCABULARY, would_cut,
 };

@@ -1,5 +1,6 @@
 //! Paths and what is the same for every answer: time limit, headers, errors as JSON.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,18 @@ pub struct Api {
     pub desk: Option<Desk>,
     /// Reviews; `None` leaves them out.
     pub reviews: Option<ReviewDoor>,
+    /// The pages for people; `None` leaves them out.
+    pub pages: Option<Pages>,
+}
+
+/// Pages, made of everything else that is served: they ask it as every other client does.
+#[derive(Clone)]
+pub struct Pages(pub Arc<dyn Fn(Router) -> Router + Send + Sync>);
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pages")
+    }
 }
 
 impl Api {
@@ -94,6 +107,10 @@ impl Api {
                 .route("/v1/reviews", get(reviews::list).with_state(doors.clone()))
                 .route("/v1/reviews/{id}", get(reviews::show).with_state(doors.clone()))
                 .route("/v1/reviews/{id}/{verb}", post(reviews::act).with_state(doors));
+        }
+        if let Some(Pages(pages)) = self.pages {
+            let all = router.clone();
+            router = router.merge(pages(all));
         }
         router
             .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is nothing at this path") })

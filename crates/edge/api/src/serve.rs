@@ -77,13 +77,15 @@ impl Default for ServeOptions {
     }
 }
 
-/// Who is at the other end.
+/// Who is at the other end; among a request's extensions.
 #[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    pub(crate) address: SocketAddr,
-    pub(crate) encrypted: bool,
+pub struct Peer {
+    /// The address.
+    pub address: SocketAddr,
+    /// True over TLS.
+    pub encrypted: bool,
     /// The client certificate of the handshake (DER, the end-entity certificate first); empty when there is none.
-    pub(crate) certificate: Arc<[Bytes]>,
+    pub certificate: Arc<[Bytes]>,
 }
 
 /// The longest client certificate chain that is looked at, in certificates and in bytes; a longer one is as none.

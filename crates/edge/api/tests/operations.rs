@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use countersign_api::{Answer, Api, Callers, Desk, DoorRequest, OPERATIONS, ServeOptions, VOCABULARY};
+use countersign_api::{Answer, Api, Callers, Desk, DoorRequest, OPERATIONS, PolicyPage, ServeOptions, VOCABULARY};
 use countersign_enforce::*;
 use countersign_locks::{LockConfig, LockKind, LockService, Matcher, NewLock};
 use countersign_model::*;
@@ -173,6 +173,8 @@ impl World {
             locks: locks.clone(),
             sessions: Arc::default(),
             store,
+            recordings: Arc::new(countersign_recording::Reader::new(dir.path().join("recordings"))),
+            policies: Arc::new(PolicyPage::default),
             ask: None,
             clock: now,
         };
@@ -192,23 +194,27 @@ impl World {
 
 /// The status that each actor gets at each operation; a new operation needs a row.
 const MATRIX: &str = "\
-operation      -   nobody stranger auditor on-call responder helper locked
-locks.list     401 401    403      200     403     200       403    403
-locks.add      401 401    403      403     201     201       403    403
-locks.dry-run  401 401    403      200     403     200       403    403
-locks.show     401 401    403      200     403     200       403    403
-locks.remove   401 401    403      403     403     200       403    403
-sessions.list  401 401    403      200     403     200       403    403
-sessions.show  401 401    403      404     403     404       403    403
-sessions.end   401 401    403      403     403     404       403    403
+operation           -   nobody stranger auditor on-call responder helper locked
+locks.list          401 401    403      200     403     200       403    403
+locks.add           401 401    403      403     201     201       403    403
+locks.dry-run       401 401    403      200     403     200       403    403
+locks.show          401 401    403      200     403     200       403    403
+locks.remove        401 401    403      403     403     200       403    403
+sessions.list       401 401    403      200     403     200       403    403
+sessions.show       401 401    403      404     403     404       403    403
+recordings.list     401 401    403      200     403     200       403    403
+recordings.activity 401 401    403      200     403     200       403    403
+recordings.show     401 401    403      404     403     404       403    403
+policies.show       401 401    403      200     403     200       403    403
+sessions.end        401 401    403      403     403     404       403    403
 ";
 
 #[tokio::test]
 async fn every_actor_gets_what_is_theirs_at_every_operation() {
     let w = World::start().await;
-    let mut rows = vec![format!("{:<15}{}", "operation", header())];
+    let mut rows = vec![format!("{:<20}{}", "operation", header())];
     for operation in OPERATIONS {
-        let mut row = format!("{:<15}", operation.name);
+        let mut row = format!("{:<20}", operation.name);
         for actor in ACTORS {
             let new = NewLock {
                 matcher: Matcher { name: Some("somebody".to_owned()), ..Matcher::default() },

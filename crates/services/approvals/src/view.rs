@@ -71,7 +71,7 @@ impl Review {
             "ended_why": self.ended.as_ref().map(|(_, why)| why),
             "asker": {
                 "name": c.asker.name, "kind": c.asker.kind, "issuer": c.asker.issuer, "subject": c.asker.subject,
-                "groups": c.asker.groups, "acting": acting,
+                "groups": c.asker.groups, "acting": acting, "claims": c.asker.claims,
             },
             "target": c.target,
             "protocol": c.protocol,

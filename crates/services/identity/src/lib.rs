@@ -46,7 +46,9 @@ pub use config::{
     ClaimMatch, IssuerConfig, KEYS_AGE_S_MAX, KEYS_REFRESH_S_MIN, LEEWAY_S_MAX, MappingRule, OnUnreachable,
     TOKEN_LIFETIME_S_MAX, TokenReviewConfig, Unmapped,
 };
-pub use doors::{DoorRequest, EXCHANGE_FORM_BYTES_MAX, LOGIN_LIFETIME_S_MAX, TOKEN_TYPE_X509};
+pub use doors::{
+    BROWSER_SECRET_BYTES_MIN, BrowserLogin, DoorRequest, EXCHANGE_FORM_BYTES_MAX, LOGIN_LIFETIME_S_MAX, TOKEN_TYPE_X509,
+};
 pub use key_source::SharedKeys;
 pub use keys::{Algorithm, KeySet};
 pub use rejection::Rejection;

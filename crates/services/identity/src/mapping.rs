@@ -102,6 +102,17 @@ pub(crate) fn of_login(login: &Login, serial: String, expires_at: Timestamp) -> 
     })
 }
 
+/// The identity of a login that a browser has: whoever has its cookie may use it.
+pub(crate) fn of_browser(login: &Login) -> Identity {
+    vouch(IdentityParts {
+        credential: CredentialBinding::Bearer,
+        key: None,
+        login: Some(login.id.clone()),
+        expires_at: login.expires_at,
+        ..login.identity.clone()
+    })
+}
+
 /// The facts of an identity.
 pub(crate) fn parts_of(identity: &Identity) -> IdentityParts {
     IdentityParts::clone(identity)

@@ -51,6 +51,8 @@ pub struct SessionFilter {
     pub identity: Option<String>,
     /// The target.
     pub target: Option<TargetName>,
+    /// Not this target.
+    pub without: Option<TargetName>,
     /// Only sessions with an entry at or after this time.
     pub since: Option<Timestamp>,
     /// Only sessions that began before this time.
@@ -106,7 +108,8 @@ impl Reader {
         let limit = filter.limit.clamp(1, PAGE_SESSIONS_MAX);
         let mut page = SessionPage::default();
         let mut segments = self.segments_of(filter.target.as_ref(), &mut page.problems)?;
-        segments.retain(|s| !s.journal.starts_with('_'));
+        let without = filter.without.as_ref().map(TargetName::as_str);
+        segments.retain(|s| !s.journal.starts_with('_') && without != Some(s.journal.as_str()));
         segments.sort_by_key(|s| std::cmp::Reverse(s.last_at()));
         let running = self.running_instance();
         let mut found: HashMap<SessionId, SessionSummary> = HashMap::new();

@@ -29,18 +29,30 @@ pub(crate) struct Obtained {
     pub(crate) refresh: Option<Secret>,
 }
 
+/// What goes along with a browser, and what only its sender can make of it later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hidden<'a> {
+    /// Comes back with it.
+    pub(crate) state: &'a str,
+    /// Comes back in the ID token.
+    pub(crate) nonce: &'a str,
+    /// What the code is bound to (RFC 7636, 4.2).
+    pub(crate) challenge: &'a str,
+}
+
 /// An issuer, after discovery.
 #[derive(Debug)]
 pub(crate) struct Provider<'a> {
     issuer: &'a Issuer,
     document: Document,
     http: Http,
-    key: &'a LoginKey,
+    /// What tokens are bound to where the issuer can; `None` asks for tokens that are not.
+    key: Option<&'a LoginKey>,
 }
 
 impl<'a> Provider<'a> {
     /// Asks the issuer what it offers.
-    pub(crate) async fn discover(issuer: &'a Issuer, trust: &Trust, key: &'a LoginKey) -> Result<Self, Failed> {
+    pub(crate) async fn discover(issuer: &'a Issuer, trust: &Trust, key: Option<&'a LoginKey>) -> Result<Self, Failed> {
         let url = discovery::address(&issuer.issuer).map_err(Failed::new)?;
         let http = Http::new(&url, trust, None)?;
         let reply = http.get(&url).await.map_err(|e| Failed::new(format!("the issuer cannot be reached: {e}")))?;
@@ -49,6 +61,27 @@ impl<'a> Provider<'a> {
         }
         let document = Document::read(&reply, &issuer.issuer).map_err(|e| Failed::new(format!("{url}: {e}")))?;
         Ok(Self { issuer, document, http, key })
+    }
+
+    /// The page that logs in a person, whose browser then goes to `redirect`.
+    pub(crate) fn page(&self, redirect: &str, hidden: &Hidden<'_>) -> Result<String, Failed> {
+        code::page(self, redirect, hidden).map(String::from)
+    }
+
+    /// The token for a code that a browser came back with.
+    pub(crate) async fn redeem(
+        &self,
+        code: &str,
+        redirect: &str,
+        verifier: &str,
+        nonce: &str,
+    ) -> Result<Secret, Failed> {
+        Ok(code::redeem(self, code, redirect, verifier, nonce).await?.token)
+    }
+
+    /// Whether the browser came back from this issuer, as far as it says so (RFC 9207).
+    pub(crate) fn answered(&self, said: Option<&str>) -> bool {
+        said.map_or(!self.document.names_itself, |said| said == self.issuer.issuer)
     }
 
     /// True when people can log in without a browser on this machine.
@@ -89,8 +122,9 @@ impl<'a> Provider<'a> {
         if !self.proves() {
             return self.http.post(url, &form, None).await;
         }
+        let key = self.key.ok_or_else(|| "there is no key to prove".to_owned())?;
         let prove =
-            |nonce: Option<&str>| self.key.proof("POST", url.as_str(), nonce, clock::now()).map_err(|e| e.to_string());
+            |nonce: Option<&str>| key.proof("POST", url.as_str(), nonce, clock::now()).map_err(|e| e.to_string());
         let reply = self.http.post(url, &form, Some(&prove(None)?)).await?;
         let wants_nonce = !reply.fine() && answer::error_code(&reply).as_deref() == Some("use_dpop_nonce");
         match reply.nonce.clone().filter(|_| wants_nonce) {
@@ -102,7 +136,7 @@ impl<'a> Provider<'a> {
 
     /// An ID token is never bound by DPoP, so that a proof would change nothing.
     fn proves(&self) -> bool {
-        self.document.takes_proofs && self.issuer.token == TokenKind::AccessToken
+        self.key.is_some() && self.document.takes_proofs && self.issuer.token == TokenKind::AccessToken
     }
 
     /// The tokens of a good answer.

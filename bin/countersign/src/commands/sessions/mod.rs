@@ -118,6 +118,7 @@ impl Which {
 
     fn sessions(&self, before: Option<SessionId>, limit: usize) -> SessionFilter {
         SessionFilter {
+            without: None,
             identity: self.identity.clone(),
             target: self.target.clone(),
             since: self.since,

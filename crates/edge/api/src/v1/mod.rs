@@ -1,11 +1,13 @@
-//! The API of a gateway for those who run it: locks, live sessions. Everything in it is an *operation*: named, with a method, a path and
+//! The API of a gateway for those who run it: locks, live sessions, what was recorded. Everything in it is an *operation*: named, with a method, a path and
 //! an access, known who asks, judged by policy on the target `countersign`, and recorded, before it is done.
 //!
 //! It must never do anything for somebody whom the gate has not let do it, and has no rights of its own.
 
 mod call;
 mod locks;
+mod policies;
 mod problem;
+mod recordings;
 mod sessions;
 mod time;
 mod views;
@@ -19,6 +21,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use countersign_enforce::{AlertSink, BoxFuture, Recorder};
 use countersign_locks::LockService;
 use countersign_model::{Access, AttributeKind, AttributeSpec, Identity, Policy, Timestamp, Vocabulary};
+use countersign_recording::Reader;
 use countersign_runtime::SessionRegistry;
 use countersign_store::Store;
 
@@ -26,6 +29,7 @@ use crate::identity::DoorRequest;
 use crate::issuer::Answer;
 
 pub use locks::would_cut;
+pub use policies::{PoliciesInForce, PolicyPage, PolicyText};
 pub use problem::Problem;
 pub use views::{
     DryRun, LockEndView, LockPage, LockView, LoginView, NewLockBody, PartyView, SessionPage, SessionView, SiblingView,
@@ -56,7 +60,7 @@ const fn operation(name: &'static str, method: &'static str, path: &'static str,
 }
 
 /// Every operation.
-pub const OPERATIONS: [Operation; 8] = [
+pub const OPERATIONS: [Operation; 12] = [
     operation("locks.list", "GET", "/v1/locks", Access::Read),
     operation("locks.add", "POST", "/v1/locks", Access::Admin),
     operation("locks.dry-run", "POST", "/v1/locks/dry-run", Access::Read),
@@ -64,6 +68,10 @@ pub const OPERATIONS: [Operation; 8] = [
     operation("locks.remove", "DELETE", "/v1/locks/{id}", Access::Admin),
     operation("sessions.list", "GET", "/v1/sessions", Access::Read),
     operation("sessions.show", "GET", "/v1/sessions/{id}", Access::Read),
+    operation("recordings.list", "GET", "/v1/recordings", Access::Read),
+    operation("recordings.activity", "GET", "/v1/recordings/activity", Access::Read),
+    operation("recordings.show", "GET", "/v1/recordings/{id}", Access::Read),
+    operation("policies.show", "GET", "/v1/policies", Access::Read),
     operation("sessions.end", "DELETE", "/v1/sessions/{id}", Access::Admin),
 ];
 
@@ -88,6 +96,10 @@ pub struct Desk {
     pub locks: Arc<LockService>,
     /// The live sessions of this gateway.
     pub sessions: Arc<SessionRegistry>,
+    /// What was recorded.
+    pub recordings: Arc<Reader>,
+    /// The policies as they were loaded.
+    pub policies: PoliciesInForce,
     /// Logins, and the answers to requests that may come twice.
     pub store: Store,
     /// What a denied person is told to do; `None` for the default words.
@@ -126,6 +138,10 @@ async fn perform(desk: &Desk, operation: &Operation, call: &call::Call) -> Resul
         "locks.dry-run" => locks::dry_run(desk, call).await,
         "locks.show" => locks::show(desk, call).await,
         "locks.remove" => locks::remove(desk, call).await,
+        "recordings.list" => recordings::list(desk, call).await,
+        "recordings.activity" => recordings::activity(desk, call).await,
+        "recordings.show" => recordings::show(desk, call).await,
+        "policies.show" => policies::show(desk, call),
         "sessions.list" => sessions::list(desk, call),
         "sessions.show" => sessions::show(desk, call),
         "sessions.end" => sessions::end(desk, call),

@@ -3,13 +3,14 @@
 //! Errors are those of RFC 6749, 5.2. Must never put a token in a log or an answer that may be cached, nor tell more than the bearer of
 //! a token may know.
 
+mod browser;
 mod exchange;
 mod sessions;
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use countersign_model::{Identity, Timestamp};
+use countersign_model::{Denial, Identity, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::certificate::IdentityAuthority;
@@ -17,6 +18,7 @@ use crate::local::Reply;
 use crate::service::{IdentityService, claimed};
 use crate::{Rejection, dpop};
 
+pub use browser::{BROWSER_SECRET_BYTES_MIN, BrowserLogin};
 pub use exchange::{LOGIN_LIFETIME_S_MAX, TOKEN_TYPE_X509};
 
 /// The longest form that the doors read, in bytes: two tokens and a certificate request.
@@ -87,11 +89,7 @@ impl IdentityService {
             }
             No::Refused(rejection, about) => (rejection, about),
         };
-        let reason = rejection.as_str();
-        tracing::info!(door, reason, detail = %rejection, claimed = about, %source, "a credential was refused");
-        self.alarm(&rejection, &about, source, now);
-        let denial = rejection.to_denial();
-        self.record(&denial, &about, door, source, now);
+        let denial = self.say_denied(&rejection, &about, door, source, now);
         let said = match &denial.hint {
             Some(hint) => format!("{}. {hint}", denial.message),
             None => denial.message.to_string(),
@@ -104,6 +102,25 @@ impl IdentityService {
         }
         let challenge = format!("{CHALLENGE}, error=\"{code}\"");
         challenged(Reply::error(401, code, &said), &challenge)
+    }
+}
+
+impl IdentityService {
+    /// The refusal of a credential, logged, recorded and alarmed where it should be.
+    fn say_denied(
+        &self,
+        rejection: &Rejection,
+        about: &str,
+        door: &'static str,
+        source: SocketAddr,
+        now: Timestamp,
+    ) -> Denial {
+        let reason = rejection.as_str();
+        tracing::info!(door, reason, detail = %rejection, claimed = about, %source, "a credential was refused");
+        self.alarm(rejection, about, source, now);
+        let denial = rejection.to_denial();
+        self.record(&denial, about, door, source, now);
+        denial
     }
 }
 

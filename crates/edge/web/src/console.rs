@@ -1,0 +1,78 @@
+//! The console as a whole: its paths.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use countersign_model::Timestamp;
+use countersign_store::Store;
+
+use crate::people::People;
+use crate::respond::{HOME, see_other};
+use crate::{assets, pages, sign_in};
+
+/// What an empty installation tells the first person.
+#[derive(Clone, Debug, Default)]
+pub struct Guide {
+    /// The names of the targets.
+    pub targets: Vec<String>,
+    /// A line to paste that connects to the first of them; empty without one.
+    pub connect: String,
+}
+
+/// What the console is made of.
+#[derive(Clone)]
+pub struct Console {
+    /// Knows people.
+    pub people: Arc<dyn People>,
+    /// Keeps sign-ins under way, one-time links, and when somebody was last there.
+    pub store: Store,
+    /// The addresses that browsers reach the gateway under, such as `https://gw.example:8443`; the first is the usual one.
+    pub bases: Vec<String>,
+    /// What an empty installation tells.
+    pub guide: Guide,
+    /// What time it is.
+    pub clock: fn() -> Timestamp,
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Console({:?})", self.bases)
+    }
+}
+
+/// What every page has.
+pub(crate) struct Shared {
+    pub(crate) parts: Console,
+    /// Everything else that is served.
+    pub(crate) api: Router,
+}
+
+impl Console {
+    /// The pages, which ask this router.
+    pub fn router(&self, api: Router) -> Router {
+        let shared = Arc::new(Shared { parts: self.clone(), api });
+        Router::new()
+            .route("/", get(|| async { see_other(HOME, &[]) }))
+            .route("/console", get(pages::overview::show))
+            .route("/console/static/{name}", get(assets::serve))
+            .route("/console/sign-in", get(sign_in::show))
+            .route("/console/sign-in/start", get(sign_in::start))
+            .route("/console/callback", get(sign_in::callback))
+            .route("/console/enter", get(sign_in::enter))
+            .route("/console/sign-out", post(sign_in::sign_out))
+            .route("/console/inbox", get(pages::inbox::list))
+            .route("/console/inbox/{id}", get(pages::inbox::show))
+            .route("/console/inbox/{id}/{verb}", post(pages::inbox::answer))
+            .route("/console/sessions", get(pages::sessions::list))
+            .route("/console/sessions/{id}", get(pages::timeline::show))
+            .route("/console/sessions/{id}/cut", post(pages::timeline::cut))
+            .route("/console/identities", get(pages::identities::list))
+            .route("/console/locks", get(pages::locks::list))
+            .route("/console/locks/new", get(pages::new_lock::show).post(pages::new_lock::make))
+            .route("/console/locks/{id}/lift", post(pages::locks::lift))
+            .route("/console/policies", get(pages::policies::show))
+            .with_state(shared)
+    }
+}
