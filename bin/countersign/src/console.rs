@@ -35,10 +35,10 @@ const LOCAL: &str = "local";
 /// One-time links at one time.
 const LINKS_MAX: u32 = 100;
 
-/// The console at the local issuer. On this machine any port is fine there, because browsers' addresses of it have none in common.
-pub(crate) fn client(config: &Config) -> ClientConfig {
-    let redirect_uris = bases(config).iter().map(|base| format!("{base}{CALLBACK}")).collect();
-    ClientConfig { id: CLIENT_ID.to_owned(), redirect_uris, secret: None }
+/// The console at the local issuer; `None` where no browser could come back from there. On this machine any port is fine there, because browsers' addresses of it have none in common.
+pub(crate) fn client(config: &Config) -> Option<ClientConfig> {
+    let redirect_uris: Vec<String> = bases(config).iter().map(|base| format!("{base}{CALLBACK}")).collect();
+    (!redirect_uris.is_empty()).then(|| ClientConfig { id: CLIENT_ID.to_owned(), redirect_uris, secret: None })
 }
 
 /// The addresses that browsers reach the gateway under, the usual one first.
@@ -72,7 +72,8 @@ fn bases(config: &Config) -> Vec<String> {
             .iter()
             .any(|n| u.strip_prefix(n).is_some_and(|r| r.is_empty() || r.starts_with(':')))
     };
-    all.retain(|u| u.starts_with("https://") || near(u));
+    // Nobody goes to a port that the system has yet to choose.
+    all.retain(|u| (u.starts_with("https://") || near(u)) && !u.ends_with(":0"));
     all
 }
 

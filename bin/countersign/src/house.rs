@@ -118,7 +118,7 @@ impl Cellar {
                 let sign_in = SignInConfig {
                     clients: {
                         let mut clients = convert::clients(local, vault).await?;
-                        clients.push(console::client(config));
+                        clients.extend(console::client(config));
                         clients
                     },
                     refresh_lifetime_s: local.refresh_lifetime.as_secs(),

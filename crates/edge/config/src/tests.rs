@@ -10,7 +10,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PROTOCOLS: &[ProtocolFacts] = &[ProtocolFacts { name: "postgres", port: 5432 }];
+const PROTOCOLS: &[ProtocolFacts] =
+    &[ProtocolFacts { name: "postgres", port: 5432 }, ProtocolFacts { name: "ssh", port: 22 }];
 
 /// The least that is accepted.
 const LEAST: &str = r#"
