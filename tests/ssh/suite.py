@@ -87,8 +87,10 @@ def sftp(world, commands, who="ana"):
         return subprocess.run(["sftp", *shared, "-P", str(port), "-o", f"User={who}@web-1", "-b", str(batch), "127.0.0.1"],
                               capture_output=True, env=world.environment(who), timeout=60)
     finally:
-        master.terminate()
+        # OpenSSH 9.2 now and then sleeps through a SIGTERM that comes just before it waits; nothing is left to say goodbye to.
+        master.kill()
         master.wait(30)
+        socket.unlink(missing_ok=True)
 
 
 @case
@@ -629,6 +631,7 @@ def main():
     binary, names = sys.argv[1], sys.argv[2:]
     world = World(binary)
     passed = failed = 0
+    what = []
     try:
         for function in CASES:
             if names and function.__name__ not in names:
@@ -640,9 +643,11 @@ def main():
                 print(f"ok: {function.__name__} ({time.monotonic() - began:.1f} s)", flush=True)
             except Exception:
                 failed += 1
-                print(f"FAILED: {function.__name__}\n{traceback.format_exc()[-3000:]}", flush=True)
+                what.append(f"FAILED: {function.__name__}\n{traceback.format_exc()[-3000:]}")
+                print(what[-1], flush=True)
         if failed:
-            print((world.folder / "gateway.log").read_text()[-6000:])
+            # Once more at the end, where somebody who sees no more than that looks.
+            print((world.folder / "gateway.log").read_text()[-6000:], *(w.replace("FAILED: ", "") for w in what), sep="\n")
     finally:
         world.close()
     print(f"{passed} passed, {failed} failed")
