@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use countersign_model::Timestamp;
+use countersign_model::{Timestamp, civil_from_days, days_from_civil};
 use toml::value::{Datetime, Offset};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -119,17 +119,9 @@ pub(crate) fn lasted(us: u64) -> String {
 fn civil(at: Timestamp) -> (i64, i64, i64, i64, i64, i64, i64) {
     let us = at.unix_us();
     let (days, in_day) = (us.div_euclid(DAY_S * 1_000_000), us.rem_euclid(DAY_S * 1_000_000));
-    // H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let of_era = z.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let mp = (5 * of_year + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let (year, month, day) = civil_from_days(days);
     let s = in_day / 1_000_000;
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, of_year - (153 * mp + 2) / 5 + 1, s / 3600, s / 60 % 60, s % 60, in_day / 1000 % 1000)
+    (year, month, day, s / 3600, s / 60 % 60, s % 60, in_day / 1000 % 1000)
 }
 
 /// `2026-01-05 12:00:00`, UTC.
@@ -179,12 +171,7 @@ fn unix_us(d: &Datetime) -> Option<i64> {
         None | Some(Offset::Z) => 0,
         Some(Offset::Custom { minutes }) => i64::from(minutes) * 60,
     };
-    let (y, m) = (i64::from(date.year), i64::from(date.month));
-    let y = if m <= 2 { y - 1 } else { y };
-    let era = y.div_euclid(400);
-    let year_of_era = y - era * 400;
-    let of_year = (153 * ((m + 9) % 12) + 2) / 5 + i64::from(date.day) - 1;
-    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year - 719_468;
+    let days = days_from_civil(i64::from(date.year), i64::from(date.month), i64::from(date.day));
     let (in_day_s, us) = d.time.map_or((0, 0), |t| {
         let s = i64::from(t.hour) * 3600 + i64::from(t.minute) * 60 + i64::from(t.second.unwrap_or(0));
         (s, i64::from(t.nanosecond.unwrap_or(0)) / 1000)

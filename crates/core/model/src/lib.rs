@@ -32,5 +32,5 @@ pub use secret::Secret;
 pub use session::{Request, SessionContext};
 pub use tag::{Disclosure, TAG_BYTES_MAX, Tag, TagRule, Tagging};
 pub use target::{GATEWAY_TARGET, RecordLevel, Target, TargetName};
-pub use time::Timestamp;
+pub use time::{Timestamp, civil_from_days, days_from_civil};
 pub use verdict::{Decision, Effects, Limits, Policy, Severity, Verdict};

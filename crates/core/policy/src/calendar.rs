@@ -1,6 +1,8 @@
-//! Calendar arithmetic in UTC, after Howard Hinnant's `chrono`-compatible algorithms.
+//! What policies see of the calendar, in UTC.
 //!
 //! It must never read a clock or know a time zone.
+
+use countersign_model::civil_from_days;
 
 /// Seconds in a day.
 pub(crate) const DAY_S: i64 = 86_400;
@@ -19,29 +21,6 @@ pub(crate) fn weekday(unix_s: i64) -> usize {
     usize::try_from((unix_s.div_euclid(DAY_S) + 3).rem_euclid(7)).unwrap_or(0)
 }
 
-/// Days since the epoch of a civil date.
-pub(crate) fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let y = if month <= 2 { year - 1 } else { year };
-    let era = y.div_euclid(400);
-    let year_of_era = y.rem_euclid(400);
-    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
-/// The civil date (year, month, day) of a day since the epoch.
-pub(crate) fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    (year, month, doy - (153 * mp + 2) / 5 + 1)
-}
-
 /// The form that Cedar's `datetime` reads: `2026-11-21T09:30:00Z`.
 pub(crate) fn datetime_text(unix_s: i64) -> String {
     let (year, month, day) = civil_from_days(unix_s.div_euclid(DAY_S));
@@ -51,7 +30,9 @@ pub(crate) fn datetime_text(unix_s: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{DAY_S, WEEKDAYS, civil_from_days, datetime_text, days_from_civil, hour, weekday};
+    use countersign_model::days_from_civil;
+
+    use super::{DAY_S, WEEKDAYS, civil_from_days, datetime_text, hour, weekday};
 
     #[test]
     fn known_dates() {

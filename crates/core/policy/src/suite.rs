@@ -10,11 +10,11 @@ use std::sync::Arc;
 use countersign_model::{
     Access, Actor, Attribute, AttributeKind, Attributes, CredentialBinding, Decision, Disclosure, Fingerprint,
     IdentityKind, IdentityParts, Limits, RecordLevel, RuleId, SessionContext, SessionId, Severity, Shape, Tag, Tagging,
-    Target, TargetName, Timestamp, Use, Verdict,
+    Target, TargetName, Timestamp, Use, Verdict, days_from_civil,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::calendar::{DAY_S, days_from_civil};
+use crate::calendar::DAY_S;
 use crate::explain::limits_words;
 use crate::facts::Question;
 use crate::language::Language;

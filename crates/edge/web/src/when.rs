@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use countersign_model::Timestamp;
+use countersign_model::{Timestamp, civil_from_days};
 
 const DAY_S: i64 = 86_400;
 
@@ -23,15 +23,7 @@ impl When {
     pub(crate) fn new(at: Timestamp, now: Timestamp) -> Self {
         let s = at.unix_s();
         let (day, second) = (s.div_euclid(DAY_S), s.rem_euclid(DAY_S));
-        // Days to a date, by eras of 400 years that begin in March, so that a leap day is a year's last.
-        let shifted = day + 719_468;
-        let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let from_march = (5 * of_year + 2) / 153;
-        let date = of_year - (153 * from_march + 2) / 5 + 1;
-        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-        let year = era * 400 + year_of_era + i64::from(month <= 2);
+        let (year, month, date) = civil_from_days(day);
         let date = format!("{year:04}-{month:02}-{date:02}");
         let clock = format!("{:02}:{:02}:{:02}", second / 3_600, second % 3_600 / 60, second % 60);
         let ago =

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use crate::RecordingError;
 use crate::header::SessionHeader;
 use crate::record::{OutcomeRecord, Parameters, Record, hex};
-use crate::text::{csv_quoted, csv_text, inert_json, rfc3339};
+use crate::text::{csv_quoted, csv_text, inert_json};
 use crate::timeline::{Joiner, StatementView, TimelineItem};
 
 /// Writes records as JSON lines.
@@ -151,7 +151,7 @@ fn inert(text: &str) -> String {
 #[allow(clippy::indexing_slicing, reason = "constant positions in an array: the compiler checks them")]
 fn session_cells(h: &SessionHeader, at: countersign_model::Timestamp) -> Cells {
     let mut cells = Cells::default();
-    cells[0] = rfc3339(at);
+    cells[0] = at.rfc3339();
     cells[1] = h.id.to_string();
     cells[2] = inert(&h.identity.name);
     cells[3] = inert(&h.identity.subject);
@@ -200,7 +200,7 @@ fn outcome_cells(cells: &mut Cells, at: countersign_model::Timestamp, o: &Outcom
     cells[24] = o.bytes.to_string();
     cells[25] = o.affected.map(|n| n.to_string()).unwrap_or_default();
     cells[26] = o.duration_us.to_string();
-    cells[27] = rfc3339(at);
+    cells[27] = at.rfc3339();
     let masked: Vec<String> = o.masked.iter().map(|(tag, n)| format!("{tag}:{n}")).collect();
     cells[28] = masked.join(" ");
 }

@@ -250,7 +250,7 @@ impl Serialize for Record {
         }
         let header = self.header.as_deref();
         Line {
-            at: crate::text::rfc3339(self.at),
+            at: self.at.rfc3339(),
             at_unix_us: self.at.unix_us(),
             session: header.map(|h| h.id),
             identity: header.map(|h| h.identity.name.as_str()),

@@ -1,30 +1,9 @@
-//! Text for people and programs: times, JSON that is inert in a terminal, CSV cells that are inert in a spreadsheet.
+//! Text for people and programs: JSON that is inert in a terminal, CSV cells that are inert in a spreadsheet.
 //!
 //! What was recorded came from clients and targets. None of it may reach a terminal or a spreadsheet as anything but text.
 
 use std::borrow::Cow;
 use std::fmt::Write;
-
-use countersign_model::Timestamp;
-
-/// A time as RFC 3339 in UTC with microseconds; years beyond four digits are written as they are.
-pub(crate) fn rfc3339(at: Timestamp) -> String {
-    let us = at.unix_us();
-    let (days, in_day) = (us.div_euclid(86_400_000_000), us.rem_euclid(86_400_000_000));
-    // Days to a civil date: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let mp = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (seconds, micros) = (in_day / 1_000_000, in_day % 1_000_000);
-    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{micros:06}Z")
-}
 
 /// True for characters that act on a terminal or reorder what is read, although JSON lets them through.
 fn acts(c: char) -> bool {
@@ -87,7 +66,7 @@ pub(crate) fn csv_quoted(cell: &str) -> Cow<'_, str> {
 mod tests {
     use countersign_model::Timestamp;
 
-    use super::{csv_quoted, csv_text, inert_json, rfc3339};
+    use super::{csv_quoted, csv_text, inert_json};
 
     #[test]
     fn times_are_written_in_utc() {
@@ -98,10 +77,10 @@ mod tests {
             (1_795_305_599_123_456, "2026-11-21T23:59:59.123456Z"),
             (4_107_542_399_000_000, "2100-02-28T23:59:59.000000Z"),
         ] {
-            assert_eq!(rfc3339(Timestamp::from_unix_us(us)), text);
+            assert_eq!(Timestamp::from_unix_us(us).rfc3339(), text);
         }
-        assert!(!rfc3339(Timestamp::from_unix_us(i64::MIN)).is_empty());
-        assert!(!rfc3339(Timestamp::from_unix_us(i64::MAX)).is_empty());
+        assert!(!Timestamp::from_unix_us(i64::MIN).rfc3339().is_empty());
+        assert!(!Timestamp::from_unix_us(i64::MAX).rfc3339().is_empty());
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub struct StatementView {
 impl Serialize for StatementView {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let mut map = s.serialize_map(None)?;
-        map.serialize_entry("at", &crate::text::rfc3339(self.at))?;
+        map.serialize_entry("at", &self.at.rfc3339())?;
         map.serialize_entry("at_unix_us", &self.at.unix_us())?;
         map.serialize_entry("seq", &self.intent.seq)?;
         text_fields(&mut map, &self.intent.text)?;
@@ -49,7 +49,7 @@ impl Serialize for StatementView {
         definition_fields(&mut map, &self.intent.definition)?;
         map.serialize_entry("output_bytes", &self.output_bytes)?;
         if let Some((at, outcome)) = &self.outcome {
-            map.serialize_entry("ended_at", &crate::text::rfc3339(*at))?;
+            map.serialize_entry("ended_at", &at.rfc3339())?;
             map.serialize_entry("outcome", outcome)?;
         }
         map.end()

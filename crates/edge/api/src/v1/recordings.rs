@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Desk;
 use super::call::{Call, Done};
 use super::problem::Problem;
-use super::time::{moment, rfc3339};
+use super::time::moment;
 
 const LIMIT: usize = 50;
 const LIMIT_MAX: usize = 1_000;
@@ -103,7 +103,7 @@ pub(crate) async fn activity(desk: &Desk, call: &Call) -> Result<Done, Problem> 
     let hours = (first..).zip(&hours).map(|(at, h)| {
         let mut entry = numbers(h);
         if let Some(entry) = entry.as_object_mut() {
-            entry.insert("at".to_owned(), json!(rfc3339(Timestamp::from_unix_us(at * HOUR_US))));
+            entry.insert("at".to_owned(), json!(Timestamp::from_unix_us(at * HOUR_US).rfc3339()));
         }
         entry
     });

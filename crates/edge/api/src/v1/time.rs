@@ -1,25 +1,8 @@
 //! Times as RFC 3339 writes them (section 5.6), UTC, to the microsecond.
 
-use countersign_model::Timestamp;
+use countersign_model::{Timestamp, days_from_civil};
 
 const DAY_S: i64 = 86_400;
-
-/// `2026-01-05T12:00:00.000000Z`.
-pub(crate) fn rfc3339(at: Timestamp) -> String {
-    let (s, us) = (at.unix_s(), at.unix_us().rem_euclid(1_000_000));
-    let (day, second) = (s.div_euclid(DAY_S), s.rem_euclid(DAY_S));
-    // Days to a date, by eras of 400 years that begin in March, so that a leap day is a year's last.
-    let shifted = day + 719_468;
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let date = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second % 3_600 / 60, second % 60);
-    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{us:06}Z")
-}
 
 /// The moment that a text names: `2026-01-05`, or `2026-01-05T12:00:00Z` with or without fractions; UTC alone.
 pub(crate) fn moment(text: &str) -> Option<Timestamp> {
@@ -41,28 +24,24 @@ pub(crate) fn moment(text: &str) -> Option<Timestamp> {
     if parts.next().is_some() {
         return None;
     }
-    let (from_march, year) = if month > 2 { (month - 3, year) } else { (month + 9, year - 1) };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * from_march + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
     let us: String = fraction.chars().chain("000000".chars()).take(6).collect();
-    let seconds = days * DAY_S + hour * 3_600 + minute * 60 + second;
+    let seconds = days_from_civil(year, month, day) * DAY_S + hour * 3_600 + minute * 60 + second;
     let at = Timestamp::from_unix_us(seconds * 1_000_000 + us.parse::<i64>().ok()?);
     // The thirty-first of a month that has none would be another day.
-    rfc3339(at).starts_with(date).then_some(at)
+    at.rfc3339().starts_with(date).then_some(at)
 }
 
 #[cfg(test)]
 mod tests {
     use countersign_model::Timestamp;
 
-    use super::{moment, rfc3339};
+    use super::moment;
 
     #[test]
     fn times_are_read_as_they_are_written() {
         for us in [0, -1, 951_782_400_000_000, 951_868_800_000_000, 1_767_614_400_123_456, 4_107_542_399_000_000] {
             let at = Timestamp::from_unix_us(us);
-            assert_eq!(moment(&rfc3339(at)), Some(at));
+            assert_eq!(moment(&at.rfc3339()), Some(at));
         }
         for (text, us) in [
             ("2000-02-29", Some(951_782_400_000_000)),
@@ -94,7 +73,7 @@ mod tests {
             (4_107_542_399_000_000, "2100-02-28T23:59:59.000000Z"),
             (4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z"),
         ] {
-            assert_eq!(rfc3339(Timestamp::from_unix_us(us)), text);
+            assert_eq!(Timestamp::from_unix_us(us).rfc3339(), text);
         }
     }
 }

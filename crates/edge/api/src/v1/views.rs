@@ -8,8 +8,6 @@ use countersign_runtime::SessionInfo;
 use countersign_store::LoginRecord;
 use serde::{Deserialize, Serialize};
 
-use super::time::rfc3339;
-
 /// A lock to be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,9 +69,13 @@ impl LockView {
             matcher: lock.matcher.clone(),
             reason: lock.reason.clone(),
             created_by: lock.created_by.clone(),
-            created_at: rfc3339(lock.created_at),
-            expires_at: lock.expires_at.map(rfc3339),
-            ended: lock.ended.as_ref().map(|e| LockEndView { at: rfc3339(e.at), by: e.by.clone(), why: e.why.clone() }),
+            created_at: lock.created_at.rfc3339(),
+            expires_at: lock.expires_at.map(Timestamp::rfc3339),
+            ended: lock.ended.as_ref().map(|e| LockEndView {
+                at: e.at.rfc3339(),
+                by: e.by.clone(),
+                why: e.why.clone(),
+            }),
         }
     }
 }
@@ -139,7 +141,7 @@ impl From<&SessionInfo> for SessionView {
             login: s.identity.login.clone(),
             target: s.target.name.to_string(),
             source: s.source.to_string(),
-            since: rfc3339(s.since),
+            since: s.since.rfc3339(),
         }
     }
 }
@@ -171,8 +173,8 @@ impl LoginView {
         Self {
             id: login.id.clone(),
             identity: identity.into(),
-            since: rfc3339(login.created_at),
-            expires_at: rfc3339(login.expires_at),
+            since: login.created_at.rfc3339(),
+            expires_at: login.expires_at.rfc3339(),
         }
     }
 }

@@ -4,36 +4,14 @@
 
 use std::fmt::Write as _;
 
+use countersign_model::{civil_from_days, days_from_civil};
+
 /// Days from 1970-01-01 to 2000-01-01, from which PostgreSQL counts.
 pub(super) const EPOCH_DAYS: i32 = 10_957;
 /// Microseconds of a day.
 pub(super) const DAY_US: i64 = 86_400_000_000;
 /// Microseconds from 1970-01-01 to 2000-01-01.
 pub(super) const EPOCH_US: i64 = EPOCH_DAYS as i64 * DAY_US;
-
-/// Days since 1970-01-01 of a day of the proleptic Gregorian calendar; year 0 is 1 BC.
-const fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    // Years begin in March, so that a leap day is the last one.
-    let y = if month <= 2 { year - 1 } else { year };
-    let era = y.div_euclid(400);
-    let year_of_era = y - era * 400;
-    let shifted = if month > 2 { month - 3 } else { month + 9 };
-    let day_of_year = (153 * shifted + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-/// Year, month and day.
-const fn civil_of(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z - era * 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + if month <= 2 { 1 } else { 0 }, month, day)
-}
 
 /// A number of digits alone, at most nine of them.
 fn number(s: &str) -> Option<i64> {
@@ -50,7 +28,7 @@ fn day(s: &str, before_christ: bool) -> Option<i64> {
     let mut parts = s.splitn(3, '-');
     let (year, month, day) = (number(parts.next()?)?, number(parts.next()?)?, number(parts.next()?)?);
     let year = if before_christ { 1 - year } else { year };
-    ((1..=12).contains(&month) && (1..=31).contains(&day)).then(|| days_of(year, month, day))
+    ((1..=12).contains(&month) && (1..=31).contains(&day)).then(|| days_from_civil(year, month, day))
 }
 
 /// A `date`: days since 1970-01-01.
@@ -107,7 +85,7 @@ pub(super) fn read_timestamp(s: &str, zoned: bool) -> Option<i64> {
 }
 
 fn put_day(out: &mut String, days: i64) -> bool {
-    let (year, month, day) = civil_of(days);
+    let (year, month, day) = civil_from_days(days);
     let shown = if year <= 0 { 1 - year } else { year };
     let _ = write!(out, "{shown:04}-{month:02}-{day:02}");
     year <= 0
