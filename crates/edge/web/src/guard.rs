@@ -1,7 +1,9 @@
 //! Who asks for a page, and whether a change came from a form of ours. Every page begins here.
 
+use std::sync::Arc;
+
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
@@ -32,6 +34,28 @@ pub(crate) struct Signed {
     pub(crate) csrf: String,
     pub(crate) now: Timestamp,
     pub(crate) query: Fields,
+}
+
+/// Somebody who is signed in changes something, by a form of ours.
+pub(crate) struct Changing {
+    pub(crate) signed: Signed,
+    pub(crate) form: Fields,
+}
+
+impl FromRequestParts<Arc<Shared>> for Signed {
+    type Rejection = Response<Body>;
+
+    async fn from_request_parts(parts: &mut Parts, console: &Arc<Shared>) -> Result<Self, Response<Body>> {
+        console.signed(parts).await.map_err(|instead| *instead)
+    }
+}
+
+impl FromRequest<Arc<Shared>> for Changing {
+    type Rejection = Response<Body>;
+
+    async fn from_request(request: Request, console: &Arc<Shared>) -> Result<Self, Response<Body>> {
+        console.changing(request).await.map_err(|instead| *instead)
+    }
 }
 
 /// Fields of a form or a query, each at most once.
@@ -74,7 +98,7 @@ pub(crate) fn peer(parts: &Parts) -> Result<Peer, Instead> {
 
 impl Shared {
     /// Whoever the cookie names, or the way to sign in.
-    pub(crate) async fn signed(&self, parts: &Parts) -> Result<Signed, Instead> {
+    async fn signed(&self, parts: &Parts) -> Result<Signed, Instead> {
         let peer = peer(parts)?;
         // A page of another site may send somebody here, but not load from here.
         let navigates = parts.headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
@@ -110,7 +134,7 @@ impl Shared {
     }
 
     /// The same of somebody who changes something: the form is ours, and was sent from this site.
-    pub(crate) async fn changing(&self, request: Request) -> Result<(Signed, Fields), Instead> {
+    async fn changing(&self, request: Request) -> Result<Changing, Instead> {
         let (parts, body) = request.into_parts();
         if !is_same_origin(&parts.headers) {
             return Err(Box::new(foreign()));
@@ -127,7 +151,7 @@ impl Shared {
         if !bool::from(form.get("csrf").as_bytes().ct_eq(signed.csrf.as_bytes())) {
             return Err(Box::new(foreign()));
         }
-        Ok((signed, form))
+        Ok(Changing { signed, form })
     }
 
     /// Whether somebody has been there lately.

@@ -20,7 +20,7 @@ use crate::assets;
 use crate::console::Shared;
 use crate::door::{self, COOKIE, PENDING_COOKIE, PENDING_MAX, PENDING_S};
 use crate::facts::{Facts, encoded};
-use crate::guard::{self, Fields, Instead, SEEN_KIND, later};
+use crate::guard::{self, Changing, Fields, Instead, SEEN_KIND, later};
 use crate::people::{SignInAnswer, SignInAsk, Trouble};
 use crate::respond::{self, HOME, html, see_other, trouble};
 use crate::shown::Shown;
@@ -104,11 +104,7 @@ pub(crate) async fn enter(State(console): State<Arc<Shared>>, request: Request) 
 }
 
 /// `POST /console/sign-out`.
-pub(crate) async fn sign_out(State(console): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let signed = match console.changing(request).await {
-        Ok((signed, _)) => signed,
-        Err(instead) => return *instead,
-    };
+pub(crate) async fn sign_out(State(console): State<Arc<Shared>>, Changing { signed, .. }: Changing) -> Response<Body> {
     match console.parts.people.close(&signed.entered.login, "signed out").await {
         Ok(()) => see_other("/console/sign-in", &[door::unset(COOKIE)]),
         Err(denial) => {

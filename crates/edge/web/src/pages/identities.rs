@@ -1,18 +1,16 @@
 //! Who was here: derived from the latest sessions.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use countersign_model::Timestamp;
 use serde_json::Value;
 
 use super::{Shell, because};
-use crate::console::Shared;
 use crate::facts::{Facts, encoded};
+use crate::guard::Signed;
 use crate::respond::html;
 use crate::shown::Shown;
 use crate::when::When;
@@ -80,12 +78,7 @@ fn rows(sessions: Facts<'_>, now: Timestamp) -> Vec<Row> {
 }
 
 /// `GET /console/identities`.
-pub(crate) async fn list(State(console): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    let signed = match console.signed(&parts).await {
-        Ok(signed) => signed,
-        Err(instead) => return *instead,
-    };
+pub(crate) async fn list(signed: Signed) -> Response<Body> {
     let (page, trouble) = match signed.ask.get(&format!("/v1/recordings?limit={SESSIONS}")).await {
         Ok(page) => (page, None),
         Err(no) => (Value::Null, Some(because(&no))),

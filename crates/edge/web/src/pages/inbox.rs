@@ -1,19 +1,16 @@
 //! What waits for people: the list, one of them, and the answers.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::Path;
 use axum::http::{Response, StatusCode};
 use countersign_model::{Identity, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Shell, because, is_id};
 use crate::ask::{Ask, Refusal};
-use crate::console::Shared;
 use crate::facts::{Facts, encoded};
-use crate::guard::Signed;
+use crate::guard::{Changing, Signed};
 use crate::respond::{html, refused, see_other, trouble};
 use crate::shown::Shown;
 use crate::statement::{Piece, pieces};
@@ -119,12 +116,7 @@ struct InboxPage {
 }
 
 /// `GET /console/inbox`.
-pub(crate) async fn list(State(console): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    let signed = match console.signed(&parts).await {
-        Ok(signed) => signed,
-        Err(instead) => return *instead,
-    };
+pub(crate) async fn list(signed: Signed) -> Response<Body> {
     let all = signed.query.get("all") == "true";
     let before = signed.query.get("before");
     let before = if is_id(before) { format!("&before={before}") } else { String::new() };
@@ -178,16 +170,8 @@ struct ReviewPage {
 }
 
 /// `GET /console/inbox/{id}`.
-pub(crate) async fn show(
-    State(console): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    match console.signed(&parts).await {
-        Ok(signed) => sheet(&signed, &id, None).await,
-        Err(instead) => *instead,
-    }
+pub(crate) async fn show(signed: Signed, Path(id): Path<String>) -> Response<Body> {
+    sheet(&signed, &id, None).await
 }
 
 async fn sheet(signed: &Signed, id: &str, failed: Option<Refusal>) -> Response<Body> {
@@ -294,14 +278,9 @@ fn provenance(r: Facts<'_>) -> Vec<Fact> {
 
 /// `POST /console/inbox/{id}/{verb}`.
 pub(crate) async fn answer(
-    State(console): State<Arc<Shared>>,
     Path((id, verb)): Path<(String, String)>,
-    request: Request,
+    Changing { signed, form }: Changing,
 ) -> Response<Body> {
-    let (signed, form) = match console.changing(request).await {
-        Ok(both) => both,
-        Err(instead) => return *instead,
-    };
     if !is_id(&id) || !matches!(verb.as_str(), "approve" | "deny" | "comment" | "withdraw") {
         return missing();
     }

@@ -1,18 +1,15 @@
 //! Locks: those in force, and the way to lift one.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::Path;
 use axum::http::{Response, StatusCode};
 use serde_json::Value;
 
 use super::{Shell, because, is_id};
 use crate::ask::Refusal;
-use crate::console::Shared;
 use crate::facts::{Facts, encoded};
-use crate::guard::Signed;
+use crate::guard::{Changing, Signed};
 use crate::respond::{html, see_other};
 use crate::shown::Shown;
 
@@ -83,12 +80,8 @@ struct LocksPage {
 }
 
 /// `GET /console/locks`.
-pub(crate) async fn list(State(console): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    match console.signed(&parts).await {
-        Ok(signed) => listed(&signed, None).await,
-        Err(instead) => *instead,
-    }
+pub(crate) async fn list(signed: Signed) -> Response<Body> {
+    listed(&signed, None).await
 }
 
 async fn listed(signed: &Signed, failed: Option<Refusal>) -> Response<Body> {
@@ -112,15 +105,7 @@ async fn listed(signed: &Signed, failed: Option<Refusal>) -> Response<Body> {
 }
 
 /// `POST /console/locks/{id}/lift`.
-pub(crate) async fn lift(
-    State(console): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Response<Body> {
-    let (signed, form) = match console.changing(request).await {
-        Ok(both) => both,
-        Err(instead) => return *instead,
-    };
+pub(crate) async fn lift(Path(id): Path<String>, Changing { signed, form }: Changing) -> Response<Body> {
     if !is_id(&id) {
         return see_other("/console/locks", &[]);
     }

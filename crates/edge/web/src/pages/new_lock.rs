@@ -1,18 +1,14 @@
 //! A new lock: what it is to match, what it would cut off, and then the lock itself.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{Shell, because, count};
 use crate::ask::Refusal;
-use crate::console::Shared;
 use crate::facts::Facts;
-use crate::guard::{Fields, Signed};
+use crate::guard::{Changing, Fields, Signed};
 use crate::respond::{html, see_other};
 use crate::shown::Shown;
 
@@ -104,15 +100,8 @@ async fn page(signed: &Signed, form: &Fields, cut: Option<Cut>, no: Option<Refus
 }
 
 /// `GET /console/locks/new`: the form, filled with what the address says.
-pub(crate) async fn show(State(console): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    match console.signed(&parts).await {
-        Ok(signed) => {
-            let form = signed.query.clone();
-            page(&signed, &form, None, None).await
-        }
-        Err(instead) => *instead,
-    }
+pub(crate) async fn show(signed: Signed) -> Response<Body> {
+    page(&signed, &signed.query, None, None).await
 }
 
 fn party(i: Facts<'_>) -> String {
@@ -150,11 +139,7 @@ fn cut(found: &Value) -> Cut {
 }
 
 /// `POST /console/locks/new`: first what it would cut off, then the lock.
-pub(crate) async fn make(State(console): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let (signed, form) = match console.changing(request).await {
-        Ok(both) => both,
-        Err(instead) => return *instead,
-    };
+pub(crate) async fn make(Changing { signed, form }: Changing) -> Response<Body> {
     let matcher = matcher(&form);
     if form.get("step") != "lock" {
         let asked = json!({ "matcher": matcher, "siblings": true });

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use serde_json::Value;
 
 use super::{Shell, because, inbox, is_id};
 use crate::console::Shared;
 use crate::facts::Facts;
+use crate::guard::Signed;
 use crate::respond::html;
 use crate::shown::Shown;
 
@@ -93,12 +94,7 @@ fn bars(hours: Facts<'_>) -> Vec<Bar> {
 }
 
 /// `GET /console`.
-pub(crate) async fn show(State(console): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    let signed = match console.signed(&parts).await {
-        Ok(signed) => signed,
-        Err(instead) => return *instead,
-    };
+pub(crate) async fn show(State(console): State<Arc<Shared>>, signed: Signed) -> Response<Body> {
     let or_why = |answer: Result<Value, _>| match answer {
         Ok(value) => (value, None),
         Err(no) => (Value::Null, Some(because(&no))),

@@ -1,16 +1,13 @@
 //! The policies in force, to read.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use serde_json::Value;
 
 use super::{Shell, because};
-use crate::console::Shared;
 use crate::facts::Facts;
+use crate::guard::Signed;
 use crate::respond::html;
 use crate::shown::Shown;
 
@@ -71,12 +68,7 @@ fn effects(r: Facts<'_>) -> Shown {
 }
 
 /// `GET /console/policies`.
-pub(crate) async fn show(State(console): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    let signed = match console.signed(&parts).await {
-        Ok(signed) => signed,
-        Err(instead) => return *instead,
-    };
+pub(crate) async fn show(signed: Signed) -> Response<Body> {
     let (page, trouble) = match signed.ask.get("/v1/policies").await {
         Ok(page) => (page, None),
         Err(no) => (Value::Null, Some(because(&no))),

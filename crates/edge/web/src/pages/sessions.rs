@@ -1,18 +1,14 @@
 //! Recorded sessions: what is searched for is in the address, so that it can be sent to somebody.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use countersign_model::Timestamp;
 use serde_json::Value;
 
 use super::{Shell, because, is_id};
-use crate::console::Shared;
 use crate::facts::{Facts, encoded};
-use crate::guard::Fields;
+use crate::guard::{Fields, Signed};
 use crate::respond::html;
 use crate::shown::Shown;
 use crate::when::{When, lasted};
@@ -86,12 +82,7 @@ fn search(query: &Fields) -> String {
 }
 
 /// `GET /console/sessions`.
-pub(crate) async fn list(State(console): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    let signed = match console.signed(&parts).await {
-        Ok(signed) => signed,
-        Err(instead) => return *instead,
-    };
+pub(crate) async fn list(signed: Signed) -> Response<Body> {
     let query = &signed.query;
     let searched = search(query);
     let before = query.get("before");

@@ -1,10 +1,8 @@
 //! One session from its beginning to its end, and the way to cut it off.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::Path;
 use axum::http::{Response, StatusCode};
 use countersign_model::Timestamp;
 use serde_json::json;
@@ -12,9 +10,8 @@ use serde_json::json;
 use super::sessions::Row;
 use super::{Shell, because, count, is_id};
 use crate::ask::Refusal;
-use crate::console::Shared;
 use crate::facts::{Facts, encoded};
-use crate::guard::Signed;
+use crate::guard::{Changing, Signed};
 use crate::respond::{html, refused, see_other, trouble};
 use crate::shown::Shown;
 use crate::statement::{Piece, pieces};
@@ -60,16 +57,8 @@ struct TimelinePage {
 }
 
 /// `GET /console/sessions/{id}`.
-pub(crate) async fn show(
-    State(console): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    match console.signed(&parts).await {
-        Ok(signed) => life(&signed, &id, None).await,
-        Err(instead) => *instead,
-    }
+pub(crate) async fn show(signed: Signed, Path(id): Path<String>) -> Response<Body> {
+    life(&signed, &id, None).await
 }
 
 async fn life(signed: &Signed, id: &str, failed: Option<Refusal>) -> Response<Body> {
@@ -293,15 +282,7 @@ fn ended(o: Facts<'_>) -> String {
 }
 
 /// `POST /console/sessions/{id}/cut`: a lock on this session, so that it ends wherever it is.
-pub(crate) async fn cut(
-    State(console): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Response<Body> {
-    let (signed, form) = match console.changing(request).await {
-        Ok(both) => both,
-        Err(instead) => return *instead,
-    };
+pub(crate) async fn cut(Path(id): Path<String>, Changing { signed, form }: Changing) -> Response<Body> {
     if !is_id(&id) {
         return missing();
     }
