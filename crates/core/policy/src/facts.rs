@@ -198,9 +198,7 @@ pub(crate) fn parties(
     attributes.insert("claims".to_owned(), RestrictedExpression::new_record(claims).map_err(|e| e.to_string())?);
     let groups: HashSet<EntityUid> = match &reads.groups {
         Memberships::All => id.groups.iter().map(|g| uid(&names.group, g)).collect(),
-        Memberships::Of(read) => {
-            read.iter().filter(|g| id.groups.contains(&***g)).map(|g| uid(&names.group, g)).collect()
-        }
+        Memberships::Of(read) => read.held(id.groups).map(|(g, _)| uid(&names.group, g)).collect(),
     };
     let identity = Entity::new(principal.clone(), attributes, groups).map_err(|e| e.to_string())?;
 
@@ -215,7 +213,9 @@ pub(crate) fn parties(
     }
     let labels: HashSet<EntityUid> = match &reads.labels {
         Memberships::All => q.target.labels.iter().map(|(k, v)| uid(&names.label, &format!("{k}:{v}"))).collect(),
-        Memberships::Of(read) => read.iter().filter(|l| has_label(q.target, l)).map(|l| uid(&names.label, l)).collect(),
+        Memberships::Of(read) => {
+            read.names().filter(|l| has_label(q.target, l)).map(|l| uid(&names.label, l)).collect()
+        }
     };
     let target = Entity::new(resource.clone(), attributes, labels).map_err(|e| e.to_string())?;
     let entities = Entities::from_entities([identity, target], None).map_err(|e| e.to_string())?;

@@ -1,4 +1,5 @@
-//! The head of a rule, `(principal …, action …, resource …)`, matched without Cedar: for explanations and hints only.
+//! The head of a rule, `(principal …, action …, resource …)`, matched without Cedar: for explanations and hints, and to sort rules by
+//! whom they name.
 //!
 //! It must never decide: verdicts come from Cedar.
 
@@ -24,6 +25,17 @@ enum Party {
     In(EntityUid),
 }
 
+/// Whom a rule's head names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whom<'a> {
+    /// Nobody in particular, or in a way that says nothing of groups and identities.
+    Anybody,
+    /// Who is in this group.
+    Group(&'a str),
+    /// The identity with this id.
+    Identity(&'a str),
+}
+
 impl Head {
     /// Reads the head.
     pub(crate) fn new(policy: &Policy) -> Self {
@@ -44,6 +56,15 @@ impl Head {
             ActionConstraint::In(several) => Some(several.into_iter().map(word).collect()),
         };
         Self { principal, actions, resource }
+    }
+
+    /// Whom it names.
+    pub(crate) fn whom(&self) -> Whom<'_> {
+        match &self.principal {
+            Party::In(e) if e.type_name().basename() == "Group" => Whom::Group(e.id().as_ref()),
+            Party::Is(e) | Party::In(e) if e.type_name().basename() == "Identity" => Whom::Identity(e.id().as_ref()),
+            Party::Anything | Party::Is(_) | Party::In(_) => Whom::Anybody,
+        }
     }
 
     /// True when the action is one of the rule's.

@@ -77,7 +77,12 @@ impl Key {
         }
         match &reads.groups {
             Memberships::All => self.texts(id.groups.iter().map(String::as_str)),
-            Memberships::Of(read) => read.iter().for_each(|g| self.flag(id.groups.contains(&**g))),
+            // Where no rule names a group there is nothing to tell.
+            Memberships::Of(read) if read.is_empty() => {}
+            Memberships::Of(read) => {
+                read.held(id.groups).for_each(|(_, number)| self.number(number));
+                self.number(u32::MAX);
+            }
         }
     }
 
@@ -88,7 +93,7 @@ impl Key {
                 self.texts(q.target.labels.keys());
                 self.texts(q.target.labels.values());
             }
-            Memberships::Of(read) => read.iter().for_each(|l| self.flag(has_label(q.target, l))),
+            Memberships::Of(read) => read.names().for_each(|l| self.flag(has_label(q.target, l))),
         }
         if reads.target_name {
             self.text(q.target.name.as_str());
@@ -140,6 +145,12 @@ impl Key {
     fn count(&mut self, n: usize) {
         if self.0.len() <= KEY_BYTES_MAX {
             self.0.extend_from_slice(&(n as u64).to_le_bytes());
+        }
+    }
+
+    fn number(&mut self, n: u32) {
+        if self.0.len() <= KEY_BYTES_MAX {
+            self.0.extend_from_slice(&n.to_le_bytes());
         }
     }
 

@@ -25,6 +25,7 @@ mod reads;
 mod review;
 mod schema;
 mod set;
+mod shelf;
 mod store;
 mod suite;
 mod tags;

@@ -21,7 +21,7 @@ use crate::problem::{PolicyProblem, position};
 use crate::schema::{JUDGED, PROBE, UNMASK};
 
 /// The most rules in a set.
-pub const RULES_MAX: usize = 2_000;
+pub const RULES_MAX: usize = 20_000;
 
 /// The largest policy file, in bytes.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
@@ -50,6 +50,7 @@ pub(crate) struct Rule {
 struct Draft {
     file: usize,
     offset: usize,
+    line: u32,
     id: PolicyId,
     policy: Policy,
 }
@@ -131,13 +132,17 @@ impl Loader<'_> {
             .policies()
             .map(|policy| {
                 let offset = policy.as_ref().loc().map_or(0, |l| l.start());
-                Draft { file, offset, id: PolicyId::new(""), policy: policy.clone() }
+                Draft { file, offset, line: 0, id: PolicyId::new(""), policy: policy.clone() }
             })
             .collect();
         drafts.sort_by_key(|d| d.offset);
         // Until the names are known to be unique, Cedar gets the place as the id; it shows in its messages.
+        // One pass over the text counts the lines of all rules.
+        let (mut line, mut counted) = (1_u32, 0);
         for draft in &mut drafts {
-            let (line, _) = position(self.file(file).1, draft.offset);
+            let between = self.file(file).1.as_bytes().get(counted..draft.offset).unwrap_or_default();
+            line = line.saturating_add(between.iter().map(|b| u32::from(*b == b'\n')).sum());
+            (draft.line, counted) = (line, draft.offset.max(counted));
             let name = draft.policy.annotation("id").unwrap_or("");
             draft.id = PolicyId::new(format!("{name} ({}:{line}, byte {})", self.file(file).0, draft.offset));
             draft.policy = draft.policy.new_id(draft.id.clone());
@@ -201,7 +206,7 @@ impl Loader<'_> {
         let mut rules = Vec::with_capacity(drafts.len());
         let mut names: HashMap<RuleId, (usize, usize)> = HashMap::new();
         for draft in drafts {
-            let Draft { file, offset, policy, .. } = draft;
+            let Draft { file, offset, line, policy, .. } = draft;
             let id = match annotation::rule_id(policy.annotation("id")) {
                 Ok(id) => id,
                 Err(fault) => {
@@ -223,7 +228,7 @@ impl Loader<'_> {
                     names.insert(id.clone(), (file, offset));
                 }
             }
-            let (path, text) = self.file(file);
+            let (path, _) = self.file(file);
             let mut info = RuleInfo {
                 id: id.clone(),
                 effect: match policy.effect() {
@@ -238,7 +243,7 @@ impl Loader<'_> {
                 alert: None,
                 review: None,
                 file: Arc::from(path),
-                line: position(text, offset).0,
+                line,
             };
             for (name, value) in policy.annotations() {
                 if let Err(fault) = annotation::apply(&mut info, name, value) {

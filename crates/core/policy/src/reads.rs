@@ -11,25 +11,59 @@ use serde_json::{Map, Value};
 
 use crate::language::{ClaimKind, Language, PrincipalField, SessionAttribute, TAGS};
 
+/// Some names, each with a number of its own, in the order in which they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Names(BTreeMap<Arc<str>, u32>);
+
+impl Names {
+    fn add(&mut self, name: &str) {
+        // There are fewer names than bytes in policy files, so the numbers do not end.
+        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        if !self.0.contains_key(name) {
+            self.0.insert(name.into(), next);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(|name| &**name)
+    }
+
+    /// Those that are held, sorted, with their numbers. It takes as long as the shorter of the two: rules may name thousands of groups, and
+    /// an identity may be in thousands.
+    pub(crate) fn held<'a>(&'a self, held: &'a BTreeSet<String>) -> impl Iterator<Item = (&'a str, u32)> {
+        let rules_name_few = self.0.len() <= held.len();
+        let named = self.0.iter().take(if rules_name_few { usize::MAX } else { 0 });
+        let mine = held.iter().take(if rules_name_few { 0 } else { usize::MAX });
+        let named = named.filter(|(name, _)| held.contains(&***name)).map(|(name, number)| (&**name, *number));
+        named
+            .chain(mine.filter_map(|name| self.0.get_key_value(name.as_str()).map(|(name, number)| (&**name, *number))))
+    }
+}
+
 /// Which memberships matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Memberships {
     /// Whether it is in these.
-    Of(BTreeSet<Arc<str>>),
+    Of(Names),
     /// All that it is in.
     All,
 }
 
 impl Default for Memberships {
     fn default() -> Self {
-        Self::Of(BTreeSet::new())
+        Self::Of(Names::default())
     }
 }
 
 impl Memberships {
     fn add(&mut self, name: &str) {
         if let Self::Of(names) = self {
-            names.insert(name.into());
+            names.add(name);
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::principal::{ACTORS_MAX, Principal, Role, principals};
 use crate::problem::PolicyProblem;
 use crate::reads::Reads;
 use crate::schema::{JUDGED, PROBE, UNMASK};
+use crate::shelf::Shelf;
 use crate::tags::{self, TagBenches};
 
 /// The most uses in one action; more are denied.
@@ -31,9 +32,9 @@ const ERRORS_QUOTED_MAX: usize = 3;
 struct Bench {
     access: Access,
     action: EntityUid,
-    policies: CedarSet,
+    policies: Shelf,
     /// The same without the forbids that have a `@review`; `None` when there are none of these.
-    lifted: Option<CedarSet>,
+    lifted: Option<Shelf>,
     reads: Reads,
 }
 
@@ -83,16 +84,19 @@ impl PolicySet {
         let mut benches = Vec::with_capacity(JUDGED.len());
         for access in JUDGED {
             let mut reads = Reads::default();
-            let mut policies = CedarSet::new();
-            let mut lifted = CedarSet::new();
-            for rule in rules.iter().filter(|r| r.head.has_action(access)) {
+            let of_access = || rules.iter().filter(|r| r.head.has_action(access));
+            let mut policies = Shelf::default();
+            for rule in of_access() {
                 reads.add_rule(language, &rule.tree);
-                policies.add(rule.policy.clone()).map_err(|e| whole(e.to_string()))?;
-                if !only_asks(&rule.info) {
-                    lifted.add(rule.policy.clone()).map_err(|e| whole(e.to_string()))?;
+                policies.add(&rule.head, &rule.policy).map_err(whole)?;
+            }
+            let mut lifted = None;
+            if of_access().any(|r| only_asks(&r.info)) {
+                let shelf = lifted.insert(Shelf::default());
+                for rule in of_access().filter(|r| !only_asks(&r.info)) {
+                    shelf.add(&rule.head, &rule.policy).map_err(whole)?;
                 }
             }
-            let lifted = (lifted.policies().count() < policies.policies().count()).then_some(lifted);
             benches.push(Bench { access, action: names.action(access.as_str()), policies, lifted, reads });
         }
         let of_tags = TagBenches::new(&names, language, &rules).map_err(whole)?;
@@ -169,7 +173,8 @@ impl PolicySet {
     /// Judges without keeping the verdict.
     pub fn judge(&self, q: &Question<'_>) -> Verdict {
         let verdict = self.combine(q, &mut |who, used, bench, parties| {
-            self.rule_on(q, who, used, bench, (&bench.policies, bench.lifted.as_ref()), &bench.reads, parties)
+            let lifted = bench.lifted.as_ref().map(|shelf| shelf.of(who));
+            self.rule_on(q, who, used, bench, (&bench.policies.of(who), lifted.as_deref()), &bench.reads, parties)
         });
         self.with_tags(q, verdict, &self.of_tags)
     }
@@ -187,7 +192,8 @@ impl PolicySet {
         let Ok(of_tags) = TagBenches::plainly(&self.names, &self.language, &self.rules) else {
             return self.denied("no set".to_owned());
         };
-        let sets = (&all, Some(&lifted));
+        let (all, lifted) = ([&all], [&lifted]);
+        let sets = (all.as_slice(), Some(lifted.as_slice()));
         let verdict =
             self.combine(q, &mut |who, used, bench, _| self.rule_on(q, who, used, bench, sets, &everything, &mut None));
         self.with_tags(q, verdict, &of_tags)
@@ -208,7 +214,7 @@ impl PolicySet {
     /// What some rules, given every fact, say of one use by one principal.
     pub(crate) fn rule_with(&self, q: &Question<'_>, who: &Principal<'_>, used: &Use, policies: &CedarSet) -> Ruling {
         let Some(bench) = self.bench(used.access) else { return refused("the action could not be read".to_owned()) };
-        self.rule_on(q, who, used, bench, (policies, None), &Reads::everything(&self.language), &mut None)
+        self.rule_on(q, who, used, bench, (&[policies], None), &Reads::everything(&self.language), &mut None)
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a part of one question")]
@@ -218,7 +224,7 @@ impl PolicySet {
         who: &Principal<'_>,
         used: &Use,
         bench: &Bench,
-        (policies, lifted): (&CedarSet, Option<&CedarSet>),
+        (policies, lifted): (&[&CedarSet], Option<&[&CedarSet]>),
         reads: &Reads,
         parties: &mut Option<facts::Parties>,
     ) -> Ruling {
@@ -247,20 +253,31 @@ impl PolicySet {
         ruling
     }
 
-    pub(crate) fn authorize(&self, request: &CedarRequest, policies: &CedarSet, entities: &Entities) -> Ruling {
-        let response = self.authorizer.is_authorized(request, policies, entities);
-        let diagnostics = response.diagnostics();
-        let errors: Vec<String> = diagnostics.errors().map(ToString::to_string).collect();
-        let allowed = response.decision() == cedar_policy::Decision::Allow;
-        let rules = if allowed && !errors.is_empty() {
+    /// What several sets say together: as if they were one.
+    pub(crate) fn authorize(&self, request: &CedarRequest, sets: &[&CedarSet], entities: &Entities) -> Ruling {
+        let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut permitted, mut forbidden) = (false, false);
+        for set in sets {
+            let response = self.authorizer.is_authorized(request, set, entities);
+            let diagnostics = response.diagnostics();
+            errors.extend(diagnostics.errors().map(ToString::to_string));
+            let deciding = if response.decision() == cedar_policy::Decision::Allow {
+                permitted = true;
+                &mut permits
+            } else {
+                // A deny without a reason is that nothing was permitted here; another set may.
+                forbidden |= diagnostics.reason().next().is_some();
+                &mut forbids
+            };
+            let rules = diagnostics.reason().filter_map(|id| self.index.get(AsRef::<str>::as_ref(id)));
+            deciding.extend(rules.filter_map(|i| self.rules.get(*i)).map(|r| r.info.id.clone()));
+        }
+        let allowed = permitted && !forbidden;
+        let rules = match allowed {
             // Cedar skipped the rules that failed. The permits did not decide: the failure does.
-            Vec::new()
-        } else {
-            diagnostics
-                .reason()
-                .filter_map(|id| self.index.get(AsRef::<str>::as_ref(id)).and_then(|i| self.rules.get(*i)))
-                .map(|r| r.info.id.clone())
-                .collect()
+            true if !errors.is_empty() => Vec::new(),
+            true => permits,
+            false => forbids,
         };
         Ruling { allowed: allowed && errors.is_empty(), rules, holds: Vec::new(), errors }
     }

@@ -229,7 +229,7 @@ impl PolicySet {
             let context = facts::context(q, used, &bench.reads)?;
             let (principal, resource) = (parties.principal.clone(), self.names().tag(tag.as_str()));
             let request = CedarRequest::new(principal, bench.action.clone(), resource, context, None);
-            let ruling = self.authorize(&request.map_err(|e| e.to_string())?, &bench.policies, &parties.entities);
+            let ruling = self.authorize(&request.map_err(|e| e.to_string())?, &[&bench.policies], &parties.entities);
             if !ruling.errors.is_empty() {
                 return Err(ruling.errors.join("; "));
             }

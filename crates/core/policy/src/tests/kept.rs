@@ -13,12 +13,15 @@ use serde_json::json;
 use super::{NOON_S, World, language, load, on, shape, tag, tagged, told, used};
 use crate::{PolicyFile, PolicyStore, Question};
 
-const HEADS: [&str; 5] = [
+const HEADS: [&str; 8] = [
     "principal, action, resource",
     "principal in Group::\"g0\", action, resource in Label::\"env:e0\"",
     "principal, action in [Action::\"read\", Action::\"write\"], resource",
     "principal in Group::\"g1\", action == Action::\"read\", resource == Target::\"t0\"",
     "principal is Identity in Group::\"g0\", action == Action::\"write\", resource is Target in Label::\"env:e1\"",
+    "principal == Identity::\"i0#s0\", action, resource",
+    "principal in Identity::\"i1#s1\", action == Action::\"read\", resource",
+    "principal in Group::\"g2\", action, resource",
 ];
 
 const CONDITIONS: [&str; 30] = [
@@ -291,5 +294,31 @@ fn long_facts_are_judged_and_not_kept() {
         let w = World::new().with(|w| w.session.application = "y".repeat(length));
         assert_eq!(told(&set.evaluate(&w.ask(&read))), "deny");
         assert_eq!(set.is_kept(&Question::from(&w.ask(&read))), kept, "{length}");
+    }
+}
+
+#[test]
+fn rules_that_name_thousands_of_groups_leave_verdicts_kept() {
+    let named: Vec<String> = (0..5_000).map(|i| format!("Group::\"team-{i}\"")).collect();
+    let set = load(&format!(
+        "@id(\"teams\") permit (principal, action == Action::\"read\", resource) when {{ principal in [{}] }};",
+        named.join(", ")
+    ));
+    let s = shape(vec![on(Access::Read, &["a"])]);
+    let in_groups = |groups: &[&str]| World::new().who(|p| p.groups = groups.iter().map(|g| (*g).to_owned()).collect());
+    let many: Vec<String> = (0..6_000).map(|i| format!("other-{i}")).chain(["team-4999".to_owned()]).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for (groups, expected) in [
+        (&["team-7"][..], "allow teams"),
+        (&["team-8", "other-1"], "allow teams"),
+        (&["other-1"], "deny"),
+        (&many, "allow teams"),
+    ] {
+        let w = in_groups(groups);
+        let q = Question::from(&w.ask(&s));
+        for _ in 0..2 {
+            assert!(told(&set.answer(&q)).starts_with(expected), "{}: {}", groups[0], told(&set.answer(&q)));
+        }
+        assert!(set.is_kept(&q), "{}", groups[0]);
     }
 }

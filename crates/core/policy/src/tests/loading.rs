@@ -110,7 +110,7 @@ fn files_and_sets_have_a_limit() {
     };
     let half = RULES_MAX / 2;
     let too_many = try_load(&[&rules(0, half), &rules(half, RULES_MAX + 1)]).unwrap_err();
-    assert!(too_many[0].message.contains("the most is 2000"), "{}", too_many[0]);
+    assert!(too_many[0].message.contains("the most is 20000"), "{}", too_many[0]);
 }
 
 #[test]
