@@ -38,27 +38,39 @@ pub struct CatalogBuilder {
     relation_by_oid: HashMap<u32, u32, foldhash::fast::RandomState>,
     rows: usize,
     notes: Notes,
-    /// Where the texts of views are found that cannot be read now.
-    before: Option<Before>,
+    /// An earlier catalog of the same database.
+    before: Option<Arc<Catalog>>,
+    /// Views by object id and version whose texts cannot be read now.
+    unread: Vec<(u32, u32)>,
 }
 
-/// An earlier catalog of the same database.
-#[derive(Debug)]
-struct Before {
-    catalog: Arc<Catalog>,
-    /// Its views by object id and version; made when the first is looked for.
-    views: Option<HashMap<(u32, u32), Arc<str>, foldhash::fast::RandomState>>,
-}
+type ByOid<'c, T> = HashMap<u32, &'c T, foldhash::fast::RandomState>;
 
-impl Before {
-    fn definition(&mut self, oid: u32, version: u32) -> Option<Arc<str>> {
-        let catalog = &self.catalog;
-        let views = self.views.get_or_insert_with(|| {
-            let text = |r: &Relation| Some(((r.oid, r.version), Arc::clone(r.definition.as_ref()?)));
-            catalog.relations.iter().filter(|r| r.version != 0).filter_map(text).collect()
-        });
-        views.get(&(oid, version)).cloned()
-    }
+/// True when everything that both know has the name that it had: a text of before then means what it meant.
+fn names_hold(before: &Catalog, now: &Catalog) -> bool {
+    let known: ByOid<'_, Relation> = before.relations.iter().map(|r| (r.oid, r)).collect();
+    let relation_holds = |r: &Relation| {
+        let columns = |then: &Relation| {
+            then.columns
+                .iter()
+                .all(|c| r.columns.iter().find(|d| d.number == c.number).is_none_or(|d| d.name == c.name))
+        };
+        known.get(&r.oid).is_none_or(|then| then.qualified == r.qualified && columns(then))
+    };
+    let function_holds =
+        |(oid, index): (&u32, &u32)| match (now.functions.get(*index as usize), before.function_of_oid(*oid)) {
+            (Some(f), Some(then)) => f.qualified == then.qualified,
+            _ => true,
+        };
+    let schema_holds = |(name, schema): (&Arc<str>, &super::Schema)| {
+        before.schemas.get(name).is_none_or(|then| {
+            schema.types.iter().all(|(name, oid)| then.types.get(name).is_none_or(|o| o == oid))
+                && schema.operators.iter().all(|(name, all)| then.operators.get(name).is_none_or(|o| o == all))
+        })
+    };
+    now.relations.iter().all(relation_holds)
+        && now.function_by_oid.iter().all(function_holds)
+        && now.schemas.iter().all(schema_holds)
 }
 
 static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(foldhash::quality::RandomState::default);
@@ -126,14 +138,15 @@ impl CatalogBuilder {
             rows: 0,
             notes: Notes::default(),
             before: None,
+            unread: Vec::new(),
         }
     }
 
     /// Gives it an earlier catalog of the same database, for the definitions of views that cannot be read without waiting and have
-    /// not changed since.
+    /// not changed since. When anything has been renamed since, none of them counts: what they name may be something else now.
     #[must_use]
     pub fn after(mut self, before: Option<Arc<Catalog>>) -> Self {
-        self.before = before.map(|catalog| Before { catalog, views: None });
+        self.before = before;
         self
     }
 
@@ -150,16 +163,12 @@ impl CatalogBuilder {
         if self.rows > CATALOG_ROWS_MAX {
             return Err(CatalogError::TooLarge);
         }
-        let known;
-        let recalled;
-        let columns = match (section, columns) {
-            (Section::Views, [Some(oid), None, version @ Some(of)]) => {
-                known = self.recall(oid, of);
-                recalled = [Some(*oid), known.as_deref(), *version];
-                &recalled
-            }
-            _ => columns,
-        };
+        if let (Section::Views, [Some(oid), None, Some(version)]) = (section, columns)
+            && let (Ok(oid), Ok(version)) = (oid.parse(), version.parse())
+        {
+            self.unread.push((oid, version));
+            return Ok(());
+        }
         self.catalog.digest = self.catalog.digest.wrapping_add(row_hash(section, columns));
         let row = Row { section, columns };
         match section {
@@ -167,13 +176,8 @@ impl CatalogBuilder {
             Section::Columns => self.column(&row),
             Section::Views => {
                 let oid: u32 = row.number(0)?;
-                let definition = row.optional(1);
                 let version = row.optional(2).and_then(|v| v.parse().ok()).unwrap_or(0);
-                if let Some(relation) = self.relation_mut(oid) {
-                    relation.definition = definition.map(Into::into);
-                    relation.unread = definition.is_none();
-                    relation.version = version;
-                }
+                self.view(oid, row.optional(1).map(Into::into), version);
                 Ok(())
             }
             Section::Inheritance => self.inheritance(&row),
@@ -224,6 +228,7 @@ impl CatalogBuilder {
 
     /// Ends it.
     pub fn build(mut self) -> Arc<Catalog> {
+        self.recall();
         self.catalog.extensions.sort();
         let notes = std::mem::take(&mut self.notes);
         if notes.tagging != Tagging::default() {
@@ -233,8 +238,29 @@ impl CatalogBuilder {
         Arc::new(self.catalog)
     }
 
-    fn recall(&mut self, oid: &str, version: &str) -> Option<Arc<str>> {
-        self.before.as_mut()?.definition(oid.parse().ok()?, version.parse().ok()?)
+    /// Gives the views that could not be read the texts that they had, where those still mean the same.
+    fn recall(&mut self) {
+        let unread = std::mem::take(&mut self.unread);
+        let before = self.before.take().filter(|then| !unread.is_empty() && names_hold(then, &self.catalog));
+        let known: ByOid<'_, Relation> =
+            before.iter().flat_map(|then| then.relations.iter().map(|r| (r.oid, r))).collect();
+        for (oid, version) in unread {
+            let then = known.get(&oid).filter(|then| then.version == version && version != 0);
+            let definition = then.and_then(|then| then.definition.clone());
+            // Written as the server would have told it.
+            let (oid_text, version_text) = (oid.to_string(), version.to_string());
+            let row = [Some(oid_text.as_str()), definition.as_deref(), Some(version_text.as_str())];
+            self.catalog.digest = self.catalog.digest.wrapping_add(row_hash(Section::Views, &row));
+            self.view(oid, definition, version);
+        }
+    }
+
+    fn view(&mut self, oid: u32, definition: Option<Arc<str>>, version: u32) {
+        if let Some(relation) = self.relation_mut(oid) {
+            relation.unread = definition.is_none();
+            relation.definition = definition;
+            relation.version = version;
+        }
     }
 
     fn schema(&mut self, name: &str) -> &mut super::Schema {

@@ -34,6 +34,24 @@ pub enum Section {
 /// The schema name under which a session's temporary objects are known.
 pub const TEMPORARY_SCHEMA: &str = "pg_temp";
 
+/// The relations that somebody else holds locked to alter them: who reads their definitions would wait.
+macro_rules! altered {
+    () => {
+        "WITH altered AS MATERIALIZED (SELECT l.relation FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' \
+         AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d \
+         WHERE d.datname = pg_catalog.current_database())) "
+    };
+}
+
+/// The columns of [`Section::Views`], of a relation `c` with the rule `r`.
+macro_rules! definition {
+    () => {
+        "SELECT c.oid, CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN altered a ON a.relation = d.refobjid \
+         WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
+         AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass) THEN pg_catalog.pg_get_viewdef(c.oid) END, r.xmin "
+    };
+}
+
 /// Every section of a database's catalog, in the order in which the rows must be given to the builder. Columns are text.
 pub const QUERIES: &[(Section, &str)] = &[
     (
@@ -49,15 +67,13 @@ pub const QUERIES: &[(Section, &str)] = &[
     ),
     (
         Section::Views,
-        "WITH altered AS MATERIALIZED (SELECT l.relation FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' \
-         AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d \
-         WHERE d.datname = pg_catalog.current_database())) \
-         SELECT c.oid, CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN altered a ON a.relation = d.refobjid \
-         WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
-         AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass) THEN pg_catalog.pg_get_viewdef(c.oid) END, r.xmin \
-         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        concat!(
+            altered!(),
+            definition!(),
+            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          JOIN pg_catalog.pg_rewrite r ON r.ev_class = c.oid AND r.rulename = '_RETURN' \
-         WHERE c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast_)?temp_'",
+         WHERE c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast_)?temp_'"
+        ),
     ),
     (
         Section::Comments,
@@ -67,13 +83,13 @@ pub const QUERIES: &[(Section, &str)] = &[
     ),
     (
         Section::Generated,
-        "WITH altered AS MATERIALIZED (SELECT l.relation FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' \
-         AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d \
-         WHERE d.datname = pg_catalog.current_database())) \
-         SELECT d.adrelid, d.adnum, CASE WHEN d.adrelid NOT IN (SELECT a.relation FROM altered a) THEN \
+        concat!(
+            altered!(),
+            "SELECT d.adrelid, d.adnum, CASE WHEN d.adrelid NOT IN (SELECT a.relation FROM altered a) THEN \
          pg_catalog.pg_get_expr(d.adbin, d.adrelid) END FROM pg_catalog.pg_attrdef d \
          JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum JOIN pg_catalog.pg_class c ON c.oid = d.adrelid \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE a.attgenerated <> '' AND n.nspname !~ '^pg_(toast_)?temp_'",
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE a.attgenerated <> '' AND n.nspname !~ '^pg_(toast_)?temp_'"
+        ),
     ),
     (
         Section::Inheritance,
@@ -137,14 +153,12 @@ pub const TEMPORARY_QUERIES: &[(Section, &str)] = &[
     ),
     (
         Section::Views,
-        "WITH altered AS MATERIALIZED (SELECT l.relation FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' \
-         AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d \
-         WHERE d.datname = pg_catalog.current_database())) \
-         SELECT c.oid, CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN altered a ON a.relation = d.refobjid \
-         WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
-         AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass) THEN pg_catalog.pg_get_viewdef(c.oid) END, r.xmin \
-         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_rewrite r ON r.ev_class = c.oid AND r.rulename = '_RETURN' \
-         WHERE c.relkind = 'v' AND c.relnamespace = pg_catalog.pg_my_temp_schema()",
+        concat!(
+            altered!(),
+            definition!(),
+            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_rewrite r ON r.ev_class = c.oid AND r.rulename = '_RETURN' \
+         WHERE c.relkind = 'v' AND c.relnamespace = pg_catalog.pg_my_temp_schema()"
+        ),
     ),
     (
         Section::Types,

@@ -493,3 +493,37 @@ fn a_table_that_is_being_altered_holds_up_nobody_who_does_not_ask_for_it() {
     early.goodbye();
     late.goodbye();
 }
+
+/// The text of a view that cannot be read now is known from before, unless a name in it may have changed since.
+#[test]
+fn a_view_of_before_is_not_taken_for_what_it_was_once_something_was_renamed() {
+    let name = database();
+    let mut other = Direct::connect(&name);
+    other.run("CREATE VIEW safe AS SELECT id FROM t");
+    let mut t = Through::logged_in(&protocol(), Server::dial(), &name, &Rules::default());
+    t.take();
+    let ask = |t: &mut Through<Server>, sql: &str| -> Vec<String> {
+        t.send(&q(sql));
+        t.wait(b'Z', 1);
+        t.take().iter().map(wire::words).collect()
+    };
+    let look_again = |t: &mut Through<Server>| {
+        t.now = Timestamp::from_unix_us(t.now.unix_us() + 60_000_000);
+        assert_eq!(ask(t, "SELECT 1"), ["T:?column?", "D:1", "C:SELECT 1", "Z:I"]);
+    };
+    assert_eq!(ask(&mut t, "SELECT count(*) FROM safe"), ["T:count", "D:10", "C:SELECT 1", "Z:I"]);
+    for renaming in
+        ["ALTER TABLE t RENAME TO moved", "ALTER TABLE moved RENAME TO t", "ALTER TABLE t RENAME COLUMN id TO number"]
+    {
+        other.run(renaming);
+        let locked = if renaming.ends_with("moved") { "moved" } else { "t" };
+        other.run("BEGIN");
+        other.run(&format!("LOCK TABLE {locked} IN ACCESS EXCLUSIVE MODE"));
+        look_again(&mut t);
+        assert_eq!(ask(&mut t, "SELECT count(*) FROM safe")[0], "E:ERROR:55P03", "{renaming}");
+        other.run("COMMIT");
+        look_again(&mut t);
+        assert_eq!(ask(&mut t, "SELECT count(*) FROM safe")[1], "D:10", "{renaming}");
+    }
+    t.goodbye();
+}
