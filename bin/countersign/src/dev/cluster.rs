@@ -243,19 +243,10 @@ impl Cluster {
 
     /// Stops it: first politely, then not.
     pub(super) fn stop(&mut self) {
-        let Some(mut server) = self.server.take() else { return };
-        let pid = server.id().to_string();
-        // SIGINT is PostgreSQL's fast shutdown; the shell's kill spares us a dependency for one signal.
-        let _ = Command::new("kill").args(["-INT", &pid]).status();
-        let begun = Instant::now();
-        while begun.elapsed() < STOP_TIMEOUT {
-            if matches!(server.try_wait(), Ok(Some(_)) | Err(_)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        if let Some(server) = self.server.take() {
+            // PostgreSQL's fast shutdown.
+            super::stop(server, "-INT", STOP_TIMEOUT);
         }
-        let _ = server.kill();
-        let _ = server.wait();
     }
 }
 

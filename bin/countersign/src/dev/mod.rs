@@ -16,7 +16,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use countersign_credentials::create_key_file;
 use countersign_model::Secret;
@@ -42,6 +43,21 @@ const SERVER_PORT: u16 = 6423;
 
 /// The SSH server's name as a target, and its account's key in the vault.
 const SERVER: &str = "web-1";
+
+/// Ends a server of ours: by this signal, and by force when it takes longer than that.
+fn stop(mut server: Child, signal: &str, timeout: Duration) {
+    // The shell's kill spares us a dependency for one signal.
+    let _ = Command::new("kill").args([signal, &server.id().to_string()]).status();
+    let begun = Instant::now();
+    while begun.elapsed() < timeout {
+        if matches!(server.try_wait(), Ok(Some(_)) | Err(_)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = server.kill();
+    let _ = server.wait();
+}
 
 /// Where everything of a demo is.
 pub(crate) struct Place {

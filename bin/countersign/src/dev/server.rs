@@ -118,17 +118,9 @@ impl Server {
 
     /// Stops it.
     pub(super) fn stop(&mut self) {
-        let Some(mut process) = self.process.take() else { return };
-        let _ = std::process::Command::new("kill").arg(process.id().to_string()).status();
-        let begun = Instant::now();
-        while begun.elapsed() < STOP_TIMEOUT {
-            if matches!(process.try_wait(), Ok(Some(_)) | Err(_)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        if let Some(process) = self.process.take() {
+            super::stop(process, "-TERM", STOP_TIMEOUT);
         }
-        let _ = process.kill();
-        let _ = process.wait();
     }
 }
 
