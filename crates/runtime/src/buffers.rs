@@ -71,6 +71,8 @@ pub(crate) struct Input {
     pub(crate) buf: BytesMut,
     /// True when the machine has seen all of `buf` and needs more to go on.
     pub(crate) settled: bool,
+    /// Nothing was there when it was looked for in this turn. Whoever looked is woken when there is, so it need not be asked again.
+    pub(crate) quiet: bool,
     bulk: bool,
 }
 
@@ -78,6 +80,8 @@ impl Input {
     /// Reads once. TLS hands over one record at a time, so there it reads until nothing more is there or the buffer is full.
     pub(crate) fn poll_fill(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<Filled>> {
         if self.buf.is_empty() && self.buf.capacity() == 0 {
+            // A buffer is only borrowed for what is there.
+            ready!(socket.poll_readable(cx))?;
             self.buf = take(self.bulk);
         } else if self.buf.capacity() - self.buf.len() < ROOM_BYTES_MIN {
             self.buf.reserve(if self.bulk { READ_BULK_BYTES } else { READ_SMALL_BYTES });

@@ -167,6 +167,15 @@ impl Socket {
         self.unflushed
     }
 
+    /// Ready when a read may bring something. Of a layered socket only reading tells.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.kind {
+            Kind::Plain(Plain::Tcp(s)) => s.poll_read_ready(cx),
+            Kind::Plain(Plain::Unix(s)) => s.poll_read_ready(cx),
+            Kind::Server(_) | Kind::Client(_) | Kind::Gone => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Reads into the free capacity of `buf`; 0 is the end. A connection that ends without TLS's farewell ends all the same.
     pub(crate) fn poll_recv(&mut self, buf: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         use std::future::Future;

@@ -237,9 +237,17 @@ impl<P: Protocol> Driver<P> {
         {
             self.step = None;
             self.step_done(done);
+            // It may have brought another socket.
+            self.listen_again();
             moved = true;
         }
         moved
+    }
+
+    /// Both sides are to be asked whether something is there.
+    fn listen_again(&mut self) {
+        self.client_in.quiet = false;
+        self.target_in.quiet = false;
     }
 
     /// Carries out what the machine wants, until it wants nothing or something must be waited for.
@@ -269,6 +277,7 @@ impl<P: Protocol> Future for Driver<P> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         this.now = None;
+        this.listen_again();
         let calls = if this.listening {
             this.stay.seated.seat.take_calls()
         } else {

@@ -11,6 +11,7 @@ use super::masked::Describing;
 use super::names::{Closing, Portal, Prepared};
 use crate::masking::{Unmaskable, Veil};
 use crate::probe::Probe;
+use crate::wire::HEADER_BYTES;
 
 /// What the target owes.
 pub(crate) enum Expect {
@@ -106,6 +107,29 @@ impl Running {
             after: None,
             veil: None,
         }
+    }
+
+    /// Counts the whole rows that `b` begins with, when counting is all that is done with them; how many bytes they are. A result of many
+    /// small rows costs what this loop costs.
+    pub(crate) fn count_rows(&mut self, b: &[u8]) -> usize {
+        let looked_at =
+            self.over.is_some() || self.held.is_some() || self.veil.as_deref().is_some_and(|v| !v.is_clear());
+        if looked_at || !self.limits.is_none() {
+            return 0;
+        }
+        let (mut rows, mut passed) = (0, 0);
+        while let Some(&[tag, a, b1, c, d]) = b.get(passed..).and_then(|rest| rest.first_chunk()) {
+            let frame_bytes = u32::from_be_bytes([a, b1, c, d]) as usize + 1;
+            // What is not whole, or not sound, is looked at by itself.
+            if !matches!(tag, b'D' | b'd') || frame_bytes < HEADER_BYTES || frame_bytes > b.len() - passed {
+                break;
+            }
+            rows += 1;
+            passed += frame_bytes;
+        }
+        self.rows += rows;
+        self.bytes += passed as u64 - rows * HEADER_BYTES as u64;
+        passed
     }
 
     /// Counts a result row of `bytes`; true when it is one too many.

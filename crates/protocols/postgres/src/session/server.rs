@@ -46,6 +46,7 @@ impl Session {
             if self.server_rest_passes { pass = Run { bytes: n, seq: self.recorded(b'd') } } else { b.advance(n) }
         }
         loop {
+            pass.bytes += self.plain_rows(b.get(pass.bytes..).unwrap_or_default(), pass.seq);
             let rest = b.get(pass.bytes..).unwrap_or_default();
             let Some(head) = wire::head(rest).map_err(|_| target_fault("a message length is impossible"))? else {
                 break;
@@ -101,6 +102,16 @@ impl Session {
         self.give_notice();
         self.settle();
         Ok(())
+    }
+
+    /// How many bytes from the beginning are whole rows that belong to the run at hand and are only counted.
+    fn plain_rows(&mut self, rest: &[u8], run: Option<u64>) -> usize {
+        match self.expects.front_mut() {
+            Some(Expect::Query(r) | Expect::Execute(r)) if r.record.then(|| r.permit.seq()) == run => {
+                r.count_rows(rest)
+            }
+            _ => 0,
+        }
     }
 
     /// Rows of a client's statement go on as they come; those of a probe are read whole, and so are those to be rewritten, unless they are
