@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use countersign_approvals::{Approvals, ApprovalsParts};
+use countersign_approvals::{Approvals, ApprovalsParts, GrantDesk, GrantKeeper};
 use countersign_config::{Config, Loaded, ProtocolFacts};
 use countersign_credentials::{AccountBook, Vault};
 use countersign_identity::local::{LocalIssuer, LocalIssuerConfig, SignInConfig};
@@ -21,6 +21,7 @@ use countersign_store::Store;
 
 use crate::adapters::{LoggedAlerts, SealedKeys, StoredAccounts, StoredShortLived};
 use crate::failed::Failed;
+use crate::grants::{GrantCounter, Orders};
 use crate::logins::{StoredLogins, StoredUses, api_url};
 use crate::reviews::KnownPeople;
 use crate::{clock, console, convert};
@@ -213,6 +214,7 @@ pub(crate) struct House {
     pub(crate) reviews: Approvals,
     /// The policies' files as they are in force, for people to read.
     pub(crate) policy_texts: ArcSwap<Vec<PolicyFile>>,
+    pub(crate) grants: GrantKeeper,
 }
 
 impl House {
@@ -250,10 +252,12 @@ impl House {
             clock: Arc::new(clock::now),
             tasks: tokio::runtime::Handle::current(),
         });
+        let grants = GrantKeeper::open(cellar.store.clone(), clock::now()).await.map_err(Failed::new)?;
         Ok(Self {
             locks,
-            policy: Arc::new(PolicyStore::new(set)),
+            policy: Arc::new(PolicyStore::new(set).granting(Arc::new(grants.clone()))),
             policy_texts: ArcSwap::from_pointee(files),
+            grants,
             recorder,
             masker: cellar.masker().await?,
             tokens,
@@ -274,11 +278,28 @@ impl House {
             credentials: self.accounts.clone(),
             policy: self.policy.clone(),
             recorder: self.recorder.clone(),
-            locks: self.locks.clone(),
+            locks: Arc::new(Orders { locks: self.locks.clone(), grants: self.grants.clone() }),
             alerts: Arc::new(LoggedAlerts),
             reviews: Some(Arc::new(self.reviews.clone())),
             targets: self.routes.clone(),
             ask: ask(&self.config),
+        }
+    }
+
+    /// Where grants are asked for.
+    pub(crate) fn grant_desk(&self) -> GrantDesk {
+        GrantDesk::new(self.reviews.clone(), Arc::new(LoggedAlerts))
+    }
+
+    /// The same behind its HTTP doors.
+    pub(crate) fn grant_counter(&self) -> GrantCounter {
+        GrantCounter {
+            desk: self.grant_desk(),
+            identity: self.identity.clone(),
+            locks: self.locks.clone(),
+            policy: self.policy.clone(),
+            routes: self.routes.clone(),
+            recorder: self.recorder.clone(),
         }
     }
 

@@ -11,6 +11,7 @@ mod console;
 mod convert;
 mod dev;
 mod failed;
+mod grants;
 mod house;
 mod logging;
 mod logins;

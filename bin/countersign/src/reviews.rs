@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_api::{Answer, DoorRequest as Asked, ReviewDoors, ReviewQuery, ReviewVerb};
-use countersign_approvals::{Approvals, No, People, Review, Said as Answered, Verb};
+use countersign_approvals::{Approvals, No, People, Review, Said as Answered, Verb, Window};
 use countersign_enforce::{BoxFuture, Lockable, Locks, Standing};
 use countersign_identity::IdentityService;
 use countersign_model::{
@@ -66,23 +66,29 @@ struct Said {
     action: Option<String>,
 }
 
-fn private(status: u16, body: &Value) -> Answer {
+/// Approvals in a window of time, where somebody is named.
+pub(crate) fn window(answered_by: Option<String>, since: Option<i64>, until: Option<i64>) -> Option<Window> {
+    let at = |s: Option<i64>| s.map(Timestamp::from_unix_s);
+    answered_by.map(|answered_by| Window { answered_by, since: at(since), until: at(until) })
+}
+
+pub(crate) fn private(status: u16, body: &Value) -> Answer {
     let headers = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
     Answer { status, headers, body: body.to_string() }
 }
 
 /// RFC 9457.
-fn problem(status: u16, title: &str, detail: &str) -> Answer {
+pub(crate) fn problem(status: u16, title: &str, detail: &str) -> Answer {
     let body = json!({"type": "about:blank", "title": title, "status": status, "detail": detail});
     Answer { headers: vec![("content-type", "application/problem+json".to_owned())], ..private(status, &body) }
 }
 
-fn refused(no: &No) -> Answer {
+pub(crate) fn refused(no: &No) -> Answer {
     let (status, title) = match no {
         No::Unknown => (404, "Not Found"),
-        No::OwnRequest | No::NotAPerson | No::NotAsked | No::NotYours => (403, "Forbidden"),
-        No::Twice | No::Over(_) | No::Changed | No::Full => (409, "Conflict"),
-        No::Comment(_) => (400, "Bad Request"),
+        No::OwnRequest | No::NotAPerson | No::NotAsked | No::NotYours | No::TooMuch(_) => (403, "Forbidden"),
+        No::Twice | No::Over(_) | No::Changed | No::Full | No::Unreviewed(_) => (409, "Conflict"),
+        No::Comment(_) | No::Reason(_) => (400, "Bad Request"),
         No::Busy | No::Unavailable(_) => (503, "Service Unavailable"),
     };
     if let No::Unavailable(why) = no {
@@ -137,7 +143,8 @@ impl ReviewDoors for ReviewDesk {
         Box::pin(async move {
             let listed = async {
                 let who = self.caller(&request).await?;
-                let listed = self.reviews.list(&who, !query.all, query.before.as_deref()).await;
+                let window = window(query.answered_by, query.since, query.until);
+                let listed = self.reviews.list(&who, !query.all, window.as_ref(), query.before.as_deref()).await;
                 let listed = listed.map_err(|no| refused(&no))?;
                 let now = clock::now();
                 let reviews: Vec<Value> = listed.reviews.iter().map(|r| r.view(&who, now)).collect();

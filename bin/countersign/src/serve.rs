@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use countersign_api::{Api, Check, Desk, IdentityDoor, IssuerDoor, Metrics, ReviewDoor, ServeOptions};
+use countersign_api::{Api, Check, Desk, GrantDoor, IdentityDoor, IssuerDoor, Metrics, ReviewDoor, ServeOptions};
 use countersign_config::{self as config, Certificate, Config};
 use countersign_enforce::{Hosted, Protocol};
 use countersign_locks::POLL_INTERVAL;
@@ -81,15 +81,18 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
     }
     let draining = Arc::new(AtomicBool::new(false));
     let locks_stop = watch_locks(&house)?;
+    let grants = house.grants.clone();
+    tokio::spawn(async move { grants.watch(clock::now).await });
     let sessions = gateway.sessions().clone();
     let login_facts = Arc::new(ArcSwap::from_pointee(login_facts(config, config, ssh_authority.as_deref())));
     let (api_stop, api) = start_api(&house, sessions, metrics, draining.clone(), login_facts.clone()).await?;
-    let (identity, reviews) = (house.identity.clone(), house.reviews.clone());
+    let (identity, reviews, desk) = (house.identity.clone(), house.reviews.clone(), house.grant_desk());
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(ISSUER_UPKEEP).await;
             identity.maintain(clock::now()).await;
             reviews.maintain(clock::now()).await;
+            desk.maintain().await;
         }
     });
     if let Some(issuer) = house.cellar.issuer.clone() {
@@ -279,6 +282,7 @@ async fn start_api(
             identity: house.identity.clone(),
             locks: house.locks.clone(),
         }))),
+        grants: Some(GrantDoor(Arc::new(house.grant_counter()))),
         pages: Some(console::pages(house, login_facts)),
     };
     let tls = match &config.api.tls {

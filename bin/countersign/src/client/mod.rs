@@ -7,6 +7,7 @@ mod connect;
 pub(crate) mod desk;
 mod exec;
 pub(crate) mod gateway;
+mod grants;
 pub(crate) mod http;
 mod key;
 mod login;
@@ -60,6 +61,14 @@ pub(crate) enum Client {
                       ssh, scp, sftp, rsync, git and ansible then know the targets by their names. The\n\
                       certificate is renewed when ssh needs it. Nobody is asked whether to trust a key.")]
     SshConfig(ssh_config::SshConfig),
+    /// Asks for access to a target for a while: people are asked as the rules say.
+    #[command(after_help = "Example: countersign request orders --actions write --for 2h --reason 'ticket 4711'\n\
+                      Example: countersign request orders --actions read,write --uses 1 --reason migration --wait\n\
+                      Example: countersign request orders --actions write --reason 'site is down' --at-once")]
+    Request(grants::Request),
+    /// Access for a while: lists, shows and ends it.
+    #[command(subcommand)]
+    Grants(grants::Grants),
     /// What waits for people: lists, shows and answers it.
     #[command(subcommand)]
     Reviews(reviews::Reviews),
@@ -74,6 +83,8 @@ pub(crate) async fn run(command: Client) -> Result<(), Failed> {
         Client::Connect(args) => connect::run(args).await,
         Client::Exec(args) => exec::run(args).await,
         Client::SshConfig(args) => ssh_config::run(&args).await,
+        Client::Request(args) => grants::request(&args).await,
+        Client::Grants(command) => grants::run(&command).await,
         Client::Reviews(command) => reviews::run(&command).await,
     }
 }

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::gateway::Gateway;
+use super::grants::Answered;
 use super::session::{At, fresh};
 use super::sheet::Sheet;
 use crate::cli::Format;
@@ -23,7 +24,9 @@ const INDENT: usize = 2;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Reviews {
     /// Lists what you asked for and what you may be asked, latest first.
-    #[command(after_help = "Example: countersign reviews list\nExample: countersign reviews list --all --output json")]
+    #[command(
+        after_help = "Example: countersign reviews list\nExample: countersign reviews list --all --answered-by rita --since 2h --output json"
+    )]
     List(List),
     /// Shows one: who asks, the whole statement with its parameters, what was said.
     #[command(after_help = "Example: countersign reviews show 01J9ZQ4T7Y")]
@@ -50,6 +53,8 @@ pub(crate) struct List {
     /// Also those that are over.
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    answered: Answered,
     /// Those older than this one: where the list before ended.
     #[arg(long, value_name = "REVIEW")]
     before: Option<String>,
@@ -106,13 +111,13 @@ pub(super) async fn run(command: &Reviews) -> Result<(), Failed> {
     }
 }
 
-async fn open(at: &At) -> Result<Gateway, Failed> {
+pub(super) async fn open(at: &At) -> Result<Gateway, Failed> {
     let login = fresh(&at.state()?).await?;
     Gateway::new(&login.facts.url()?, &login.trust(), Some(&login.credential))
 }
 
 /// An id as it may stand in a path.
-fn id(text: &str) -> Result<&str, Failed> {
+pub(super) fn id(text: &str) -> Result<&str, Failed> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Ok(text);
     }
@@ -137,7 +142,7 @@ async fn say(args: &Said, verb: &str) -> Result<(), Failed> {
 }
 
 async fn list(args: &List) -> Result<(), Failed> {
-    let mut query = Vec::new();
+    let mut query = args.answered.query();
     if args.all {
         query.push(("all", "true".to_owned()));
     }
@@ -189,15 +194,15 @@ fn print(review: &Value, output: Format) -> Result<(), Failed> {
     paper.done()
 }
 
-fn text_of(value: &Value, name: &str) -> Option<String> {
+pub(super) fn text_of(value: &Value, name: &str) -> Option<String> {
     value.get(name).and_then(Value::as_str).map(str::to_owned)
 }
 
-fn seconds(value: &Value, name: &str) -> Option<Timestamp> {
+pub(super) fn seconds(value: &Value, name: &str) -> Option<Timestamp> {
     value.get(name).and_then(Value::as_i64).map(Timestamp::from_unix_s)
 }
 
-fn texts(value: Option<&Value>) -> String {
+pub(super) fn texts(value: Option<&Value>) -> String {
     let all = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     all.collect::<Vec<_>>().join(", ")
 }

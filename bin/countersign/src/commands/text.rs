@@ -179,6 +179,21 @@ fn unix_us(d: &Datetime) -> Option<i64> {
     Some((days * DAY_S + in_day_s - offset_s) * 1_000_000 + us)
 }
 
+/// Reads how long: `30m`, `2h`, `7d`, `90s`.
+pub(crate) fn parse_seconds(text: &str) -> Result<u64, String> {
+    let wrong = || "write how long, such as 30m, 2h or 7d".to_owned();
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let each = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let n: u32 = text.strip_suffix(unit).and_then(|n| n.parse().ok()).ok_or_else(wrong)?;
+    if n == 0 { Err("that is no time at all".to_owned()) } else { Ok(u64::from(n) * each) }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
@@ -268,6 +283,16 @@ mod tests {
             (3_660_000_000, "1 h 01 min"),
         ] {
             assert_eq!(lasted(us), text);
+        }
+    }
+
+    #[test]
+    fn spans_are_read() {
+        for (text, s) in [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("7d", 604_800)] {
+            assert_eq!(parse_seconds(text).unwrap(), s);
+        }
+        for text in ["", "2", "h", "-1h", "0h", "2hh", "1w", "99999999999d"] {
+            assert!(parse_seconds(text).is_err(), "{text}");
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use countersign_model::{Identity, ReviewSpec, SessionId, Target, Timestamp};
+use countersign_model::{Access, Identity, IdentityParts, ReviewSpec, RuleId, SessionId, Target, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 /// 256 bits that stand for what was approved.
@@ -65,6 +65,28 @@ impl Fields {
         self.0.update(n.to_be_bytes());
     }
 
+    /// Somebody, with everybody who acts for them.
+    fn who(&mut self, identity: &IdentityParts) {
+        self.add(identity.issuer.as_bytes());
+        self.add(identity.subject.as_bytes());
+        self.number(identity.delegation.len() as u64);
+        for actor in &identity.delegation {
+            self.add(actor.issuer.as_bytes());
+            self.add(actor.subject.as_bytes());
+        }
+    }
+
+    /// Who must say yes.
+    fn of_whom(&mut self, spec: &ReviewSpec) {
+        self.number(spec.requirements.len() as u64);
+        for r in &spec.requirements {
+            self.add(r.group.as_bytes());
+            self.number(u64::from(r.people));
+        }
+        self.number(spec.expires_s);
+        self.number(u64::from(spec.in_transaction));
+    }
+
     fn digest(self) -> Digest {
         Digest(self.0.finalize().into())
     }
@@ -81,20 +103,56 @@ impl ActionFacts<'_> {
         fields.add(self.part.as_bytes());
         fields.add(self.account.as_bytes());
         fields.add(self.settings);
-        fields.add(self.identity.issuer.as_bytes());
-        fields.add(self.identity.subject.as_bytes());
-        fields.number(self.identity.delegation.len() as u64);
-        for actor in &self.identity.delegation {
-            fields.add(actor.issuer.as_bytes());
-            fields.add(actor.subject.as_bytes());
-        }
-        fields.number(self.spec.requirements.len() as u64);
-        for r in &self.spec.requirements {
-            fields.add(r.group.as_bytes());
-            fields.number(u64::from(r.people));
-        }
-        fields.number(self.spec.expires_s);
-        fields.number(u64::from(self.spec.in_transaction));
+        fields.who(self.identity);
+        fields.of_whom(self.spec);
+        fields.digest()
+    }
+}
+
+/// Everything that a grant is, for its digest.
+#[derive(Clone, Copy, Debug)]
+pub struct GrantFacts<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Who asks, through whom.
+    pub identity: &'a IdentityParts,
+    /// On what.
+    pub target: &'a str,
+    /// What is asked for.
+    pub accesses: &'a [Access],
+    /// By which rules.
+    pub rules: &'a [RuleId],
+    /// Why.
+    pub reason: &'a str,
+    /// How long it is to last, in seconds.
+    pub lasts_s: u64,
+    /// For how many uses.
+    pub uses_max: Option<u32>,
+    /// From when on, where that is not its first use.
+    pub starts_at: Option<Timestamp>,
+    /// It is taken before anybody said yes.
+    pub at_once: bool,
+    /// Who must say yes.
+    pub spec: &'a ReviewSpec,
+}
+
+impl GrantFacts<'_> {
+    /// What an approval of it is bound to.
+    pub fn digest(&self) -> Digest {
+        let mut fields = Fields::new("countersign grant 1");
+        fields.add(self.id.as_bytes());
+        fields.who(self.identity);
+        fields.add(self.target.as_bytes());
+        fields.number(self.accesses.len() as u64);
+        self.accesses.iter().for_each(|a| fields.add(a.as_str().as_bytes()));
+        fields.number(self.rules.len() as u64);
+        self.rules.iter().for_each(|r| fields.add(r.as_str().as_bytes()));
+        fields.add(self.reason.as_bytes());
+        fields.number(self.lasts_s);
+        fields.number(u64::from(self.uses_max.unwrap_or(0)));
+        fields.add(&self.starts_at.map_or([0; 8], |at| at.unix_us().to_be_bytes()));
+        fields.number(u64::from(self.at_once));
+        fields.of_whom(self.spec);
         fields.digest()
     }
 }

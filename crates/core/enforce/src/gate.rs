@@ -74,8 +74,16 @@ pub enum Admission {
 
 /// An admitted action whose record is on its way to the disk.
 pub struct Waiting {
+    seq: u64,
     durable: Durable,
     cleared: Option<(Cleared, Plan)>,
+}
+
+impl Waiting {
+    /// The number of its intent. Where it comes to a refusal that is not ours, [`Gate::stopped`] is told of it.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
 }
 
 impl Future for Waiting {
@@ -135,7 +143,11 @@ impl Gate {
         let nothing = Bytes::new();
         let connecting = || cannot_wait("who connects cannot wait for a review");
         match gate.judge((connect, &nothing, &nothing, None), Obstacles::default(), &connecting, now) {
-            Ok((receipt, ..)) => {
+            Ok((receipt, verdict, _)) => {
+                if let Err(denial) = gate.begins_by(&verdict, now) {
+                    gate.close(CloseReason::Denied, Some(&denial), now)?;
+                    return Err(denial);
+                }
                 gate.in_flight.push_back((receipt.seq(), now));
                 gate.outcome(
                     receipt.seq(),
@@ -205,7 +217,7 @@ impl Gate {
         match self.judge(what, obstacles, facts, now) {
             Ok((receipt, verdict, None)) => {
                 self.in_flight.push_back((receipt.seq(), now));
-                self.clear((frame, action.text), action.shape.access(), (receipt, &verdict))
+                self.clear((frame, action.text), action.shape.access(), (receipt, &verdict), obstacles.prepares, now)
             }
             Ok((receipt, verdict, Some(facts))) => {
                 let bytes = (frame, action.text, action.parameters);
@@ -215,13 +227,44 @@ impl Gate {
         }
     }
 
-    /// What was admitted may go, at once or when its record has reached the disk.
+    /// A session that begins by grants ends with them.
+    fn begins_by(&self, verdict: &Verdict, now: Timestamp) -> Result<(), Denial> {
+        let grants = &verdict.effects.grants;
+        if grants.is_empty() {
+            return Ok(());
+        }
+        self.parts.policy.take(self.parts.context.id, grants, false, now).map(drop)
+    }
+
+    /// What was admitted did not go on after all: the record says so.
+    ///
+    /// # Errors
+    /// When the recording cannot be written; the session must end.
+    pub fn stopped(&mut self, seq: u64, now: Timestamp) -> Result<(), Denial> {
+        self.outcome(seq, &hold::withheld(), now)
+    }
+
+    /// What was admitted may go, at once or when its record has reached the disk and its grants are taken.
     pub(crate) fn clear(
-        &self,
+        &mut self,
         (frame, text): (Bytes, Bytes),
         access: Access,
         (receipt, verdict): (Receipt, &Verdict),
+        prepares: bool,
+        now: Timestamp,
     ) -> Admission {
+        let grants = &verdict.effects.grants;
+        let mut taking = None;
+        if !grants.is_empty() && !prepares {
+            // Housekeeping is no use of a grant, and begins none.
+            match self.parts.policy.take(self.parts.context.id, grants, access > Access::Connect, now) {
+                Ok(taken) => taking = taken,
+                Err(denial) => {
+                    let recorded = self.stopped(receipt.seq(), now);
+                    return Admission::Ready(Err(recorded.err().unwrap_or(denial)));
+                }
+            }
+        }
         let session = self.parts.context.id;
         let plan = Plan {
             permit: Permit::new(session, receipt, text),
@@ -230,10 +273,16 @@ impl Gate {
             record_rows: self.parts.target.record == RecordLevel::Results,
         };
         let cleared = (Cleared { session, frame }, plan);
-        if self.parts.target.durable && access >= Access::Write {
-            return Admission::Wait(Waiting { durable: self.recorder.durable(receipt), cleared: Some(cleared) });
-        }
-        Admission::Ready(Ok(cleared))
+        let durable = (self.parts.target.durable && access >= Access::Write).then(|| self.recorder.durable(receipt));
+        let durable: Durable = match (taking, durable) {
+            (None, None) => return Admission::Ready(Ok(cleared)),
+            (Some(only), None) | (None, Some(only)) => only,
+            (Some(taking), Some(durable)) => Box::pin(async move {
+                taking.await?;
+                durable.await
+            }),
+        };
+        Admission::Wait(Waiting { seq: receipt.seq(), durable, cleared: Some(cleared) })
     }
 
     fn judge(

@@ -132,7 +132,7 @@ impl Gate {
                     return Admission::Ready(Err(denial));
                 }
                 self.in_flight.push_back((receipt.seq(), now));
-                self.clear((frame, text), shape.access(), (receipt, &verdict))
+                self.clear((frame, text), shape.access(), (receipt, &verdict), false, now)
             }
             Err(denial) => {
                 let why = denial.message.as_str().to_owned();
@@ -223,16 +223,13 @@ impl Gate {
 
     /// Records that a held action did not run.
     fn withheld(&mut self, receipt: Receipt, now: Timestamp) -> Result<(), Denial> {
-        let outcome = Outcome {
-            status: OutcomeStatus::Withheld,
-            rows: 0,
-            bytes: 0,
-            affected: None,
-            code: None,
-            masked: Box::default(),
-        };
-        self.recorder.outcome(receipt.seq(), now, 0, &outcome)
+        self.recorder.outcome(receipt.seq(), now, 0, &withheld())
     }
+}
+
+/// Of what did not run.
+pub(crate) fn withheld() -> Outcome {
+    Outcome { status: OutcomeStatus::Withheld, rows: 0, bytes: 0, affected: None, code: None, masked: Box::default() }
 }
 
 /// An intent that only puts in place what will be held when it is executed: it may pass.

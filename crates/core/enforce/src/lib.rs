@@ -22,7 +22,7 @@ mod reviews;
 mod upstream;
 
 pub use act::Act;
-pub use binding::{ActionFacts, Digest, binding};
+pub use binding::{ActionFacts, Digest, GrantFacts, binding};
 pub use gate::{Admission, Gate, GateParts, Opened, Waiting};
 pub use hold::Holding;
 pub use hosted::{BoxWire, Call, Courier, End, Host, Hosted, Linked, Wire, propose};

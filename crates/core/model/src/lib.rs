@@ -7,6 +7,7 @@ mod action;
 mod attribute;
 mod claims;
 mod denial;
+mod grant;
 mod identity;
 mod ids;
 mod mask;
@@ -23,6 +24,7 @@ pub use action::{Access, Action, Fingerprint, PARAMETERS_MAX, Shape, ShapeId, Us
 pub use attribute::{Attribute, AttributeKind, AttributeSpec, Attributes, Vocabulary};
 pub use claims::lasting_claims;
 pub use denial::{ClientText, Culprit, Denial, DenialCode};
+pub use grant::{GrantSpec, Grants, HeldGrant, Taking};
 pub use identity::{Actor, CredentialBinding, Identity, IdentityKind, IdentityParts};
 pub use ids::{RuleId, SessionId};
 pub use mask::{KEPT_CHARS_MAX, Mask, Transform, UnknownTransform};

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientText, Mask, Probe, ProbeRefusal, Request, ReviewSpec, RuleId, Tag, Withheld};
+use crate::{
+    ClientText, Culprit, Denial, DenialCode, Mask, Probe, ProbeRefusal, Request, ReviewSpec, RuleId, SessionId, Tag,
+    Taking, Timestamp, Withheld,
+};
 
 /// Allow, hold or deny.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +111,9 @@ pub struct Effects {
     /// Who must say yes first. With an allow: when it is executed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub review: Option<Arc<ReviewSpec>>,
+    /// The grants without which it would be a deny; sorted. Whoever lets it run takes them first: [`Policy::take`].
+    #[serde(skip_serializing_if = "no_items", default = "empty")]
+    pub grants: Arc<[Arc<str>]>,
 }
 
 fn no_items<T>(items: &Arc<[T]>) -> bool {
@@ -160,5 +166,20 @@ pub trait Policy: Send + Sync {
     fn spend(&self, request: &Request<'_>, probes: &[Probe]) -> Result<(), ProbeRefusal> {
         let _ = (request, probes);
         Err(ProbeRefusal::Uncounted)
+    }
+
+    /// Takes the grants that a verdict needs, as [`Grants::take`](crate::Grants::take) does.
+    ///
+    /// # Errors
+    /// When one of them has come to its end; then the action must not run.
+    fn take(
+        &self,
+        session: SessionId,
+        grants: &[Arc<str>],
+        counts: bool,
+        now: Timestamp,
+    ) -> Result<Option<Taking>, Denial> {
+        let _ = (session, grants, counts, now);
+        Err(Denial::new(Culprit::Us, DenialCode::Internal, ClientText::new("internal error: nobody keeps grants")))
     }
 }

@@ -4,9 +4,12 @@
 
 use std::sync::Arc;
 
-use countersign_model::{Access, Limits, Mask, RATE_COUNT_MAX, Rate, ReviewSpec, RuleId, Severity, Tag, Transform};
+use countersign_model::{
+    Access, GrantSpec, Limits, Mask, RATE_COUNT_MAX, Rate, ReviewSpec, RuleId, Severity, Tag, Transform,
+};
 use serde::{Deserialize, Serialize};
 
+use crate::grant;
 use crate::head::Head;
 use crate::problem::did_you_mean;
 use crate::review;
@@ -19,7 +22,7 @@ pub(crate) const ASK_CHARS_MAX: usize = 200;
 /// The longest `@description`, in characters.
 pub(crate) const DESCRIPTION_CHARS_MAX: usize = 1000;
 
-const KNOWN: [&str; 7] = ["id", "description", "ask", "limit", "alert", "mask", "review"];
+const KNOWN: [&str; 8] = ["id", "description", "ask", "limit", "alert", "mask", "review", "grant"];
 const LIMITS: [&str; 4] = ["rows", "bytes", "affected", "probes"];
 const TRANSFORMS: [&str; 6] = ["redact", "last4", "hash", "format", "generalise", "null"];
 const SEVERITIES: [(&str, Severity); 4] =
@@ -62,6 +65,9 @@ pub struct RuleInfo {
     /// Its `@review`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub review: Option<Arc<ReviewSpec>>,
+    /// Its `@grant`: it applies only to those who hold one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Arc<GrantSpec>>,
     /// The file it is in.
     pub file: Arc<str>,
     /// The line it starts on, from 1.
@@ -108,6 +114,11 @@ pub(crate) fn apply(info: &mut RuleInfo, name: &str, value: &str) -> Result<(), 
                 did_you_mean(value, SEVERITIES.iter().map(|(word, _)| *word)),
             ),
         },
+        "grant" if info.effect == RuleEffect::Forbid => fault(
+            "@grant on a forbid: what is granted is permitted".to_owned(),
+            Some("put it on a permit: that applies only to those who hold a grant of it".to_owned()),
+        ),
+        "grant" => grant::read(value).map(|g| info.grant = Some(Arc::new(g))),
         "review" => review::read(value).map(|r| info.review = Some(Arc::new(r))),
         _ => fault(
             format!("unknown annotation @{name}"),
@@ -171,6 +182,13 @@ pub(crate) fn against_head(info: &RuleInfo, head: &Head) -> Vec<(&'static str, F
             "review",
             "@review on a rule about unmask or probe: what is seen of tagged data cannot wait for people",
             "put it on the rule that lets the action happen, such as action == Action::\"read\"",
+        );
+    }
+    if info.grant.is_some() && (head.names_action(PROBE) || head.names_action(UNMASK)) {
+        wrong(
+            "grant",
+            "@grant on a rule about unmask or probe: what is granted is access to a target",
+            "name the actions, such as: action in [Action::\"read\", Action::\"write\"]",
         );
     }
     if !info.masks.is_empty() && head.is_about_tags() {
@@ -286,6 +304,7 @@ mod tests {
             masks: Vec::new(),
             alert: None,
             review: None,
+            grant: None,
             file: "f".into(),
             line: 1,
         }
@@ -329,6 +348,8 @@ mod tests {
         for (effect, name, value, expected) in [
             (Permit, "review", "dba:", "no number"),
             (Forbid, "mask", "pii.card=last4", "on a forbid"),
+            (Forbid, "grant", "dba", "on a forbid"),
+            (Permit, "grant", "dba; for=1", "not a number"),
             (Permit, "mask", "", "not TAG=TRANSFORM"),
             (Permit, "mask", "PII=hash", "not a tag"),
             (Permit, "mask", "pii=last", "not one of"),

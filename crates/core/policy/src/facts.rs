@@ -7,12 +7,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use countersign_model::{
-    Attribute, AttributeKind, IdentityParts, Request, SessionContext, Shape, Tag, Target, Timestamp, Use,
+    Attribute, AttributeKind, HeldGrant, IdentityParts, Request, SessionContext, Shape, Tag, Target, Timestamp, Use,
 };
 use serde_json::Value;
 
 use crate::calendar::{WEEKDAYS, datetime_text, hour, weekday};
-use crate::language::{ClaimKind, PrincipalField, SessionAttribute, TAGS};
+use crate::language::{ClaimKind, GRANTS, PrincipalField, SessionAttribute, TAGS};
 use crate::principal::Principal;
 use crate::reads::{Memberships, Reads};
 
@@ -30,11 +30,13 @@ pub struct Question<'a> {
     pub shape: &'a Shape,
     /// When.
     pub now: Timestamp,
+    /// What the identity was granted on it.
+    pub grants: &'a [HeldGrant],
 }
 
 impl<'a> From<&Request<'a>> for Question<'a> {
     fn from(r: &Request<'a>) -> Self {
-        Self { identity: r.identity, target: r.target, session: r.session, shape: r.shape, now: r.now }
+        Self { identity: r.identity, target: r.target, session: r.session, shape: r.shape, now: r.now, grants: &[] }
     }
 }
 
@@ -231,6 +233,10 @@ pub(crate) fn context(q: &Question<'_>, used: &Use, reads: &Reads) -> Result<Con
     }
     if reads.tags {
         pairs.push((TAGS.to_owned(), texts(touched(q.shape))));
+    }
+    if reads.grants {
+        let granted = q.grants.iter().filter(|g| g.accesses.contains(&used.access));
+        pairs.push((GRANTS.to_owned(), texts(granted.map(|g| g.rule.as_str()))));
     }
     for (name, kind) in &reads.attributes {
         let value = match (used.attributes.find(name), kind) {

@@ -4,7 +4,7 @@
 //! It must never decide: verdicts come from Cedar.
 
 use cedar_policy::{ActionConstraint, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
-use countersign_model::{Access, Tag};
+use countersign_model::{Access, Tag, Target};
 
 use crate::facts::{Question, has_label, identity_id};
 use crate::principal::Principal;
@@ -96,13 +96,18 @@ impl Head {
 
     /// True when the target is one of the rule's.
     pub(crate) fn has_resource(&self, q: &Question<'_>) -> bool {
+        self.has_target(q.target)
+    }
+
+    /// The same, of a target.
+    pub(crate) fn has_target(&self, target: &Target) -> bool {
         match &self.resource {
             Party::Anything => true,
             Party::Is(e) | Party::In(e) => {
                 let id: &str = e.id().as_ref();
                 match e.type_name().basename() {
-                    "Label" => matches!(self.resource, Party::In(_)) && has_label(q.target, id),
-                    "Target" => q.target.name.as_str() == id,
+                    "Label" => matches!(self.resource, Party::In(_)) && has_label(target, id),
+                    "Target" => target.name.as_str() == id,
                     _ => false,
                 }
             }

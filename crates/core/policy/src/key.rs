@@ -101,6 +101,14 @@ impl Key {
         if reads.protocol {
             self.text(&q.target.protocol);
         }
+        if reads.grants {
+            self.count(q.grants.len());
+            for held in q.grants {
+                self.text(&held.id);
+                self.text(held.rule.as_str());
+                self.texts(held.accesses.iter().map(|a| a.as_str()));
+            }
+        }
         reads.session.iter().all(|attribute| self.session(q, *attribute))
     }
 

@@ -38,6 +38,9 @@ pub struct ClaimSpec {
 /// What policies read the tags as that an action has to do with: `context.tags`.
 pub(crate) const TAGS: &str = "tags";
 
+/// What holds the rules that were granted. Only the condition of a `@grant` reads it: it is not in the schema.
+pub(crate) const GRANTS: &str = "grants";
+
 /// A fact of the session that policies may read as `context.NAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SessionAttribute {
@@ -237,6 +240,9 @@ impl Language {
             }
             if SessionAttribute::find(spec.name).is_some() {
                 problems.push(format!("the attribute \"{}\" is already the session's", spec.name));
+            }
+            if spec.name == GRANTS {
+                problems.push(format!("the attribute \"{GRANTS}\" is the policies' own"));
             }
             if spec.name == TAGS {
                 problems.push(format!("the attribute \"{TAGS}\" is every action's, whatever its protocol"));

@@ -13,6 +13,7 @@ mod cache;
 mod calendar;
 mod explain;
 mod facts;
+mod grant;
 mod head;
 mod key;
 mod language;

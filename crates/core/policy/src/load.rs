@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::absence;
 use crate::annotation::{self, RuleEffect, RuleInfo};
+use crate::grant;
 use crate::head::Head;
 use crate::language::Language;
 use crate::literal;
@@ -242,6 +243,7 @@ impl Loader<'_> {
                 masks: Vec::new(),
                 alert: None,
                 review: None,
+                grant: None,
                 file: Arc::from(path),
                 line,
             };
@@ -277,6 +279,16 @@ impl Loader<'_> {
             for (annotation, fault) in annotation::against_head(&info, &head) {
                 self.problem(file, place(&policy, annotation, offset), fault.message, fault.help);
             }
+            let (policy, tree) = match &info.grant {
+                None => (policy, tree),
+                Some(_) => match grant::conditional(&PolicyId::new(id.as_str()), tree) {
+                    Ok(conditional) => conditional,
+                    Err(e) => {
+                        self.problem(file, offset, format!("the rule cannot be granted: {e}"), None);
+                        continue;
+                    }
+                },
+            };
             rules.push(Rule { info, head, policy, tree });
         }
         rules

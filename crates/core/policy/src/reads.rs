@@ -9,7 +9,7 @@ use std::sync::Arc;
 use countersign_model::AttributeKind;
 use serde_json::{Map, Value};
 
-use crate::language::{ClaimKind, Language, PrincipalField, SessionAttribute, TAGS};
+use crate::language::{ClaimKind, GRANTS, Language, PrincipalField, SessionAttribute, TAGS};
 
 /// Some names, each with a number of its own, in the order in which they came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub(crate) struct Reads {
     pub(crate) session: BTreeSet<SessionAttribute>,
     /// The tags that the action has to do with.
     pub(crate) tags: bool,
+    /// The rules that were granted.
+    pub(crate) grants: bool,
     pub(crate) attributes: BTreeMap<&'static str, AttributeKind>,
 }
 
@@ -226,6 +228,7 @@ impl Reads {
             ("context", [name, ..]) => {
                 self.session.extend(SessionAttribute::find(name));
                 self.tags |= *name == TAGS;
+                self.grants |= *name == GRANTS;
                 self.attributes.extend(language.attribute(name).map(|a| (a.name, a.kind)));
             }
             _ => self.bare(language, variable),
@@ -262,6 +265,7 @@ impl Reads {
     fn whole_context(&mut self, language: &Language) {
         self.session.extend(SessionAttribute::ALL.map(|a| a.0));
         self.tags = true;
+        self.grants = true;
         self.attributes.extend(language.attributes().map(|a| (a.name, a.kind)));
     }
 

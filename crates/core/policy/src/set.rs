@@ -7,7 +7,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Entities, EntityUid, PolicySet as CedarSet, Request as CedarRequest};
-use countersign_model::{Access, Decision, Effects, Limits, Policy, Request, ReviewSpec, RuleId, Use, Verdict};
+use countersign_model::{
+    Access, Decision, Effects, IdentityParts, Limits, Policy, Request, ReviewSpec, RuleId, Target, Use, Verdict,
+};
 
 use crate::annotation::{RuleEffect, RuleInfo};
 use crate::cache::Cache;
@@ -49,6 +51,7 @@ pub struct PolicySet {
     benches: Vec<Bench>,
     of_tags: TagBenches,
     warnings: Vec<PolicyProblem>,
+    has_grants: bool,
     cache: Cache,
 }
 
@@ -101,8 +104,10 @@ impl PolicySet {
         }
         let of_tags = TagBenches::new(&names, language, &rules).map_err(whole)?;
         let index = rules.iter().enumerate().map(|(i, r)| (Arc::from(r.info.id.as_str()), i)).collect();
+        let has_grants = rules.iter().any(|r| r.info.grant.is_some());
         Ok(Arc::new(Self {
             epoch,
+            has_grants,
             language: Arc::clone(language),
             names,
             authorizer: Authorizer::new(),
@@ -135,6 +140,23 @@ impl PolicySet {
         &self.language
     }
 
+    /// True when some rule applies only to those who hold a grant of it.
+    pub fn has_grants(&self) -> bool {
+        self.has_grants
+    }
+
+    /// The rules of which this identity may ask for a grant, for this access on this target. Their conditions are asked when it is used.
+    pub fn grantable(&self, identity: &IdentityParts, target: &Target, access: Access) -> Vec<&RuleInfo> {
+        let who = Principal::subject(identity);
+        let offers = |r: &&Rule| {
+            r.info.grant.is_some()
+                && r.head.has_action(access)
+                && r.head.has_target(target)
+                && r.head.has_principal(&who)
+        };
+        self.rules.iter().filter(offers).map(|r| &r.info).collect()
+    }
+
     /// How a person who is denied may ask for access: the `@ask` of a rule that forbade it, or else of a permit for such an action on
     /// such a target that the person is not covered by.
     pub fn ask(&self, q: &Question<'_>, verdict: &Verdict) -> Option<Arc<str>> {
@@ -153,9 +175,25 @@ impl PolicySet {
             return permits.filter(lifts).find_map(|r| r.info.ask.clone());
         }
         let permits = || self.rules.iter().filter(|r| r.info.effect == RuleEffect::Permit && r.head.has_resource(q));
-        let uses = q.shape.uses().iter();
-        uses.take(USES_MAX)
-            .find_map(|used| permits().filter(|r| r.head.has_action(used.access)).find_map(|r| r.info.ask.clone()))
+        let uses = || q.shape.uses().iter().take(USES_MAX);
+        self.ask_for_grant(q).or_else(|| {
+            uses()
+                .find_map(|used| permits().filter(|r| r.head.has_action(used.access)).find_map(|r| r.info.ask.clone()))
+        })
+    }
+
+    /// Where rules offer this identity what the action does: how to ask for it.
+    fn ask_for_grant(&self, q: &Question<'_>) -> Option<Arc<str>> {
+        let accesses: BTreeSet<Access> = q.shape.uses().iter().take(USES_MAX).map(|u| u.access).collect();
+        let offers: Vec<&RuleInfo> =
+            accesses.iter().filter_map(|a| self.grantable(q.identity, q.target, *a).into_iter().next()).collect();
+        let first = offers.first().filter(|_| offers.len() == accesses.len())?;
+        if first.ask.is_some() {
+            return first.ask.clone();
+        }
+        let actions: Vec<&str> = accesses.iter().map(|a| a.as_str()).collect();
+        let (target, actions) = (&q.target.name, actions.join(","));
+        Some(format!("To ask for it: countersign request {target} --actions {actions} --reason WHY").into())
     }
 
     /// Judges, or gives the verdict that is kept.
@@ -305,6 +343,19 @@ impl PolicySet {
         })
     }
 
+    /// The grant that a use is allowed by: none, where a rule allows it that everybody has whom it names.
+    fn lives_by(&self, q: &Question<'_>, used: &Use, ruling: &Ruling) -> Option<Arc<str>> {
+        if q.grants.is_empty() || !ruling.allowed {
+            return None;
+        }
+        let is_granted = |id: &RuleId| self.rule(id).is_some_and(|r| r.grant.is_some());
+        if !ruling.rules.iter().all(is_granted) {
+            return None;
+        }
+        let mut held = q.grants.iter();
+        held.find(|g| g.accesses.contains(&used.access) && ruling.rules.contains(&g.rule)).map(|g| g.id.clone())
+    }
+
     pub(crate) fn denied(&self, reason: String) -> Verdict {
         Verdict {
             decision: Decision::Deny,
@@ -350,13 +401,16 @@ impl PolicySet {
                 {
                     tally.hold(review);
                 }
+                if let Some(grant) = self.lives_by(q, used, &ruling) {
+                    tally.grants.insert(grant);
+                }
                 tally.take(ruling);
             }
             if !allowed && actors > 0 {
                 tally.deny_for(&who);
             }
         }
-        let Tally { denied, permits, forbids, errors, denied_for, review, .. } = tally;
+        let Tally { denied, permits, forbids, errors, denied_for, review, grants, .. } = tally;
         let rules: Vec<RuleId> = if denied { forbids } else { permits }.into_iter().collect();
         let mut effects = Effects::default();
         for info in rules.iter().filter_map(|id| self.rule(id)) {
@@ -371,6 +425,9 @@ impl PolicySet {
         };
         if decision == Decision::Hold {
             effects.review = review.map(Arc::new);
+        }
+        if !denied && !grants.is_empty() {
+            effects.grants = grants.into_iter().collect();
         }
         Verdict { decision, effects, rules, reason: reason(&errors), denied_for, epoch: self.epoch }
     }
@@ -435,6 +492,7 @@ struct Tally {
     denied_for: Vec<String>,
     subject_told: bool,
     review: Option<ReviewSpec>,
+    grants: BTreeSet<Arc<str>>,
 }
 
 impl Tally {

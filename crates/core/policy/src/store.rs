@@ -2,10 +2,14 @@
 //!
 //! It must never put a set into force that has a problem, nor leave none in force.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use countersign_model::{ClientText, Policy, Probe, ProbeRefusal, Request, Verdict};
+use countersign_model::{
+    ClientText, Culprit, Denial, DenialCode, Grants, Policy, Probe, ProbeRefusal, Request, SessionId, Taking,
+    Timestamp, Verdict,
+};
 use parking_lot::Mutex;
 
 use crate::facts::Question;
@@ -16,17 +20,30 @@ use crate::problem::PolicyProblem;
 use crate::set::PolicySet;
 
 /// Holds the set in force and answers through it.
-#[derive(Debug)]
 pub struct PolicyStore {
     current: ArcSwap<PolicySet>,
     reloading: Mutex<()>,
     probes: Probes,
+    grants: Option<Arc<dyn Grants>>,
+}
+
+impl fmt::Debug for PolicyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyStore").field("current", &self.current).finish_non_exhaustive()
+    }
 }
 
 impl PolicyStore {
     /// Puts a set into force.
     pub fn new(set: Arc<PolicySet>) -> Self {
-        Self { current: ArcSwap::new(set), reloading: Mutex::new(()), probes: Probes::default() }
+        Self { current: ArcSwap::new(set), reloading: Mutex::new(()), probes: Probes::default(), grants: None }
+    }
+
+    /// Has grants asked for, where rules depend on them.
+    #[must_use]
+    pub fn granting(mut self, grants: Arc<dyn Grants>) -> Self {
+        self.grants = Some(grants);
+        self
     }
 
     /// The set in force.
@@ -49,7 +66,14 @@ impl PolicyStore {
 
 impl Policy for PolicyStore {
     fn evaluate(&self, request: &Request<'_>) -> Arc<Verdict> {
-        self.current.load().evaluate(request)
+        let set = self.current.load();
+        match &self.grants {
+            Some(grants) if set.has_grants() => {
+                let held = grants.held(request.identity, &request.target.name, request.now);
+                set.answer(&Question { grants: &held, ..Question::from(request) })
+            }
+            _ => set.evaluate(request),
+        }
     }
 
     fn epoch(&self) -> u64 {
@@ -66,5 +90,21 @@ impl Policy for PolicyStore {
 
     fn spend(&self, request: &Request<'_>, probes: &[Probe]) -> Result<(), ProbeRefusal> {
         self.probes.spend(&Question::from(request), probes)
+    }
+
+    fn take(
+        &self,
+        session: SessionId,
+        grants: &[Arc<str>],
+        counts: bool,
+        now: Timestamp,
+    ) -> Result<Option<Taking>, Denial> {
+        match &self.grants {
+            Some(keeper) => keeper.take(session, grants, counts, now),
+            None => {
+                let why = ClientText::new("internal error: nobody keeps grants");
+                Err(Denial::new(Culprit::Us, DenialCode::Internal, why))
+            }
+        }
     }
 }

@@ -302,6 +302,7 @@ impl SuiteRunner<'_> {
             session: &session,
             shape: &shape,
             now: Timestamp::from_unix_s(now_s),
+            grants: &[],
         };
         let explanation = self.policies.explain(&q);
         let failures = compare(case, &explanation.verdict);

@@ -4,6 +4,7 @@
 //! It answers; it decides nothing. It must never show a secret, a reason that only operators may read, or anything about sessions to
 //! somebody who has not logged in; nor take a password over an open wire from another machine.
 
+mod grants;
 mod identity;
 mod issuer;
 mod problem;
@@ -14,6 +15,7 @@ mod router;
 mod serve;
 mod v1;
 
+pub use grants::{GrantCall, GrantDoor, GrantDoors, GrantQuery};
 pub use identity::{DoorRequest, IDENTITY_FORM_BYTES_MAX, IdentityDoor, IdentityDoors, KnownCaller};
 pub use issuer::{
     Answer, FormEndpoint, IssuerDoor, LocalIssuer, PAGE_QUERY_BYTES_MAX, Page, PageForm, TOKEN_FORM_BYTES_MAX,

@@ -27,6 +27,12 @@ pub struct ReviewQuery {
     pub all: bool,
     /// Only those that are older than this one.
     pub before: Option<String>,
+    /// Only those that somebody approved: a name, or `ISSUER#SUBJECT`.
+    pub answered_by: Option<String>,
+    /// With `answered_by`: not before this time, in seconds since the Unix epoch.
+    pub since: Option<i64>,
+    /// With `answered_by`: before this time.
+    pub until: Option<i64>,
 }
 
 /// What is done to a review.
@@ -80,7 +86,10 @@ type Doors = State<Arc<dyn ReviewDoors>>;
 
 pub(crate) async fn list(State(doors): Doors, request: Request) -> Response<Body> {
     let Ok(Query(query)) = Query::<ReviewQuery>::try_from_uri(request.uri()) else {
-        return problem(StatusCode::BAD_REQUEST, "the query has `all` (true or false) and `before` (an id), no more");
+        return problem(
+            StatusCode::BAD_REQUEST,
+            "the query has `all`, `before`, `answered_by`, `since` and `until` (seconds), no more",
+        );
     };
     match read("GET", "/v1/reviews", request).await {
         Ok(request) => respond(doors.list(request, query).await),
@@ -110,10 +119,10 @@ pub(crate) async fn act(
     }
 }
 
-fn is_id(id: &str) -> bool {
+pub(crate) fn is_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= ID_BYTES_MAX && id.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-fn unknown() -> Response<Body> {
+pub(crate) fn unknown() -> Response<Body> {
     problem(StatusCode::NOT_FOUND, "there is nothing at this path")
 }

@@ -12,6 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 
+use crate::grants::{self, GrantDoor};
 use crate::identity::{self, IdentityDoor};
 use crate::issuer::{self, IssuerDoor};
 use crate::problem::problem;
@@ -50,6 +51,8 @@ pub struct Api {
     pub desk: Option<Desk>,
     /// Reviews; `None` leaves them out.
     pub reviews: Option<ReviewDoor>,
+    /// Grants; `None` leaves them out.
+    pub grants: Option<GrantDoor>,
     /// The pages for people; `None` leaves them out.
     pub pages: Option<Pages>,
 }
@@ -107,6 +110,13 @@ impl Api {
                 .route("/v1/reviews", get(reviews::list).with_state(doors.clone()))
                 .route("/v1/reviews/{id}", get(reviews::show).with_state(doors.clone()))
                 .route("/v1/reviews/{id}/{verb}", post(reviews::act).with_state(doors));
+        }
+        if let Some(GrantDoor(doors)) = self.grants {
+            router = router
+                .route("/v1/grants", get(grants::list).post(grants::ask).with_state(doors.clone()))
+                .route("/v1/grants/revoke", post(grants::revoke_window).with_state(doors.clone()))
+                .route("/v1/grants/{id}", get(grants::show).with_state(doors.clone()))
+                .route("/v1/grants/{id}/revoke", post(grants::revoke).with_state(doors));
         }
         if let Some(Pages(pages)) = self.pages {
             let all = router.clone();

@@ -434,7 +434,16 @@ impl Host for Room {
             let ruling = loop {
                 admission = match admission {
                     Admission::Ready(ruling) => break ruling,
-                    Admission::Wait(waiting) => break waiting.await,
+                    Admission::Wait(waiting) => {
+                        let seq = waiting.seq();
+                        let done = waiting.await;
+                        if done.as_ref().is_err_and(|d| d.culprit != Culprit::Us)
+                            && let Err(unrecorded) = self.on_gate(|gate, now| gate.stopped(seq, now))
+                        {
+                            break Err(unrecorded);
+                        }
+                        break done;
+                    }
                     Admission::Held(holding) => Held { room: self, holding: Some(holding) }.answer(held).await,
                 };
             };

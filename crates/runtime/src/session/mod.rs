@@ -221,13 +221,13 @@ impl<P: Protocol> Driver<P> {
             && let Some(waiting) = &mut self.waiting
             && let Poll::Ready(result) = Pin::new(&mut waiting.1).poll(cx)
         {
-            let id = waiting.0;
+            let (id, seq) = (waiting.0, waiting.1.seq());
             self.waiting = None;
             self.now();
-            match result {
-                Ok(cleared) => self.ruled(id, Ok(cleared)),
-                Err(denial) => self.fail(denial),
+            if result.as_ref().is_err_and(|d| d.culprit != Culprit::Us) {
+                self.stopped(seq);
             }
+            self.ruled(id, result);
             self.perform_held();
             moved = true;
         }

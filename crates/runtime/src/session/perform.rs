@@ -155,6 +155,11 @@ impl<P: Protocol> Driver<P> {
         }
     }
 
+    /// What was admitted did not go on after all.
+    pub(super) fn stopped(&mut self, seq: u64) {
+        self.record(|gate, now| gate.stopped(seq, now));
+    }
+
     fn rejected(&mut self, denial: Denial) {
         self.shared.core.telemetry.refused(denial.code);
         if self.gate.is_some() {

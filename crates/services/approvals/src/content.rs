@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_enforce::ReviewQuestion;
-use countersign_model::{Access, IdentityParts, ReviewSpec, RuleId};
+use countersign_model::{Access, IdentityParts, ReviewSpec, RuleId, Timestamp};
 use countersign_store::TEXT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +25,31 @@ pub struct Content {
     pub protocol: String,
     /// Which part of it.
     pub part: String,
-    /// The action that is held.
+    /// The action that is held, or in words the access that is asked for.
     pub held: Held,
+    /// The access that is asked for, where it is that and no action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<AskedGrant>,
+}
+
+/// Access that somebody asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedGrant {
+    /// What.
+    pub accesses: Vec<Access>,
+    /// Why.
+    pub reason: String,
+    /// How long it lasts from its start, in seconds.
+    pub lasts_s: u64,
+    /// The most uses; `None` for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses_max: Option<u32>,
+    /// When it starts; `None` for when it is used first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<Timestamp>,
+    /// It was taken at once, and people say afterwards whether that was right.
+    #[serde(default)]
+    pub at_once: bool,
 }
 
 /// An action that is held.
@@ -65,6 +88,7 @@ impl Content {
                 text: String::from_utf8(question.text.to_vec()).ok()?,
                 parameters: STANDARD.encode(&question.parameters),
             },
+            grant: None,
         })
     }
 

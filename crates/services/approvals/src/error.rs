@@ -32,6 +32,15 @@ pub enum No {
     /// The comment cannot be kept.
     #[error("a comment has 1 to {0} characters and no control characters")]
     Comment(usize),
+    /// The reason cannot be kept.
+    #[error("a reason has 1 to {0} characters and no control characters")]
+    Reason(usize),
+    /// It is more than may be asked for.
+    #[error("{0}")]
+    TooMuch(String),
+    /// Something that they took at once was not reviewed yet.
+    #[error("what you took at once as {0} waits for its review: until then nothing else is given so")]
+    Unreviewed(String),
     /// Somebody else was faster, again and again.
     #[error("too many answer at once: try again")]
     Busy,

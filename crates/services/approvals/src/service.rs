@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::error::No;
+use crate::give;
 use crate::state::{Answer, Change, Review, Status, Verb};
 
 /// Reviews that are open at once, in the whole house.
@@ -28,6 +29,8 @@ const KEPT_US: i64 = 90 * 86_400_000_000;
 
 /// The kind under which held actions are kept.
 const KIND: &str = "statement";
+/// The kind under which requests for access are kept.
+const GRANT_KIND: &str = "grant";
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -114,20 +117,18 @@ impl Approvals {
             None if verb == Verb::Comment => return Err(No::Comment(COMMENT_CHARS_MAX)),
             other => other.map(str::to_owned),
         };
-        let review = self
-            .0
-            .change(id, |review, now| {
-                if !review.is_visible_to(by) {
-                    return Err(No::Unknown);
-                }
-                if said.action.is_some_and(|a| a != review.action.to_string()) {
-                    return Err(No::Changed);
-                }
-                review.answer(verb, by, said.source, comment.clone(), now)
-            })
-            .await?;
+        let changing = self.0.change(id, |review, now| {
+            if !review.is_visible_to(by) {
+                return Err(No::Unknown);
+            }
+            if said.action.is_some_and(|a| a != review.action.to_string()) {
+                return Err(No::Changed);
+            }
+            review.answer(verb, by, said.source, comment.clone(), now)
+        });
+        let review = Box::pin(changing).await?;
         tracing::info!(review = id, verb = ?verb, by = by.name, issuer = by.issuer, status = review.status.as_str(), "answered");
-        Ok(review)
+        Box::pin(give::settled(&self.0, review)).await
     }
 
     /// The asker takes it back.
@@ -135,7 +136,8 @@ impl Approvals {
     /// # Errors
     /// Why not.
     pub async fn withdraw(&self, id: &str, by: &IdentityParts) -> Result<Review, No> {
-        self.0.change(id, |review, now| review.withdraw(by, now)).await
+        let review = Box::pin(self.0.change(id, |review, now| review.withdraw(by, now))).await?;
+        Box::pin(give::settled(&self.0, review)).await
     }
 
     /// Removes what is long over. To be called every few minutes.
@@ -213,7 +215,7 @@ fn json(value: &impl serde::Serialize) -> Result<String, No> {
 pub(crate) fn written(r: &Review) -> Result<ReviewRecord, No> {
     Ok(ReviewRecord {
         id: r.id.clone(),
-        kind: KIND.to_owned(),
+        kind: if r.content.grant.is_some() { GRANT_KIND } else { KIND }.to_owned(),
         version: r.version,
         status: r.status.as_str().to_owned(),
         issuer: r.content.asker.issuer.clone(),

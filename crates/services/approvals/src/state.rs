@@ -159,6 +159,7 @@ impl Review {
             Status::Denied => Err(No::Over("it was denied")),
             Status::Withdrawn => Err(No::Over("it was withdrawn")),
             Status::Expired => Err(No::Over("its time has passed")),
+            Status::Used if self.content.grant.is_some() => Err(No::Over("it was approved")),
             Status::Used => Err(No::Over("it was approved, and the action has gone on")),
         }
     }
@@ -252,6 +253,9 @@ impl Review {
     pub fn withdraw(&self, by: &IdentityParts, now: Timestamp) -> Result<Change, No> {
         if Person::of(by) != Person::of(&self.content.asker) {
             return Err(if self.is_visible_to(by) { No::NotYours } else { No::Unknown });
+        }
+        if self.content.grant.as_ref().is_some_and(|g| g.at_once) {
+            return Err(No::Over("it was taken at once: its review is not the asker's to withdraw"));
         }
         self.open(now)?;
         Ok(self.end(Status::Withdrawn, format!("withdrawn by {}", by.name), now))

@@ -5,6 +5,7 @@ use countersign_store::{REVIEWS_PAGE_MAX, ReviewFilter};
 use serde_json::{Value, json};
 
 use crate::error::No;
+use crate::grants::Window;
 use crate::service::{Approvals, read};
 use crate::state::{Answer, Review, Status, Verb};
 
@@ -23,11 +24,18 @@ pub struct Listed {
 }
 
 impl Approvals {
-    /// The reviews that this identity may see, latest first: `open` leaves out those that are over.
+    /// The reviews that this identity may see, latest first: `open` leaves out those that are over, `window` all but those that somebody
+    /// approved then.
     ///
     /// # Errors
     /// When the store cannot be asked.
-    pub async fn list(&self, who: &IdentityParts, open: bool, before: Option<&str>) -> Result<Listed, No> {
+    pub async fn list(
+        &self,
+        who: &IdentityParts,
+        open: bool,
+        window: Option<&Window>,
+        before: Option<&str>,
+    ) -> Result<Listed, No> {
         let mut filter = ReviewFilter { open, kind: None, before: before.map(str::to_owned), limit: REVIEWS_PAGE_MAX };
         let mut reviews = Vec::new();
         for _ in 0..PAGES_MAX {
@@ -40,9 +48,15 @@ impl Approvals {
                 filter.before = Some(record.id.clone());
                 let review = read(record, &[])?;
                 let over = open && self.0.now() >= review.expires_at;
-                if !over && review.is_visible_to(who) {
-                    reviews.push(review);
+                if over || !review.is_visible_to(who) {
+                    continue;
                 }
+                let Some(window) = window else {
+                    reviews.push(review);
+                    continue;
+                };
+                let whole = self.0.load(&review.id).await?;
+                reviews.extend(whole.filter(|r| r.answers.iter().any(|a| window.has(a))));
             }
             if last {
                 return Ok(Listed { reviews, next: None });
@@ -77,7 +91,8 @@ impl Review {
             "protocol": c.protocol,
             "part": c.part,
             "session": self.session.map_or_else(|| c.held.session.clone(), |s| s.to_string()),
-            "waiting": self.session.is_some() && status.is_open(),
+            "waiting": self.session.is_some() && status.is_open() && c.grant.is_none(),
+            "grant": c.grant,
             "kind": c.held.kind,
             "access": c.held.access,
             "text": c.held.text,

@@ -246,7 +246,12 @@ async fn adopt(shared: &Shared, question: &ReviewQuestion) -> Result<Option<Revi
 }
 
 /// Looks how far it is, and takes the yes when there is one.
-async fn look(shared: &Shared, id: &str, session: SessionId, bound: Digest) -> Result<Option<ReviewEvent>, No> {
+pub(crate) async fn look(
+    shared: &Shared,
+    id: &str,
+    session: SessionId,
+    bound: Digest,
+) -> Result<Option<ReviewEvent>, No> {
     for _ in 0..VOIDS_MAX {
         let Some(review) = shared.load(id).await? else {
             return Ok(Some(ReviewEvent::Refused(refusal(Some(id), ReviewEnd::Unavailable))));

@@ -275,9 +275,9 @@ async fn who_is_not_asked_learns_nothing() {
     }
     assert_eq!(w.reviews.withdraw(&id, &stranger).await.err(), Some(No::Unknown));
     assert_eq!(w.reviews.withdraw(&id, &w.someone("rita")).await.err(), Some(No::NotYours));
-    assert!(w.reviews.list(&stranger, false, None).await.unwrap().reviews.is_empty());
-    assert_eq!(w.reviews.list(&w.someone("rita"), true, None).await.unwrap().reviews.len(), 1);
-    assert_eq!(w.reviews.list(&person("ana", &[]), true, None).await.unwrap().reviews.len(), 1);
+    assert!(w.reviews.list(&stranger, false, None, None).await.unwrap().reviews.is_empty());
+    assert_eq!(w.reviews.list(&w.someone("rita"), true, None, None).await.unwrap().reviews.len(), 1);
+    assert_eq!(w.reviews.list(&person("ana", &[]), true, None, None).await.unwrap().reviews.len(), 1);
     let bent = w
         .reviews
         .answer(&id, Verb::Approve, &w.someone("rita"), Said { action: Some(&"0".repeat(64)), ..Said::default() })

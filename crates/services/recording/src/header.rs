@@ -274,6 +274,7 @@ mod tests {
                     expires_s: 900,
                     in_transaction: true,
                 })),
+                grants: [std::sync::Arc::from("01J")].into(),
             },
             rules: vec![RuleId::new("r1")],
             reason: Some("because".to_owned()),

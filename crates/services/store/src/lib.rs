@@ -1,4 +1,4 @@
-//! The state that outlives the process: accounts, logins, locks, signing keys, sealed secrets, what is good once, what waits for
+//! The state that outlives the process: accounts, logins, locks, grants, signing keys, sealed secrets, what is good once, what waits for
 //! people. SQLite for one gateway,
 //! PostgreSQL for several, behind the same methods and one conformance suite.
 //!
@@ -8,6 +8,7 @@
 mod accounts;
 mod credential_uses;
 mod error;
+mod grants;
 mod locks;
 mod logins;
 mod meta;
@@ -25,6 +26,7 @@ use sqlx::{PgPool, SqlitePool};
 
 pub use accounts::{ACCOUNTS_MAX, AccountRecord};
 pub use error::StoreError;
+pub use grants::{GRANTS_LIVE_MAX, GrantEndRecord, GrantFilter, GrantRecord};
 pub use locks::{LOCKS_LIVE_MAX, LockEndRecord, LockRecord};
 pub use logins::{LOGINS_LISTED_MAX, LoginRecord};
 pub use open::{StoreConfig, TIMEOUT_DEFAULT};

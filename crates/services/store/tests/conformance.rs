@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod cluster;
+mod grants;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
@@ -68,6 +69,7 @@ async fn suite(config: &StoreConfig) {
     credential_uses(&store).await;
     locks(&store).await;
     Box::pin(reviews(&store)).await;
+    Box::pin(grants::suite(&store)).await;
 
     // What was acknowledged is there after closing and opening again, and the tables need not be made twice.
     store.close().await;

@@ -7,7 +7,7 @@ use countersign_locks::{LockKind, Matcher};
 use super::super::paper::Paper;
 use super::super::prompt::confirm;
 use super::super::table::{Column, Table};
-use super::super::text::count;
+use super::super::text::{count, parse_seconds};
 use super::desk::{LockDesk, Where};
 use super::show::sheet;
 use super::which::Which;
@@ -44,21 +44,6 @@ pub(crate) struct Add {
     /// How to print.
     #[arg(long, value_enum, default_value_t)]
     output: Format,
-}
-
-/// `30m`, `2h`, `7d`, `90s`.
-fn parse_seconds(text: &str) -> Result<u64, String> {
-    let wrong = || "write how long, such as 30m, 2h or 7d".to_owned();
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let each = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return Err(wrong()),
-    };
-    let n: u32 = text.strip_suffix(unit).and_then(|n| n.parse().ok()).ok_or_else(wrong)?;
-    if n == 0 { Err("a lock of no time locks nobody".to_owned()) } else { Ok(u64::from(n) * each) }
 }
 
 /// Runs it.
@@ -171,20 +156,4 @@ fn siblings(all: &[SiblingView]) -> Table {
         table.row([&s.identity.name, &s.identity.subject, &s.shares.join(", ")]);
     }
     table
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::parse_seconds;
-
-    #[test]
-    fn times_are_read() {
-        for (text, s) in [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("7d", 604_800)] {
-            assert_eq!(parse_seconds(text).unwrap(), s);
-        }
-        for text in ["", "2", "h", "-1h", "0h", "2hh", "1w", "99999999999d"] {
-            assert!(parse_seconds(text).is_err(), "{text}");
-        }
-    }
 }

@@ -131,6 +131,7 @@ impl Asked {
             session: &self.session,
             shape: &self.shape,
             now: self.now,
+            grants: &[],
         }
     }
 

@@ -4,6 +4,7 @@ mod absence;
 mod adversarial;
 mod delegation;
 mod documentation;
+mod grants;
 mod kept;
 mod loading;
 mod reviews;

@@ -132,6 +132,11 @@ impl World {
         self.reviews = Approvals::new(parts(&self.store, &self.people, &self.clock));
     }
 
+    /// A process of its own over the same store, whose tasks run there.
+    pub(crate) fn process(&self, tasks: tokio::runtime::Handle) -> Approvals {
+        Approvals::new(ApprovalsParts { tasks, ..parts(&self.store, &self.people, &self.clock) })
+    }
+
     pub(crate) fn denial() -> Denial {
         Denial::new(Culprit::Client, DenialCode::Unauthenticated, ClientText::new("gone"))
     }

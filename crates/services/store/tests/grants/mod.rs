@@ -1,0 +1,85 @@
+//! Grants: given once, counted exactly, over by themselves.
+
+use countersign_store::{GrantEndRecord, GrantFilter, GrantRecord, Store, StoreError, TEXT_BYTES_MAX};
+
+use crate::at;
+
+fn grant(id: &str, uses_max: Option<u32>) -> GrantRecord {
+    GrantRecord {
+        id: id.into(),
+        status: "requested".into(),
+        issuer: "https://a".into(),
+        subject: "ana".into(),
+        target: "shop".into(),
+        content: r#"{"reason":"it's"}"#.into(),
+        at_once: false,
+        lasts_us: 100_000_000,
+        uses_max,
+        uses: 0,
+        created_at: at(1),
+        given_at: None,
+        start_by: None,
+        started_at: None,
+        ends_at: None,
+        ended: None,
+    }
+}
+
+pub(crate) async fn suite(store: &Store) {
+    let ids = |all: Vec<GrantRecord>| all.into_iter().map(|g| g.id).collect::<Vec<_>>();
+    let live = async |s: i64| ids(store.live_grants(at(s)).await.unwrap().1);
+    let end = |by: &str| GrantEndRecord { at: at(60), by: by.into(), why: "done".into() };
+    assert_eq!(store.grant("g1").await.unwrap(), None);
+    let before = store.grant_changes().await.unwrap();
+    store.add_grant(&grant("g1", None)).await.unwrap();
+    assert_eq!(store.grant("g1").await.unwrap(), Some(grant("g1", None)));
+    assert!(matches!(store.add_grant(&grant("g1", None)).await, Err(StoreError::Conflict(_))));
+    assert!(store.grant_changes().await.unwrap() > before);
+    assert!(!store.use_grant("g1", at(2)).await.unwrap(), "nobody has said yes");
+    assert_eq!(live(2).await, [""; 0]);
+
+    // Given once; it starts with its first use, and ends by itself.
+    assert!(store.give_grant("g1", at(5), at(50), None).await.unwrap());
+    assert!(!store.give_grant("g1", at(6), at(500), None).await.unwrap(), "given once");
+    assert_eq!((live(49).await, live(50).await), (vec!["g1".to_owned()], vec![]), "unused, it is over by then");
+    let before = store.grant_changes().await.unwrap();
+    assert!(store.use_grant("g1", at(20)).await.unwrap());
+    assert!(store.grant_changes().await.unwrap() > before);
+    let started = store.grant("g1").await.unwrap().unwrap();
+    assert_eq!((started.started_at, started.ends_at, started.uses), (Some(at(20)), Some(at(120)), 0));
+    assert!(store.use_grant("g1", at(119)).await.unwrap());
+    assert_eq!(store.grant("g1").await.unwrap().unwrap(), started, "a later use moves nothing");
+    assert!(!store.use_grant("g1", at(120)).await.unwrap());
+    assert_eq!((live(119).await, live(120).await), (vec!["g1".to_owned()], vec![]));
+
+    // Of two who use the last one, one does.
+    store.add_grant(&grant("g2", Some(3))).await.unwrap();
+    assert!(store.give_grant("g2", at(5), at(50), Some((at(30), at(130)))).await.unwrap());
+    assert!(!store.use_grant("g2", at(29)).await.unwrap(), "it has not begun");
+    assert!(store.use_grant("g2", at(30)).await.unwrap());
+    let each = [0; 6].map(|_| store.use_grant("g2", at(31)));
+    let [a, b, c, d, e, f] = each;
+    let all = tokio::join!(a, b, c, d, e, f);
+    let used = [all.0, all.1, all.2, all.3, all.4, all.5].into_iter().filter(|u| *u.as_ref().unwrap()).count();
+    assert_eq!((used, store.grant("g2").await.unwrap().unwrap().uses), (2, 3));
+
+    // Ended once, and not given any more.
+    assert!(store.end_grant("g2", &end("ana")).await.unwrap());
+    assert!(!store.end_grant("g2", &end("bob")).await.unwrap());
+    assert_eq!(store.grant("g2").await.unwrap().unwrap().ended, Some(end("ana")));
+    assert!(!store.use_grant("g2", at(40)).await.unwrap());
+    store.add_grant(&GrantRecord { subject: "bob".into(), at_once: true, ..grant("g3", None) }).await.unwrap();
+    assert!(store.end_grant("g3", &end("ana")).await.unwrap());
+    assert!(!store.give_grant("g3", at(70), at(99), None).await.unwrap(), "ended before it was given");
+
+    store.add_grant(&grant("g4", None)).await.unwrap();
+    let list = async |filter: GrantFilter| ids(store.list_grants(&GrantFilter { limit: 9, ..filter }).await.unwrap());
+    assert_eq!(list(GrantFilter::default()).await, ["g4", "g3", "g2", "g1"]);
+    assert_eq!(list(GrantFilter { live_at: Some(at(100)), ..GrantFilter::default() }).await, ["g4", "g1"]);
+    assert_eq!(list(GrantFilter { before: Some("g3".into()), ..GrantFilter::default() }).await, ["g2", "g1"]);
+    assert_eq!(list(GrantFilter { at_once: true, ..GrantFilter::default() }).await, ["g3"]);
+    let bob = Some(("https://a".to_owned(), "bob".to_owned()));
+    assert_eq!(list(GrantFilter { asker: bob, ..GrantFilter::default() }).await, ["g3"]);
+    let long = GrantRecord { content: "x".repeat(TEXT_BYTES_MAX + 1), ..grant("g5", None) };
+    assert!(matches!(store.add_grant(&long).await, Err(StoreError::Limit(_))));
+}
