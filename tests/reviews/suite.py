@@ -193,6 +193,90 @@ def a_lock_on_who_asked_ends_the_wait(world):
     assert note(world, 13) != "cut"
 
 
+ON_CALL = ["--rule", "on-call-works", "--actions", "connect,read,write,execute"]
+
+
+def shop(world, who, *sql, code=0):
+    words = [w for s in sql for w in ("-c", s)]
+    return world.people[who].run("connect", "shop", "--", "psql", "-X", "-v", "VERBOSITY=verbose", "-A", "-t", *words).exits(code)
+
+
+def granted(world, who, *options):
+    said = world.people[who].run("request", "shop", *ON_CALL, "--reason", "ticket 4711", *options, "--output", "json").exits(0).out
+    grant = json.loads(said)["id"]
+    for reviewer in ("rita", "rolf"):
+        world.people[reviewer].run("reviews", "approve", grant).exits(0)
+    return grant
+
+
+@case
+def a_grant_lasts_from_its_first_use_to_its_end_and_not_longer(world):
+    shop(world, "olga", "select 1", code=2).complains("countersign request shop --actions connect")
+    world.people["olga"].run("request", "shop", *ON_CALL, "--for", "2h", "--reason", "x").exits(1).complains("at most 3600 s")
+    world.people["mona"].run("request", "shop", *ON_CALL, "--reason", "x").exits(1).complains("no rule offers you connect")
+    world.people["olga"].run("request", "nowhere", *ON_CALL, "--reason", "x").exits(4)
+    grant = granted(world, "olga", "--for", "12s")
+    world.people["olga"].run("grants", "list").exits(0).says(grant, "given", "shop").fits()
+    world.people["rita"].run("reviews", "show", grant).exits(0).says("access to shop: connect, read, write, execute", "ticket 4711").fits()
+    pause(1)
+    shop(world, "olga", "update orders set note = 'granted' where id = 14").says("UPDATE 1")
+    assert note(world, 14) == "granted"
+    world.people["olga"].run("grants", "show", grant).exits(0).says("active", "rita", "rolf").fits()
+    cut = shop(world, "olga", "select 'before'", "select pg_sleep(600)", code=2)
+    cut.says("before").complains("57P01", f"grant {grant} has come to its end")
+    shop(world, "olga", "update orders set note = 'late' where id = 14", code=2)
+    assert note(world, 14) == "granted"
+    world.people["olga"].run("grants", "show", grant).exits(0).says("over")
+
+
+@case
+def a_grant_of_two_uses_is_used_twice(world):
+    grant = granted(world, "olga", "--uses", "2")
+    done = shop(world, "olga", *[f"update orders set note = 'use {n}' where id = 15" for n in (1, 2, 3)], code=1)
+    done.complains("42501", "countersign request shop --actions read,write")
+    assert done.out.count("UPDATE 1") == 2, done
+    assert note(world, 15) == "use 2"
+    world.people["olga"].run("grants", "show", grant).exits(0).says("used up", "2 of 2")
+    world.people["olga"].run("grants", "revoke", grant, "--reason", "done").exits(0)
+
+
+@case
+def who_said_yes_is_found_and_it_ends_with_the_sessions_that_live_by_it(world):
+    grant = granted(world, "otto")
+    asleep = world.people["otto"].start("connect", "shop", "--", "psql", "-X", "-c", "select 'on'", "-c", "select pg_sleep(600)")
+    until("it is used", lambda: "active" in world.people["otto"].run("grants", "show", grant).out or None, 30)
+    world.people["olga"].run("grants", "show", grant).exits(4)
+    world.people["olga"].run("grants", "revoke", grant, "--reason", "x").exits(4)
+    world.people["rolf"].run("grants", "list", "--answered-by", "rita", "--since", "1h").exits(0).says(grant).fits()
+    world.people["rolf"].run("reviews", "list", "--all", "--answered-by", "rita", "--since", "1h").exits(0).says(grant, "used").fits()
+    world.people["mona"].run("grants", "revoke", "--answered-by", "rita", "--reason", "x").exits(0).says("there was none to end")
+    world.people["mona"].run("grants", "revoke", "--answered-by", "rita", "--everybody", "--reason", "x").exits(1).complains("403")
+    world.people["rolf"].run("grants", "revoke", "--answered-by", "rita", "--since", "1h", "--reason", "her laptop is gone").exits(0).says(grant)
+    _, err = asleep.communicate(timeout=60)
+    assert asleep.returncode == 2 and f"grant {grant} has come to its end" in err.decode(), err
+    shop(world, "otto", "select 1", code=2)
+    world.people["otto"].run("grants", "show", grant).exits(0).says("ended", "her laptop is gone")
+
+
+@case
+def glass_is_broken_at_once_and_looked_at_afterwards(world):
+    break_glass = ["request", "shop", "--actions", "connect,read,write", "--at-once", "--reason", "the site is down", "--output", "json"]
+    world.people["mona"].run(*break_glass).exits(1).complains("no rule offers you")
+    grant = json.loads(world.people["otto"].run(*break_glass).exits(0).out)["id"]
+    shop(world, "otto", "update orders set note = 'glass' where id = 16").says("UPDATE 1")
+    shop(world, "otto", "drop table orders", code=1).complains("42501")
+    assert "severity=Critical" in (world.dir / "demo.log").read_text(), "people are told"
+    world.people["otto"].run(*break_glass).exits(1).complains("409", "waits for its review")
+    world.people["otto"].run("reviews", "withdraw", grant).exits(1)
+    world.people["lena"].run("reviews", "list").exits(0).says(grant)
+    world.people["lena"].run("reviews", "deny", grant, "--comment", "the site was fine").exits(0)
+    until("it has ended", lambda: world.people["otto"].run("connect", "shop", "--", "psql", "-c", "select 1").code == 2 or None, 30)
+    world.people["otto"].run("grants", "show", grant).exits(0).says("ended", "lena")
+    again = json.loads(world.people["otto"].run(*break_glass).exits(0).out)["id"]
+    world.people["lena"].run("reviews", "approve", again).exits(0)
+    shop(world, "otto", "update orders set note = 'glass again' where id = 16").says("UPDATE 1")
+
+
 @case
 def a_restart_loses_no_request_and_the_retry_runs_once(world):
     statement = "update orders set note = coalesce(note, '') || '+' where id = 11"

@@ -37,9 +37,18 @@ when { context.relations_all.contains("public.staff") };
 @review("reviewers:1, leads:1; in-transaction=allow")
 forbid (principal in Group::"dbas", action == Action::"write", resource == Target::"shop")
 when { context.relations_all.contains("public.products") };
+
+@id("on-call-works")
+@grant("reviewers:2; for=1h")
+permit (principal in Group::"oncall", action in [Action::"connect", Action::"read", Action::"write", Action::"execute"], resource == Target::"shop");
+
+@id("on-call-breaks-the-glass")
+@grant("leads; for=10m; uses=3; at-once=allow")
+permit (principal in Group::"oncall", action in [Action::"connect", Action::"read", Action::"write"], resource == Target::"shop");
 """
 
-ACCOUNTS = {"rita": ["reviewers"], "rolf": ["reviewers", "leads", "dbas"], "lena": ["leads"], "mona": ["marketing"]}
+ACCOUNTS = {"rita": ["reviewers"], "rolf": ["reviewers", "leads", "dbas"], "lena": ["leads"], "mona": ["marketing"],
+            "olga": ["oncall"], "otto": ["oncall"]}
 
 
 class World(login.World):
