@@ -129,7 +129,10 @@ impl Judged {
 impl GrantCounter {
     async fn caller(&self, request: &Asked) -> Result<Arc<Identity>, Answer> {
         let now = clock::now();
-        let caller = self.identity.caller(&asked(request), now).await.map_err(answer)?;
+        let caller = match &request.known {
+            Some(known) => known.clone(),
+            None => self.identity.caller(&asked(request), now).await.map_err(answer)?,
+        };
         match kept_out(&*self.locks, &caller, request.source, now) {
             None => Ok(caller),
             Some(denial) => {

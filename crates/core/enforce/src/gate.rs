@@ -51,6 +51,8 @@ pub struct Gate {
     pub(crate) in_flight: VecDeque<(u64, Timestamp)>,
     /// The account at the target, once it let us in.
     pub(crate) account: Box<str>,
+    /// It has taken grants.
+    granted: bool,
     closed: bool,
 }
 
@@ -177,7 +179,14 @@ impl Gate {
             identity: &parts.identity,
             target: &parts.target,
         })?;
-        Ok(Self { parts, recorder: recording, in_flight: VecDeque::new(), account: "".into(), closed: false })
+        Ok(Self {
+            parts,
+            recorder: recording,
+            in_flight: VecDeque::new(),
+            account: "".into(),
+            granted: false,
+            closed: false,
+        })
     }
 
     /// Judges and records an action that has no frame; what to wait for before it may be done, if something.
@@ -228,11 +237,12 @@ impl Gate {
     }
 
     /// A session that begins by grants ends with them.
-    fn begins_by(&self, verdict: &Verdict, now: Timestamp) -> Result<(), Denial> {
+    fn begins_by(&mut self, verdict: &Verdict, now: Timestamp) -> Result<(), Denial> {
         let grants = &verdict.effects.grants;
         if grants.is_empty() {
             return Ok(());
         }
+        self.granted = true;
         self.parts.policy.take(self.parts.context.id, grants, false, now).map(drop)
     }
 
@@ -256,6 +266,7 @@ impl Gate {
         let grants = &verdict.effects.grants;
         let mut taking = None;
         if !grants.is_empty() && !prepares {
+            self.granted = true;
             // Housekeeping is no use of a grant, and begins none.
             match self.parts.policy.take(self.parts.context.id, grants, access > Access::Connect, now) {
                 Ok(taken) => taking = taken,
@@ -458,6 +469,9 @@ impl Gate {
             return Ok(());
         }
         self.closed = true;
+        if self.granted {
+            self.parts.policy.leave(self.parts.context.id);
+        }
         let lost = Outcome {
             status: OutcomeStatus::Lost,
             rows: 0,

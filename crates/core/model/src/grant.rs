@@ -72,4 +72,7 @@ pub trait Grants: Send + Sync {
         counts: bool,
         now: Timestamp,
     ) -> Result<Option<Taking>, Denial>;
+
+    /// A session is over: nothing need be known of it any more.
+    fn leave(&self, session: SessionId);
 }

@@ -182,4 +182,9 @@ pub trait Policy: Send + Sync {
         let _ = (session, grants, counts, now);
         Err(Denial::new(Culprit::Us, DenialCode::Internal, ClientText::new("internal error: nobody keeps grants")))
     }
+
+    /// A session that took grants is over, as [`Grants::leave`](crate::Grants::leave) is told.
+    fn leave(&self, session: SessionId) {
+        let _ = session;
+    }
 }

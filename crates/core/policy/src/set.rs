@@ -193,7 +193,7 @@ impl PolicySet {
         }
         let actions: Vec<&str> = accesses.iter().map(|a| a.as_str()).collect();
         let (target, actions) = (&q.target.name, actions.join(","));
-        Some(format!("To ask for it: countersign request {target} --actions {actions} --reason WHY").into())
+        Some(format!("To ask for it: \"countersign request {target} --actions {actions} --reason WHY\".").into())
     }
 
     /// Judges, or gives the verdict that is kept.

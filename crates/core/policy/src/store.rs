@@ -107,4 +107,10 @@ impl Policy for PolicyStore {
             }
         }
     }
+
+    fn leave(&self, session: SessionId) {
+        if let Some(keeper) = &self.grants {
+            keeper.leave(session);
+        }
+    }
 }

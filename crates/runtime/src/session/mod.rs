@@ -225,10 +225,12 @@ impl<P: Protocol> Driver<P> {
             self.waiting = None;
             self.now();
             if result.as_ref().is_err_and(|d| d.culprit != Culprit::Us) {
-                self.stopped(seq);
+                self.not_sent(seq);
             }
-            self.ruled(id, result);
-            self.perform_held();
+            if self.ending.is_none() {
+                self.ruled(id, result);
+                self.perform_held();
+            }
             moved = true;
         }
         moved |= self.await_review(cx);

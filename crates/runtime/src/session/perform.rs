@@ -156,7 +156,7 @@ impl<P: Protocol> Driver<P> {
     }
 
     /// What was admitted did not go on after all.
-    pub(super) fn stopped(&mut self, seq: u64) {
+    pub(super) fn not_sent(&mut self, seq: u64) {
         self.record(|gate, now| gate.stopped(seq, now));
     }
 

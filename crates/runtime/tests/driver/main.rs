@@ -3,6 +3,7 @@
 
 mod certificates;
 mod forwarding;
+mod grants;
 mod hosted;
 mod lifetime;
 mod locks;

@@ -39,7 +39,7 @@ impl Seen {
     pub fn statements(&self) -> Vec<String> {
         let lines = self.lines.lock().unwrap();
         let said = lines.iter().filter_map(|l| l.split_once(' ').map(|(_, l)| l.to_owned()));
-        said.filter(|l| l.starts_with("read") || l.starts_with("write") || l.starts_with("drop")).collect()
+        said.filter(|l| ["read", "write", "drop", "lend"].iter().any(|kind| l.starts_with(kind))).collect()
     }
 
     pub fn has(&self, what: &str) -> bool {

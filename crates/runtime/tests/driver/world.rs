@@ -29,6 +29,8 @@ pub struct Memory {
     pub ended: Mutex<Vec<String>>,
     /// Names that are locked out, and how often that changed.
     pub locked: watch::Sender<(u64, Vec<String>)>,
+    /// What comes of taking a grant: `None` while that is not known.
+    pub takes: watch::Sender<Option<bool>>,
 }
 
 impl Memory {
@@ -171,7 +173,7 @@ fn names(leaf: &Bytes) -> &'static str {
     ["known", "foreign", "issuer"].into_iter().find(|n| has(n)).unwrap_or("none")
 }
 
-struct Stub;
+struct Stub(Arc<Memory>);
 
 impl Credentials for Stub {
     fn fetch<'a>(
@@ -190,7 +192,7 @@ impl Policy for Stub {
         let closed = request.target.name.as_str() == "closed";
         Arc::new(Verdict {
             decision: if drop || closed { Decision::Deny } else { Decision::Allow },
-            effects: Effects::default(),
+            effects: Effects { grants: by_grants(request), ..Effects::default() },
             rules: if drop { vec![RuleId::new("no-drop")] } else { Vec::new() },
             reason: None,
             denied_for: Vec::new(),
@@ -201,6 +203,35 @@ impl Policy for Stub {
     fn epoch(&self) -> u64 {
         1
     }
+
+    fn take(
+        &self,
+        _session: SessionId,
+        grants: &[Arc<str>],
+        counts: bool,
+        _now: Timestamp,
+    ) -> Result<Option<Taking>, Denial> {
+        self.0.add(format!("takes {grants:?}, counts: {counts}"))?;
+        let over = || Denial::new(Culprit::Policy, DenialCode::Forbidden, ClientText::new("the grant is over"));
+        if !counts {
+            return if *self.0.takes.borrow() == Some(false) { Err(over()) } else { Ok(None) };
+        }
+        let mut takes = self.0.takes.subscribe();
+        Ok(Some(Box::pin(async move {
+            let taken = takes.wait_for(Option::is_some).await.unwrap().unwrap();
+            if taken { Ok(()) } else { Err(over()) }
+        })))
+    }
+
+    fn leave(&self, _session: SessionId) {
+        self.0.add("leaves".to_owned()).unwrap();
+    }
+}
+
+/// What is lent is allowed by a grant alone, and so is the target of that name.
+fn by_grants(request: &Request<'_>) -> Arc<[Arc<str>]> {
+    let connects = request.shape.kind() == "connect" && request.target.name.as_str() == "lent";
+    if connects || request.shape.kind() == "lend" { Arc::new(["g1".into()]) } else { Arc::default() }
 }
 
 impl Locks for Door {
@@ -256,6 +287,7 @@ impl Setup {
             durable: watch::channel(true).0,
             ended: Mutex::default(),
             locked: watch::channel((0, Vec::new())).0,
+            takes: watch::channel(Some(true)).0,
         });
         let tls = self.upstream_tls.unwrap_or(UpstreamTls::disabled());
         let route = |name: &str, protocol: &str, port: u16, record, durable| {
@@ -277,14 +309,15 @@ impl Setup {
             route("db", "toy", at.port(), RecordLevel::Statements, false),
             route("rows", "toy", at.port(), RecordLevel::Results, false),
             route("durable", "toy", at.port(), RecordLevel::Statements, true),
+            route("lent", "toy", at.port(), RecordLevel::Statements, false),
             route("closed", "toy", at.port(), RecordLevel::Statements, false),
             route("down", "toy", nobody, RecordLevel::Statements, false),
             route("other", "another", at.port(), RecordLevel::Statements, false),
         ]);
         let services = Services {
             authenticator: Arc::new(Door(memory.clone())),
-            credentials: Arc::new(Stub),
-            policy: Arc::new(Stub),
+            credentials: Arc::new(Stub(memory.clone())),
+            policy: Arc::new(Stub(memory.clone())),
             recorder: Arc::new(Handle(memory.clone())),
             locks: Arc::new(Door(memory.clone())),
             alerts: Arc::new(Door(memory.clone())),

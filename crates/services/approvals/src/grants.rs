@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::content::{AskedGrant, Content, Held};
 use crate::error::No;
 use crate::give::{later, settle};
-use crate::people::{Person, is_party_to, is_person};
+use crate::people::{is_party_to, is_person};
 use crate::service::{Approvals, new_id};
 use crate::state::{Answer, Review, Status, Verb};
 
@@ -269,7 +269,11 @@ impl GrantDesk {
             return Err(No::TooMuch("the rules do not let it be taken at once".to_owned()));
         }
         if new.at_once {
-            Box::pin(self.none_unreviewed(&new.asker)).await?;
+            let (issuer, subject) = (&new.asker.issuer, &new.asker.subject);
+            // The store asks once more when it is taken. This one spares reviewers what comes to nothing.
+            if let Some(open) = shared.parts.store.unreviewed_grant(issuer, subject).await? {
+                return Err(No::Unreviewed(open));
+            }
         }
         let id = new_id(now);
         let asked = AskedGrant {
@@ -350,7 +354,15 @@ impl GrantDesk {
             ends_at: new.at_once.then_some(ends_at),
             ended: None,
         };
-        Box::pin(shared.parts.store.add_grant(&record)).await?;
+        let added = match Box::pin(shared.parts.store.add_grant(&record)).await {
+            Ok(None) => Ok(()),
+            Ok(Some(open)) => Err(No::Unreviewed(open)),
+            Err(e) => Err(e.into()),
+        };
+        if let Err(no) = added {
+            self.call_off(&record.id, "it could not be kept, or something else waits for its review").await;
+            return Err(no);
+        }
         let grant = Grant { record, content: review.content };
         if new.at_once {
             self.alarm(&grant, now);
@@ -358,18 +370,14 @@ impl GrantDesk {
         Ok(grant)
     }
 
-    /// That nothing of theirs that was taken at once still waits for its review.
-    async fn none_unreviewed(&self, asker: &IdentityParts) -> Result<(), No> {
-        let shared = &self.reviews.0;
-        let of = Some((asker.issuer.clone(), asker.subject.clone()));
-        let filter = GrantFilter { at_once: true, asker: of, limit: PAGE, ..GrantFilter::default() };
-        for taken in shared.parts.store.list_grants(&filter).await? {
-            let review = Box::pin(shared.load(&taken.id)).await?;
-            if review.is_some_and(|r| !matches!(r.status, Status::Used | Status::Denied)) {
-                return Err(No::Unreviewed(taken.id));
-            }
+    /// Nobody need answer a request any more. Where that cannot be kept, an answer gives nothing all the same.
+    async fn call_off(&self, id: &str, why: &str) {
+        let changed = Box::pin(self.reviews.0.change(id, |review, now| review.call_off(why, now))).await;
+        if let Err(no) = changed
+            && !matches!(no, No::Over(_))
+        {
+            tracing::warn!(review = id, %no, "people are still asked about what is over");
         }
-        Ok(())
     }
 
     fn alarm(&self, grant: &Grant, now: Timestamp) {
@@ -462,13 +470,15 @@ impl GrantDesk {
         if !(all || is_party_to(&grant.content.asker, by) || (is_person(by) && grant.is_asked(by))) {
             return Err(No::NotAPerson);
         }
-        let named = Person::of(by);
-        let by = format!("{} ({}#{})", by.name, named.issuer, named.subject);
-        let end = GrantEndRecord { at: shared.now(), by, why };
+        let named = format!("{} ({}#{})", by.name, by.issuer, by.subject);
+        let end = GrantEndRecord { at: shared.now(), by: named, why };
         if !shared.parts.store.end_grant(id, &end).await? {
             return Err(No::Over("it has ended already"));
         }
         tracing::warn!(grant = id, by = end.by, why = end.why, "a grant was ended");
+        if !grant.record.at_once {
+            self.call_off(id, &format!("ended by {}", by.name)).await;
+        }
         Grant::read(shared.parts.store.grant(id).await?.ok_or(No::Unknown)?)
     }
 
@@ -504,13 +514,17 @@ impl GrantDesk {
     /// Carries out what answers came to where that was left undone. To be called every few minutes.
     pub async fn maintain(&self) {
         let shared = &self.reviews.0;
-        let filter = GrantFilter { live_at: Some(shared.now()), limit: PAGE, ..GrantFilter::default() };
-        let Ok(open) = shared.parts.store.list_grants(&filter).await else { return };
-        for record in open {
-            if let Ok(Some(review)) = shared.load(&record.id).await
-                && let Err(no) = Box::pin(settle(shared, review)).await
-            {
-                tracing::warn!(grant = record.id, %no, "what was answered could not be carried out yet");
+        let mut filter = GrantFilter { live_at: Some(shared.now()), limit: PAGE, ..GrantFilter::default() };
+        for _ in 0..PAGES_MAX {
+            let Ok(page) = shared.parts.store.list_grants(&filter).await else { return };
+            let Some(last) = page.last() else { return };
+            filter.before = Some(last.id.clone());
+            for record in page {
+                if let Ok(Some(review)) = shared.load(&record.id).await
+                    && let Err(no) = Box::pin(settle(shared, review)).await
+                {
+                    tracing::warn!(grant = record.id, %no, "what was answered could not be carried out yet");
+                }
             }
         }
     }

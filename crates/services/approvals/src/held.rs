@@ -26,9 +26,9 @@ use crate::people::parties;
 pub const GRANT_POLL: Duration = Duration::from_millis(200);
 /// For so long what was read from the store is good when the store cannot be asked; then nobody holds a grant.
 pub const GRANT_LEASE: Duration = Duration::from_secs(10);
-/// The most sessions of a gateway that live by grants, or lived by one that ended a little while ago.
+/// The most sessions of a gateway that live by grants.
 pub const LIVING_MAX: usize = 100_000;
-/// For so long a session that lived by an ended grant is remembered, to be ended if it is still there.
+/// For so long a session that lived by an ended grant is remembered if nobody says that it is over.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
 /// A grant in force, as far as it matters here.
@@ -181,16 +181,16 @@ impl GrantKeeper {
     /// Looks which sessions live by what is over, so that whoever waits in [`GrantKeeper::changed`] ends them.
     pub fn look(&self, now: Timestamp) {
         let now = self.0.steady(now);
-        let mut any = false;
+        let mut found = false;
         let at = Instant::now();
         self.0.living.lock().retain(|_, living| {
             if living.over.is_none() && living.grants.iter().any(|id| !self.0.is_on(id, now)) {
                 living.over = Some(at);
+                found = true;
             }
-            any |= living.over.is_some();
             living.over.is_none_or(|since| at.duration_since(since) < FORGOTTEN_AFTER)
         });
-        if any {
+        if found {
             self.0.changes.send_modify(|n| *n += 1);
         }
     }
@@ -316,5 +316,9 @@ impl Grants for GrantKeeper {
             return Ok(None);
         }
         Ok(Some(Box::pin(self.0.clone().spend(counted, now))))
+    }
+
+    fn leave(&self, session: SessionId) {
+        self.0.living.lock().remove(&session);
     }
 }

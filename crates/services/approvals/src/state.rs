@@ -249,6 +249,12 @@ impl Review {
         Ok(Change { next, answer: Some(answer) })
     }
 
+    /// What it asks for has come to its end, or to nothing.
+    pub(crate) fn call_off(&self, why: &str, now: Timestamp) -> Result<Change, No> {
+        self.open(now)?;
+        Ok(self.end(Status::Withdrawn, why.to_owned(), now))
+    }
+
     /// The asker takes it back.
     pub fn withdraw(&self, by: &IdentityParts, now: Timestamp) -> Result<Change, No> {
         if Person::of(by) != Person::of(&self.content.asker) {

@@ -76,6 +76,12 @@ impl Review {
             c.spec.requirements.iter().map(|r| json!({"group": r.group, "people": r.people})).collect();
         let approved: Vec<&str> = self.approvers().iter().map(|p| p.name.as_str()).collect();
         let acting: Vec<&str> = c.asker.delegation.iter().map(|a| a.name.as_str()).collect();
+        // A request for access waits in no session.
+        let session = match (&c.grant, self.session) {
+            (Some(_), _) => None,
+            (None, Some(session)) => Some(session.to_string()),
+            (None, None) => Some(c.held.session.clone()),
+        };
         json!({
             "id": self.id,
             "status": status.as_str(),
@@ -90,7 +96,7 @@ impl Review {
             "target": c.target,
             "protocol": c.protocol,
             "part": c.part,
-            "session": self.session.map_or_else(|| c.held.session.clone(), |s| s.to_string()),
+            "session": session,
             "waiting": self.session.is_some() && status.is_open() && c.grant.is_none(),
             "grant": c.grant,
             "kind": c.held.kind,

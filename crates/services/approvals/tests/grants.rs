@@ -3,13 +3,17 @@
 
 mod world;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use countersign_approvals::{Grant, GrantDesk, GrantKeeper, GrantState, NewGrant, No, Said, Status, Verb, Window};
+use countersign_approvals::{
+    GRANT_LEASE, GRANT_POLL, Grant, GrantDesk, GrantKeeper, GrantState, LIVING_MAX, NewGrant, No, Said, Status, Verb,
+    Window,
+};
 use countersign_enforce::{Alert, AlertSink, Standing};
 use countersign_model::{
-    Access, Actor, GrantSpec, Grants as _, IdentityKind, IdentityParts, RuleId, SessionId, Severity, TargetName,
-    Timestamp,
+    Access, Actor, DenialCode, GrantSpec, Grants as _, IdentityKind, IdentityParts, RuleId, SessionId, Severity,
+    TargetName, Timestamp,
 };
 
 use world::{World, person, spec, through};
@@ -373,4 +377,136 @@ async fn nobody_gets_more_than_the_rules_offer() {
     }
     let least = h.desk.request(h.ask(|n| (n.spec.uses_max, n.lasts_s) = (Some(5), None))).await.unwrap().record;
     assert_eq!((least.uses_max, least.lasts_us), (Some(5), 7_200_000_000), "what the rule offers, and no more");
+}
+
+#[tokio::test]
+async fn of_all_that_are_taken_at_the_same_time_one_is() {
+    let h = Here::new().await;
+    let mut set = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let desk = h.desk.clone();
+        let new = h.ask(|n| (n.at_once, n.spec.at_once) = (true, true));
+        set.spawn(async move { desk.request(new).await });
+    }
+    let all = set.join_all().await;
+    let (taken, not): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
+    assert_eq!(taken.len(), 1, "{not:?}");
+    let one = taken[0].as_ref().unwrap().record.id.clone();
+    assert!(not.iter().all(|no| *no == Err(No::Unreviewed(one.clone()))), "{not:?}");
+    h.refresh().await;
+    assert_eq!(h.held(&person("ana", &[])), std::slice::from_ref(&one));
+    assert_eq!(h.told.0.lock().unwrap().len(), 1, "people are told of what was taken, and of nothing else");
+    let asked = h.w.reviews.list(&h.w.someone("rita"), true, None, None).await.unwrap().reviews;
+    assert_eq!(asked.into_iter().map(|r| r.id).collect::<Vec<_>>(), [one], "nor are they asked about more");
+}
+
+#[tokio::test]
+async fn a_use_on_its_way_when_the_grant_is_revoked_does_not_go_on() {
+    for uses in [None, Some(9)] {
+        let h = Here::new().await;
+        let id = h.given(|n| n.uses = uses).await;
+        let (session, grants) = (SessionId::from_u128(1), [id.as_str().into()]);
+        let taking = h.keepers[0].take(session, &grants, true, h.w.now()).unwrap().unwrap();
+        h.desk.revoke(&id, &person("ana", &[]), false, "done").await.unwrap();
+        assert!(taking.await.is_err(), "the store knows before this gateway does");
+        assert_eq!(h.desk.show(&id, &person("ana", &[]), false).await.unwrap().0.record.uses, 0);
+        // Of a grant that is not counted the memory decides: it is good until the next look, and the look ends the session.
+        let id = h.given(|_| {}).await;
+        assert!(h.runs(0, 2, &id).await);
+        h.desk.revoke(&id, &person("ana", &[]), false, "done").await.unwrap();
+        h.refresh().await;
+        assert!(!h.runs(0, 2, &id).await && h.ends(2));
+    }
+}
+
+#[tokio::test]
+async fn what_is_revoked_before_anybody_said_yes_is_asked_about_no_more() {
+    let h = Here::new().await;
+    let id = h.request(|_| {}).await;
+    h.say(&id, Verb::Approve, &["rita"]).await;
+    h.desk.revoke(&id, &h.w.someone("ruth"), false, "not now").await.unwrap();
+    let late = h.w.reviews.answer(&id, Verb::Approve, &h.w.someone("rolf"), Said::default()).await;
+    assert!(matches!(late, Err(No::Over(_))), "{late:?}");
+    h.refresh().await;
+    assert_eq!((h.state(&id).await, h.held(&person("ana", &[]))), (GrantState::Ended, vec![]));
+    // What was taken at once is to be looked at all the same.
+    let glass = h.request(|n| (n.at_once, n.spec.at_once) = (true, true)).await;
+    h.desk.revoke(&glass, &person("ana", &[]), false, "done").await.unwrap();
+    assert!(h.w.load(&glass).await.status.is_open());
+    let again = h.desk.request(h.ask(|n| (n.at_once, n.spec.at_once) = (true, true))).await;
+    assert_eq!(again.err(), Some(No::Unreviewed(glass)));
+}
+
+#[tokio::test]
+async fn a_restart_loses_nothing() {
+    let mut h = Here::new().await;
+    let ana = person("ana", &[]);
+    let used = h.given(|n| n.uses = Some(3)).await;
+    assert!(h.runs(0, 1, &used).await && h.runs(1, 1, &used).await);
+    let revoked = h.given(|_| {}).await;
+    h.desk.revoke(&revoked, &ana, false, "done").await.unwrap();
+    // Enough have said yes, and it is not known whether they may: the process ends before it is.
+    let approved = h.request(|_| {}).await;
+    h.w.people.ended.lock().unwrap().insert("rita".to_owned(), Standing::Unknown);
+    h.say(&approved, Verb::Approve, &["rita", "rolf"]).await;
+    assert_eq!(h.state(&approved).await, GrantState::Requested);
+    h.w.restart().await;
+    h.desk = GrantDesk::new(h.w.reviews.clone(), h.told.clone());
+    for n in 0..2 {
+        h.keepers[n] = GrantKeeper::open(h.w.store.clone(), h.w.now()).await.unwrap();
+    }
+    assert_eq!(h.held(&ana), std::slice::from_ref(&used));
+    h.w.people.ended.lock().unwrap().clear();
+    h.desk.maintain().await;
+    h.refresh().await;
+    let held: BTreeSet<String> = h.held(&ana).into_iter().collect();
+    assert_eq!(held, BTreeSet::from([used.clone(), approved]));
+    assert!(h.runs(1, 2, &used).await && !h.runs(0, 3, &used).await, "two uses of three were before");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_any_more_is_nobodys_after_the_lease() {
+    let h = Here::new().await;
+    let ana = person("ana", &[]);
+    let id = h.given(|_| {}).await;
+    assert!(h.runs(0, 1, &id).await);
+    h.refresh().await;
+    tokio::time::pause();
+    tokio::time::advance(GRANT_LEASE - GRANT_POLL).await;
+    assert_eq!(h.held(&ana), std::slice::from_ref(&id));
+    assert!(!h.ends(1));
+    tokio::time::advance(GRANT_POLL).await;
+    assert_eq!(h.held(&ana), [""; 0]);
+    assert!(h.keepers[0].take(SessionId::from_u128(1), &[id.as_str().into()], true, h.w.now()).is_err());
+    h.keepers[0].look(h.w.now());
+    assert!(h.ends(1), "the session that lived by it");
+    tokio::time::resume();
+    h.refresh().await;
+    assert_eq!(h.held(&ana), [id], "it is read again");
+    assert!(h.ends(1), "and what was to end ends");
+}
+
+#[tokio::test]
+async fn sessions_that_live_by_grants_have_a_limit_and_those_that_are_over_do_not_count() {
+    let h = Here::new().await;
+    let id = h.given(|_| {}).await;
+    assert!(h.runs(0, 0, &id).await);
+    let grants = [Arc::<str>::from(id.as_str())];
+    let begins = |n: usize| h.keepers[0].take(SessionId::from_u128(n as u128), &grants, false, h.w.now());
+    for n in 1..LIVING_MAX {
+        assert!(begins(n).is_ok(), "{n}");
+    }
+    let one_more = begins(LIVING_MAX).err().map(|denial| denial.code);
+    assert_eq!(one_more, Some(DenialCode::Busy));
+    assert!(begins(0).is_ok(), "one that is there goes on");
+    h.keepers[0].leave(SessionId::from_u128(7));
+    assert!(begins(LIVING_MAX).is_ok());
+    let seen = h.keepers[0].changed(u64::MAX).await;
+    h.keepers[0].look(h.w.now());
+    h.desk.revoke(&id, &person("ana", &[]), false, "done").await.unwrap();
+    h.refresh().await;
+    let told = h.keepers[0].changed(seen).await;
+    h.keepers[0].look(h.w.now());
+    assert_eq!((told, h.keepers[0].changed(u64::MAX).await), (seen + 1, seen + 1), "told once");
+    assert!(!h.ends(7) && h.ends(8));
 }

@@ -11,7 +11,7 @@ use countersign_approvals::{Approvals, Said, Verb};
 use countersign_enforce::{Leaving, ReviewEnd, ReviewEvent, Reviews as _, Standing, binding};
 use tokio::runtime::Runtime;
 
-use world::{Held, World, person, spec};
+use world::{Dice, Held, World, person, spec};
 
 /// Sequences, and steps of each.
 const SEEDS: u64 = 24;
@@ -25,23 +25,6 @@ const PEOPLE: [(&str, &[&str]); 4] =
 /// Whom each statement needs.
 const NEEDS: [&[(&str, u16)]; 3] = [&[("dba", 2)], &[("dba", 1), ("security", 1)], &[("dba", 2), ("security", 1)]];
 const TEXTS: [&str; 3] = ["update a", "update b", "update c"];
-
-/// Numbers that follow from a seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() % n as u64).unwrap()
-    }
-}
 
 /// A process: its tasks end with it.
 struct Gateway {

@@ -62,10 +62,6 @@ pub struct GrantEndRecord {
 pub struct GrantFilter {
     /// Only those that are asked for or given at this time, and not over.
     pub live_at: Option<Timestamp>,
-    /// Only those that were taken at once.
-    pub at_once: bool,
-    /// Only those of this asker: issuer and subject.
-    pub asker: Option<(String, String)>,
     /// Only those that are older than this one.
     pub before: Option<String>,
     /// The most of them.
@@ -129,12 +125,17 @@ fn record(r: Row) -> Result<GrantRecord, Fault> {
 /// Counts a change, and makes whoever else changes grants wait.
 const CHANGED: &str = "UPDATE grant_changes SET number = number + 1 WHERE id = 1";
 
+/// What `$1#$2` took at once, and has not been reviewed.
+const UNREVIEWED: &str = "SELECT g.id FROM grants g JOIN reviews r ON r.id = g.id WHERE g.at_once = 1 AND g.issuer = $1 AND g.subject = $2 \
+                          AND r.status NOT IN ('used', 'denied') ORDER BY g.id DESC LIMIT 1";
+
 impl Store {
-    /// Adds a grant, asked for or given.
+    /// Adds a grant, asked for or given; of what is taken at once by one asker, one at a time: says which one stands in its way, if one does,
+    /// and adds nothing then.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when there is one with its id, [`StoreError::Limit`] when too many are given.
-    pub async fn add_grant(&self, grant: &GrantRecord) -> Result<(), StoreError> {
+    pub async fn add_grant(&self, grant: &GrantRecord) -> Result<Option<String>, StoreError> {
         for (what, text) in [
             ("the id of a grant", &grant.id),
             ("the issuer of a grant", &grant.issuer),
@@ -147,6 +148,15 @@ impl Store {
         on_pool!(self, "add a grant", |pool| {
             let mut tx = pool.begin().await?;
             sqlx::query(CHANGED).execute(&mut *tx).await?;
+            if grant.at_once {
+                // Whoever else adds one waits for the change above, so that of two at a time one finds the other.
+                let (issuer, subject) = (&grant.issuer, &grant.subject);
+                let open: Option<(String,)> =
+                    sqlx::query_as(UNREVIEWED).bind(issuer).bind(subject).fetch_optional(&mut *tx).await?;
+                if let Some((open,)) = open {
+                    return Ok(Some(open));
+                }
+            }
             let live = format!("SELECT COUNT(*) FROM grants WHERE {IN_FORCE}");
             let (live,): (i64,) =
                 sqlx::query_as(sqlx::AssertSqlSafe(live)).bind(grant.created_at.unix_us()).fetch_one(&mut *tx).await?;
@@ -178,7 +188,16 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
             tx.commit().await?;
-            Ok(())
+            Ok(None)
+        })
+    }
+
+    /// What this asker took at once and nobody has said yes or no to.
+    pub async fn unreviewed_grant(&self, issuer: &str, subject: &str) -> Result<Option<String>, StoreError> {
+        on_pool!(self, "look for what waits for its review", |pool| {
+            let open: Option<(String,)> =
+                sqlx::query_as(UNREVIEWED).bind(issuer).bind(subject).fetch_optional(pool).await?;
+            Ok(open.map(|(id,)| id))
         })
     }
 
@@ -264,18 +283,13 @@ impl Store {
 
     /// Grants, latest first.
     pub async fn list_grants(&self, filter: &GrantFilter) -> Result<Vec<GrantRecord>, StoreError> {
-        let (issuer, subject) = filter.asker.clone().unwrap_or_default();
         on_pool!(self, "list grants", |pool| {
             let text = format!(
                 "SELECT {COLUMNS} FROM grants WHERE ($1 < 0 OR status = 'requested' OR ({IN_FORCE})) \
-                 AND ($2 = 0 OR at_once = 1) AND ($3 = '' OR (issuer = $3 AND subject = $4)) AND ($5 = '' OR id < $5) \
-                 ORDER BY id DESC LIMIT $6"
+                 AND ($2 = '' OR id < $2) ORDER BY id DESC LIMIT $3"
             );
             let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(text))
                 .bind(filter.live_at.map_or(-1, Timestamp::unix_us))
-                .bind(i64::from(filter.at_once))
-                .bind(&issuer)
-                .bind(&subject)
                 .bind(filter.before.as_deref().unwrap_or_default())
                 .bind(i64::from(filter.limit))
                 .fetch_all(pool)

@@ -70,6 +70,7 @@ async fn suite(config: &StoreConfig) {
     locks(&store).await;
     Box::pin(reviews(&store)).await;
     Box::pin(grants::suite(&store)).await;
+    Box::pin(grants::at_once(&store)).await;
 
     // What was acknowledged is there after closing and opening again, and the tables need not be made twice.
     store.close().await;

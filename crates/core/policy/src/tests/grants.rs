@@ -96,6 +96,8 @@ impl countersign_model::Grants for Holds {
     ) -> Result<Option<countersign_model::Taking>, countersign_model::Denial> {
         Ok(None)
     }
+
+    fn leave(&self, _: SessionId) {}
 }
 
 #[test]
@@ -131,7 +133,7 @@ fn what_may_be_asked_for_follows_from_the_rules() {
     let shape = shape("set", &[Access::Write]);
     let q = w.ask(&shape);
     let hint = set.ask(&Question::from(&q), &set.judge(&Question::from(&q)));
-    assert_eq!(hint.as_deref(), Some("To ask for it: countersign request orders --actions write --reason WHY"));
+    assert_eq!(hint.as_deref(), Some("To ask for it: \"countersign request orders --actions write --reason WHY\"."));
     // A writer's own mention of it is no word of the language.
     assert!(
         try_load(&[

@@ -59,7 +59,7 @@ impl Row {
             who: r.at("asker").at("name").text(),
             kind: r.at("asker").at("kind").text(),
             target: place(r),
-            what: r.at("kind").text(),
+            what: if r.at("grant").is_there() { Shown::new("access") } else { r.at("kind").text() },
             glimpse: glimpse(r.at("text").raw()),
             asked: r.at("created_at").when_s(now),
             ends: r.at("expires_at").when_s(now),
@@ -165,6 +165,10 @@ struct ReviewPage {
     action: Shown,
     why_not: Shown,
     ended: Shown,
+    /// It asks for access, and nothing waits to run.
+    grant: bool,
+    /// That has been taken already.
+    at_once: bool,
     may_withdraw: bool,
     trouble: Option<Shown>,
 }
@@ -197,7 +201,9 @@ async fn sheet(signed: &Signed, id: &str, failed: Option<Refusal>) -> Response<B
         action: r.at("action").text(),
         why_not: r.at("why_not").text(),
         ended: r.at("ended_why").text(),
-        may_withdraw: own && row.open,
+        grant: r.at("grant").is_there(),
+        at_once: r.at("grant").at("at_once").flag(),
+        may_withdraw: own && row.open && !r.at("grant").at("at_once").flag(),
         trouble: failed.as_ref().map(because),
         row,
     };

@@ -1,6 +1,6 @@
 //! Grants: given once, counted exactly, over by themselves.
 
-use countersign_store::{GrantEndRecord, GrantFilter, GrantRecord, Store, StoreError, TEXT_BYTES_MAX};
+use countersign_store::{GrantEndRecord, GrantFilter, GrantRecord, ReviewRecord, Store, StoreError, TEXT_BYTES_MAX};
 
 use crate::at;
 
@@ -21,6 +21,26 @@ fn grant(id: &str, uses_max: Option<u32>) -> GrantRecord {
         start_by: None,
         started_at: None,
         ends_at: None,
+        ended: None,
+    }
+}
+
+fn review(id: &str, status: &str) -> ReviewRecord {
+    ReviewRecord {
+        id: id.into(),
+        kind: "grant".into(),
+        version: 1,
+        status: status.into(),
+        issuer: "https://a".into(),
+        subject: "eve".into(),
+        session: String::new(),
+        action: String::new(),
+        binding: String::new(),
+        content: String::new(),
+        gateway: String::new(),
+        lease_until: at(1),
+        created_at: at(1),
+        expires_at: at(900),
         ended: None,
     }
 }
@@ -68,7 +88,7 @@ pub(crate) async fn suite(store: &Store) {
     assert!(!store.end_grant("g2", &end("bob")).await.unwrap());
     assert_eq!(store.grant("g2").await.unwrap().unwrap().ended, Some(end("ana")));
     assert!(!store.use_grant("g2", at(40)).await.unwrap());
-    store.add_grant(&GrantRecord { subject: "bob".into(), at_once: true, ..grant("g3", None) }).await.unwrap();
+    assert_eq!(store.add_grant(&grant("g3", None)).await.unwrap(), None);
     assert!(store.end_grant("g3", &end("ana")).await.unwrap());
     assert!(!store.give_grant("g3", at(70), at(99), None).await.unwrap(), "ended before it was given");
 
@@ -77,9 +97,40 @@ pub(crate) async fn suite(store: &Store) {
     assert_eq!(list(GrantFilter::default()).await, ["g4", "g3", "g2", "g1"]);
     assert_eq!(list(GrantFilter { live_at: Some(at(100)), ..GrantFilter::default() }).await, ["g4", "g1"]);
     assert_eq!(list(GrantFilter { before: Some("g3".into()), ..GrantFilter::default() }).await, ["g2", "g1"]);
-    assert_eq!(list(GrantFilter { at_once: true, ..GrantFilter::default() }).await, ["g3"]);
-    let bob = Some(("https://a".to_owned(), "bob".to_owned()));
-    assert_eq!(list(GrantFilter { asker: bob, ..GrantFilter::default() }).await, ["g3"]);
+
     let long = GrantRecord { content: "x".repeat(TEXT_BYTES_MAX + 1), ..grant("g5", None) };
     assert!(matches!(store.add_grant(&long).await, Err(StoreError::Limit(_))));
+}
+
+/// What was taken at once stands in the way of another one until its review is answered, also of one at the same time.
+pub(crate) async fn at_once(store: &Store) {
+    let taken = |id: &str| GrantRecord { subject: "eve".into(), at_once: true, ..grant(id, None) };
+    let add = async |id: &str| store.add_grant(&taken(id)).await.unwrap();
+    let unreviewed = async || store.unreviewed_grant("https://a", "eve").await.unwrap();
+    let mut version = 1;
+    assert!(store.add_review(&review("o1", "pending"), 100, 100).await.unwrap());
+    assert_eq!(add("o1").await, None);
+    for status in ["pending", "approved", "expired", "withdrawn"] {
+        version += 1;
+        assert!(store.change_review(&ReviewRecord { version, ..review("o1", status) }, None).await.unwrap());
+        assert_eq!(unreviewed().await.as_deref(), Some("o1"), "{status}");
+        assert_eq!(add("o2").await.as_deref(), Some("o1"), "{status}");
+        assert_eq!(store.grant("o2").await.unwrap(), None);
+    }
+    // It is in nobody else's way, nor in that of what is asked for before it is given.
+    let mal = GrantRecord { subject: "mal".into(), ..taken("o3") };
+    assert_eq!(store.add_grant(&mal).await.unwrap(), None);
+    assert_eq!(store.add_grant(&GrantRecord { at_once: false, ..taken("o4") }).await.unwrap(), None);
+    for status in ["used", "denied"] {
+        version += 1;
+        assert!(store.change_review(&ReviewRecord { version, ..review("o1", status) }, None).await.unwrap());
+        assert_eq!(unreviewed().await, None, "{status}");
+    }
+    let each = ["a", "b", "c", "d"].map(|id| async move {
+        assert!(store.add_review(&review(id, "pending"), 100, 100).await.unwrap());
+        store.add_grant(&taken(id)).await.unwrap().is_none()
+    });
+    let [a, b, c, d] = each;
+    let (a, b, c, d) = tokio::join!(a, b, c, d);
+    assert_eq!([a, b, c, d].into_iter().filter(|done| *done).count(), 1, "of all at the same time, one");
 }
