@@ -424,12 +424,7 @@ impl GrantDesk {
     ) -> Result<GrantsListed, No> {
         let shared = &self.reviews.0;
         let now = shared.now();
-        let mut filter = GrantFilter {
-            live_at: live.then_some(now),
-            before: before.map(str::to_owned),
-            limit: PAGE,
-            ..GrantFilter::default()
-        };
+        let mut filter = GrantFilter { live_at: live.then_some(now), before: before.map(str::to_owned), limit: PAGE };
         let mut grants = Vec::new();
         for _ in 0..PAGES_MAX {
             let page = Box::pin(shared.parts.store.list_grants(&filter)).await?;
