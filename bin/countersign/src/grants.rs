@@ -53,6 +53,7 @@ impl Locks for Orders {
 /// The desk behind its HTTP doors.
 pub(crate) struct GrantCounter {
     pub(crate) desk: GrantDesk,
+    pub(crate) keeper: GrantKeeper,
     pub(crate) identity: Arc<IdentityService>,
     pub(crate) locks: Arc<LockService>,
     pub(crate) policy: Arc<PolicyStore>,
@@ -123,6 +124,13 @@ impl Judged {
         {
             tracing::error!(error = %denial, detail = denial.detail, "what was done could not be recorded");
         }
+    }
+}
+
+/// What was changed holds at this gateway before whoever changed it is told; others notice by themselves.
+pub(crate) async fn noticed(keeper: &GrantKeeper) {
+    if let Err(why) = keeper.catch_up(&clock::now).await {
+        tracing::warn!(why, "a change of grants could not be read back yet");
     }
 }
 
@@ -252,6 +260,7 @@ impl GrantCounter {
             at_once: new.at_once,
         };
         let grant = self.desk.request(new).await.map_err(|no| refused(&no))?;
+        noticed(&self.keeper).await;
         Ok(private(201, &grant.view(clock::now())))
     }
 
@@ -285,6 +294,7 @@ impl GrantCounter {
                 let end: End = body(request)?;
                 let act = self.judged(request, &who, "grants.revoke", Access::Admin, end.everybody).await?;
                 let ended = self.desk.revoke(&id, &who, end.everybody, &end.reason).await;
+                noticed(&self.keeper).await;
                 act.finish(u64::from(ended.is_ok()));
                 Ok(private(200, &ended.map_err(no)?.view(clock::now())))
             }
@@ -294,6 +304,7 @@ impl GrantCounter {
                 let act = self.judged(request, &who, "grants.revoke", Access::Admin, end.everybody).await?;
                 let window = window(Some(end.answered_by), end.since, end.until).unwrap_or_default();
                 let ended = self.desk.revoke_window(&window, &who, end.everybody, &end.reason).await;
+                noticed(&self.keeper).await;
                 act.finish(ended.as_ref().map_or(0, |e| e.len() as u64));
                 Ok(private(200, &json!({"grants": views(&ended.map_err(no)?)})))
             }

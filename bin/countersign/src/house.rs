@@ -295,6 +295,7 @@ impl House {
     pub(crate) fn grant_counter(&self) -> GrantCounter {
         GrantCounter {
             desk: self.grant_desk(),
+            keeper: self.grants.clone(),
             identity: self.identity.clone(),
             locks: self.locks.clone(),
             policy: self.policy.clone(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_api::{Answer, DoorRequest as Asked, ReviewDoors, ReviewQuery, ReviewVerb};
-use countersign_approvals::{Approvals, No, People, Review, Said as Answered, Verb, Window};
+use countersign_approvals::{Approvals, GrantKeeper, No, People, Review, Said as Answered, Verb, Window};
 use countersign_enforce::{BoxFuture, Lockable, Locks, Standing};
 use countersign_identity::IdentityService;
 use countersign_model::{
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::clock;
+use crate::grants::noticed;
 use crate::logins::{answer, asked};
 
 /// Whether those who said yes still stand: whoever could not say so now does not count.
@@ -53,6 +54,7 @@ pub(crate) fn kept_out(locks: &dyn Locks, who: &IdentityParts, source: SocketAdd
 /// The service behind its HTTP doors.
 pub(crate) struct ReviewDesk {
     pub(crate) reviews: Approvals,
+    pub(crate) grants: GrantKeeper,
     pub(crate) identity: Arc<IdentityService>,
     pub(crate) locks: Arc<dyn Locks>,
 }
@@ -134,6 +136,9 @@ impl ReviewDesk {
             ReviewVerb::Withdraw => self.reviews.withdraw(id, &who).await,
         };
         let review = review.map_err(|no| refused(&no))?;
+        if review.content.grant.is_some() {
+            noticed(&self.grants).await;
+        }
         Ok(private(200, &review.view(&who, clock::now())))
     }
 }

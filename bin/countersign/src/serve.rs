@@ -279,6 +279,7 @@ async fn start_api(
         }),
         reviews: Some(ReviewDoor(Arc::new(ReviewDesk {
             reviews: house.reviews.clone(),
+            grants: house.grants.clone(),
             identity: house.identity.clone(),
             locks: house.locks.clone(),
         }))),

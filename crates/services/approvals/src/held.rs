@@ -157,17 +157,25 @@ impl GrantKeeper {
         let mut well = true;
         loop {
             poll.tick().await;
-            let why = match timeout(GRANT_LEASE / 4, self.0.refresh(clock())).await {
-                Ok(Ok(())) => None,
-                Ok(Err(e)) => Some(e.to_string()),
-                Err(_) => Some("the store does not answer".to_owned()),
-            };
+            let why = self.catch_up(&clock).await.err();
             if let Some(why) = why.as_ref().filter(|_| well) {
                 tracing::warn!(error = why, "grants cannot be read");
             }
             well = why.is_none();
-            self.look(clock());
         }
+    }
+
+    /// Reads what changed and looks what is over, now: for whoever has just changed something, so that it holds here once they are told.
+    ///
+    /// # Errors
+    /// Why it could not be read; it is tried again by [`GrantKeeper::watch`].
+    pub async fn catch_up(&self, clock: &impl Fn() -> Timestamp) -> Result<(), String> {
+        let read = match timeout(GRANT_LEASE / 4, self.0.refresh(clock())).await {
+            Ok(read) => read.map_err(|e| e.to_string()),
+            Err(_) => Err("the store does not answer".to_owned()),
+        };
+        self.look(clock());
+        read
     }
 
     /// Asks the store whether grants changed, and reads them if so.
