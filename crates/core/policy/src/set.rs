@@ -184,6 +184,9 @@ impl PolicySet {
 
     /// Where rules offer this identity what the action does: how to ask for it.
     fn ask_for_grant(&self, q: &Question<'_>) -> Option<Arc<str>> {
+        if !self.has_grants {
+            return None;
+        }
         let accesses: BTreeSet<Access> = q.shape.uses().iter().take(USES_MAX).map(|u| u.access).collect();
         let offers: Vec<&RuleInfo> =
             accesses.iter().filter_map(|a| self.grantable(q.identity, q.target, *a).into_iter().next()).collect();
