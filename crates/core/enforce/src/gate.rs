@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use countersign_model::{
     Access, Action, ClientText, Culprit, Decision, Denial, DenialCode, Identity, Policy, Request, SessionContext,
-    Severity, Shape, Target, Timestamp, Verdict,
+    Severity, Shape, ShapeId, Target, Timestamp, Verdict,
 };
 
 use crate::machine::Plan;
@@ -25,6 +25,9 @@ const IN_FLIGHT_MAX: usize = 16 * 1024;
 
 /// Resolves once a record is on the disk.
 type Durable = BoxFuture<'static, Result<(), Denial>>;
+
+/// Verdicts that a session keeps for the shapes it asked about last.
+const VERDICTS_KEPT: usize = 4;
 
 /// What a gate is made of.
 pub struct GateParts {
@@ -51,6 +54,8 @@ pub struct Gate {
     pub(crate) in_flight: VecDeque<(u64, Timestamp)>,
     /// The account at the target, once it let us in.
     pub(crate) account: Box<str>,
+    /// What policy said of the shapes it was asked about last.
+    kept: [Option<(ShapeId, Arc<Verdict>)>; VERDICTS_KEPT],
     /// It has taken grants.
     granted: bool,
     closed: bool,
@@ -184,6 +189,7 @@ impl Gate {
             recorder: recording,
             in_flight: VecDeque::new(),
             account: "".into(),
+            kept: Default::default(),
             granted: false,
             closed: false,
         })
@@ -296,6 +302,26 @@ impl Gate {
         Admission::Wait(Waiting { seq: receipt.seq(), durable, cleared: Some(cleared) })
     }
 
+    /// What policy says: of what was asked a moment ago it need not be asked again, while the same policies are in force and the answer
+    /// does not pass with time.
+    fn verdict(&mut self, shape: &Shape, now: Timestamp) -> Arc<Verdict> {
+        let p = &self.parts;
+        let slot = usize::try_from(shape.id().as_u64()).unwrap_or(0) % VERDICTS_KEPT;
+        if let Some(Some((id, verdict))) = self.kept.get(slot)
+            && *id == shape.id()
+            && verdict.epoch == p.policy.epoch()
+        {
+            return Arc::clone(verdict);
+        }
+        let request = Request { identity: &p.identity, target: &p.target, session: &p.context, shape, now };
+        let verdict = p.policy.evaluate(&request);
+        let lasting = p.policy.is_lasting(&request, &verdict);
+        if let Some(kept) = self.kept.get_mut(slot) {
+            *kept = lasting.then(|| (shape.id(), Arc::clone(&verdict)));
+        }
+        verdict
+    }
+
     fn judge(
         &mut self,
         (shape, text, parameters, same_text_as): (&Shape, &Bytes, &Bytes, Option<u64>),
@@ -303,9 +329,9 @@ impl Gate {
         facts: &dyn Fn() -> HoldFacts,
         now: Timestamp,
     ) -> Result<Judged, Denial> {
+        let mut verdict = self.verdict(shape, now);
         let p = &self.parts;
         let request = Request { identity: &p.identity, target: &p.target, session: &p.context, shape, now };
-        let mut verdict = p.policy.evaluate(&request);
         let mut obstacle = obstacles.against(&verdict);
         let mut held = None;
         if verdict.decision == Decision::Hold && obstacles.prepares {

@@ -153,6 +153,13 @@ pub trait Policy: Send + Sync {
     /// The version of the policies now in force; it grows with every reload.
     fn epoch(&self) -> u64;
 
+    /// True when the verdict on this request stays the same for as long as its epoch is in force, whatever the time is: a session may
+    /// then keep it for the shape. It must be false when that is not certain.
+    fn is_lasting(&self, request: &Request<'_>, verdict: &Verdict) -> bool {
+        let _ = (request, verdict);
+        false
+    }
+
     /// How a denied client may ask for access, as the policies put it; `None` when they do not say.
     fn ask(&self, request: &Request<'_>, verdict: &Verdict) -> Option<ClientText> {
         let _ = (request, verdict);

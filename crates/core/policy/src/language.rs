@@ -99,6 +99,11 @@ impl SessionAttribute {
         Self::ALL.iter().find(|a| a.0 == self).map_or("", |a| a.1)
     }
 
+    /// True when the value changes while a session lasts.
+    pub(crate) fn passes(self) -> bool {
+        self.never_kept() || matches!(self, Self::HourUtc | Self::Weekday)
+    }
+
     /// True when the value changes with every second, so that a verdict on it cannot be kept.
     pub(crate) fn never_kept(self) -> bool {
         matches!(self, Self::Now | Self::TokenAge)

@@ -101,6 +101,11 @@ impl Reads {
         self.session.iter().any(|a| a.never_kept())
     }
 
+    /// True when a verdict on these facts may change while a session lasts.
+    pub(crate) fn passes(&self) -> bool {
+        self.grants || self.session.iter().any(|a| a.passes())
+    }
+
     /// Adds what one rule reads; `rule` is its JSON form.
     pub(crate) fn add_rule(&mut self, language: &Language, rule: &Value) {
         for (variable, scope) in [("principal", rule.get("principal")), ("resource", rule.get("resource"))] {

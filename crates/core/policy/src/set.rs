@@ -435,16 +435,22 @@ impl PolicySet {
         Verdict { decision, effects, rules, reason: reason(&errors), denied_for, epoch: self.epoch }
     }
 
+    /// What the rules read that a question is put to.
+    fn read_for<'a>(&'a self, q: &'a Question<'_>) -> impl Iterator<Item = &'a Reads> + Clone {
+        let uses = q.shape.uses();
+        let benches = self.benches.iter().filter(|b| uses.iter().any(|u| u.access == b.access));
+        let of_tags = if tags::is_tagged(q) { self.of_tags.each().map(Some) } else { [None; 2] };
+        benches.map(|b| &b.reads).chain(of_tags.into_iter().flatten().map(|b| &b.reads))
+    }
+
     /// The key of a question, when its verdict may be kept.
     fn key(&self, q: &Question<'_>) -> Option<Key> {
-        let uses = q.shape.uses();
         let delegated = !q.identity.delegation.is_empty();
-        if uses.len() > USES_MAX || q.identity.delegation.len() > ACTORS_MAX {
+        if q.shape.uses().len() > USES_MAX || q.identity.delegation.len() > ACTORS_MAX {
             return None;
         }
-        let benches = || self.benches.iter().filter(|b| uses.iter().any(|u| u.access == b.access));
-        let of_tags = if tags::is_tagged(q) { self.of_tags.each().map(Some) } else { [None; 2] };
-        let reads = || benches().map(|b| &b.reads).chain(of_tags.into_iter().flatten().map(|b| &b.reads));
+        let all = self.read_for(q);
+        let reads = || all.clone();
         let mut key = Key::new(q);
         for reads in reads() {
             if !key.add_rest(q, reads) {
@@ -479,6 +485,11 @@ impl Policy for PolicySet {
 
     fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    fn is_lasting(&self, request: &Request<'_>, verdict: &Verdict) -> bool {
+        let q = Question::from(request);
+        verdict.epoch == self.epoch && q.shape.uses().len() <= USES_MAX && !self.read_for(&q).any(Reads::passes)
     }
 }
 

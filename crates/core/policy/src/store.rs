@@ -80,6 +80,10 @@ impl Policy for PolicyStore {
         self.current.load().epoch()
     }
 
+    fn is_lasting(&self, request: &Request<'_>, verdict: &Verdict) -> bool {
+        self.current.load().is_lasting(request, verdict)
+    }
+
     fn ask(&self, request: &Request<'_>, verdict: &Verdict) -> Option<ClientText> {
         let set = self.current.load();
         if set.epoch() != verdict.epoch {

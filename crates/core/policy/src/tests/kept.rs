@@ -222,6 +222,13 @@ proptest! {
                 let plain = set.judge_plainly(&q);
                 prop_assert_eq!(told(&kept), told(&plain), "{}", rules);
                 prop_assert_eq!(kept.epoch, set.epoch());
+                if store.is_lasting(&request, &kept) {
+                    for later_s in [1, 7 * 3600, 2 * 86_400, 400 * 86_400] {
+                        let mut then = world.ask(&shapes[*shape]);
+                        then.now = Timestamp::from_unix_s(then.now.unix_s() + later_s);
+                        prop_assert_eq!(&*kept, &set.judge(&Question::from(&then)), "{} s later: {}", later_s, rules);
+                    }
+                }
             }
         }
     }
@@ -282,6 +289,30 @@ fn what_is_kept_depends_on_what_is_read() {
         &World::new().who(|i| i.name = "x".to_owned()).with(|w| w.session.application = "y".to_owned()),
         &read
     ));
+}
+
+#[test]
+fn a_verdict_that_reads_the_time_does_not_last() {
+    let read = shape(vec![on(Access::Read, &[])]);
+    for (rules, lasts) in [
+        ("@id(\"r\") permit (principal, action, resource) when { context.part == \"x\" };", true),
+        ("@id(\"r\") permit (principal, action == Action::\"write\", resource) when { context.hour_utc == 1 };", true),
+        ("@id(\"r\") permit (principal, action, resource) when { context.hour_utc == 1 };", false),
+        ("@id(\"r\") permit (principal, action, resource) when { context.weekday == \"sat\" };", false),
+        ("@id(\"r\") permit (principal, action, resource) when { context.token_age_s < 5 };", false),
+        ("@id(\"r\") permit (principal, action, resource) when { context.now > datetime(\"2026-01-01\") };", false),
+        ("@id(\"r\") permit (principal, action, resource) when { [context].contains(context) };", false),
+        ("@id(\"r\") @grant(\"dba\") permit (principal, action == Action::\"write\", resource);", true),
+        ("@id(\"r\") @grant(\"dba\") permit (principal, action, resource);", false),
+    ] {
+        let set = load(rules);
+        let w = World::new();
+        let request = w.ask(&read);
+        let verdict = set.evaluate(&request);
+        assert_eq!(set.is_lasting(&request, &verdict), lasts, "{rules}");
+        let other = countersign_model::Verdict { epoch: verdict.epoch + 1, ..(*verdict).clone() };
+        assert!(!set.is_lasting(&request, &other), "a verdict of other policies: {rules}");
+    }
 }
 
 #[test]
