@@ -99,10 +99,12 @@ impl Session {
         self.guard_by(prepared.guard.clone());
         // From here on it means what names mean now, whatever they come to mean before it is executed.
         if prepared.shape.access() > Access::Connect {
+            let (epoch, shape) = (prepared.epoch, prepared.shape.id());
             if !self.renew(&mut prepared) {
                 return Ok(false);
             }
-            if let Some(kept) = self.names.statements.get_mut(statement) {
+            let is_new = (epoch, shape) != (prepared.epoch, prepared.shape.id());
+            if is_new && let Some(kept) = self.names.statements.get_mut(statement) {
                 kept.clone_from(&prepared);
             }
         }
@@ -232,8 +234,8 @@ impl Session {
         if self.closed_before(b'P', name) {
             return Ok(false);
         }
-        let portal = match self.names.portal(name, self.run) {
-            Some((p, true)) => p.clone(),
+        let (mut prepared, cursor, parameters) = match self.names.portal(name, self.run) {
+            Some((p, true)) => (p.statement.clone(), p.cursor, p.parameters.clone()),
             Some((_, false)) if !self.expects.is_empty() => {
                 self.hold_until_answered();
                 return Ok(false);
@@ -246,10 +248,9 @@ impl Session {
             }
         };
         let name = Bytes::copy_from_slice(name);
-        let mut prepared = portal.statement.clone();
         // What a cursor reads was settled when it was declared. Of other portals some names were settled when they were bound, and some
         // are looked up only now, so both meanings count.
-        if prepared.shape.access() > Access::Connect && !portal.cursor {
+        if prepared.shape.access() > Access::Connect && !cursor {
             let bound = prepared.shape.clone();
             if !self.renew(&mut prepared) {
                 return Ok(false);
@@ -258,11 +259,12 @@ impl Session {
                 prepared.shape = join(&[&bound, &prepared.shape]);
             }
         }
-        let ahead = if self.may_be_masked(&prepared.shape) { self.look_ahead(&name, &portal, &prepared) } else { None };
+        let masked = self.may_be_masked(&prepared.shape).then(|| self.names.portals.get(&name).cloned()).flatten();
+        let ahead = masked.and_then(|portal| self.look_ahead(&name, &portal, &prepared));
         let Prepared { permit, shape, analysis, .. } = prepared;
         let (access, tagged) = (shape.access(), !shape.disclosure().is_empty());
         let frame = b.split_to(head.frame_bytes).freeze();
-        let parameters = portal.parameters.as_ref().map(|p| p.bytes().clone()).unwrap_or_default();
+        let parameters = parameters.map(|p| p.bytes().clone()).unwrap_or_default();
         let proposal = self.says_maskable(Proposal::under(&permit, frame, shape, parameters), analysis.as_deref());
         self.ask_gate(proposal, Op::Execute { portal: name, analysis, access, tagged, ahead });
         Ok(true)
