@@ -97,7 +97,8 @@ impl Session {
     }
 
     fn intent(&mut self, ms: u64, text: &[u8], parameters: &[u8], shape: &Shape, verdict: &Verdict) -> u64 {
-        let intent = Intent { at: at(self.n, ms), text, same_text_as: None, parameters, shape, verdict };
+        let intent =
+            Intent { at: at(self.n, ms), text, same_text_as: None, prepares: false, parameters, shape, verdict };
         self.recorder.intent(&intent).unwrap().seq()
     }
 

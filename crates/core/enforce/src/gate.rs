@@ -349,8 +349,15 @@ impl Gate {
             let reason = Some(why.as_str().to_owned());
             verdict = Arc::new(Verdict { decision: Decision::Deny, reason, ..Verdict::clone(&verdict) });
         }
-        let receipt =
-            self.recorder.intent(&Intent { at: now, text, same_text_as, parameters, shape, verdict: &verdict })?;
+        let receipt = self.recorder.intent(&Intent {
+            at: now,
+            text,
+            same_text_as,
+            prepares: obstacles.prepares,
+            parameters,
+            shape,
+            verdict: &verdict,
+        })?;
         if let Some(severity) = verdict.effects.alert {
             self.alert(severity, &verdict, shape, receipt, now)?;
         }

@@ -82,6 +82,8 @@ pub struct Intent<'a> {
     pub text: &'a [u8],
     /// The earlier intent with the same text, when this runs something put in place before.
     pub same_text_as: Option<u64>,
+    /// It runs nothing: it puts in place what later intents run.
+    pub prepares: bool,
     /// Bound parameters as the wire had them.
     pub parameters: &'a [u8],
     /// What it means.

@@ -34,6 +34,7 @@ const SESSION_CONTINUED: u8 = 1;
 const INTENT_SAME_TEXT: u8 = 1;
 const INTENT_TEXT_ELSEWHERE: u8 = 2;
 const INTENT_PARAMETERS_DIGEST: u8 = 4;
+const INTENT_PREPARES: u8 = 8;
 const OUTCOME_AFFECTED: u8 = 1;
 const OUTCOME_CODE: u8 = 2;
 const OUTCOME_MASKED: u8 = 4;
@@ -73,6 +74,8 @@ pub(crate) struct IntentEntry<'a> {
     pub(crate) seq: u64,
     /// The earlier intent with the same text.
     pub(crate) same_text_as: Option<u64>,
+    /// It runs nothing: it puts in place what later intents run.
+    pub(crate) prepares: bool,
     /// The text.
     pub(crate) text: TextRef<'a>,
     /// Bound parameters.
@@ -263,6 +266,9 @@ fn encode_intent(i: &IntentEntry<'_>, at: i64, put: &mut Put<'_>) {
     if matches!(i.parameters, ParametersRef::Digest { .. }) {
         flags |= INTENT_PARAMETERS_DIGEST;
     }
+    if i.prepares {
+        flags |= INTENT_PREPARES;
+    }
     put.u8(KIND_INTENT);
     put.u8(flags);
     put.i64(at);
@@ -349,7 +355,7 @@ fn decode_fields<'a>(take: &mut Take<'a>) -> Result<(i64, Entry<'a>), &'static s
     let at = take.i64().ok_or(SHORT)?;
     let known = match kind {
         KIND_SESSION => SESSION_CONTINUED,
-        KIND_INTENT => INTENT_SAME_TEXT | INTENT_TEXT_ELSEWHERE | INTENT_PARAMETERS_DIGEST,
+        KIND_INTENT => INTENT_SAME_TEXT | INTENT_TEXT_ELSEWHERE | INTENT_PARAMETERS_DIGEST | INTENT_PREPARES,
         KIND_OUTCOME => OUTCOME_AFFECTED | OUTCOME_CODE | OUTCOME_MASKED,
         KIND_FOOTER => FOOTER_RECOVERED,
         _ => 0,
@@ -390,7 +396,8 @@ fn decode_intent<'a>(flags: u8, take: &mut Take<'a>) -> Option<IntentEntry<'a>> 
     } else {
         ParametersRef::Inline(take.all())
     };
-    Some(IntentEntry { session, definition, seq, same_text_as, text, parameters })
+    let prepares = flags & INTENT_PREPARES != 0;
+    Some(IntentEntry { session, definition, seq, same_text_as, prepares, text, parameters })
 }
 
 fn decode_outcome<'a>(flags: u8, take: &mut Take<'a>) -> Option<OutcomeEntry<'a>> {
@@ -463,7 +470,7 @@ mod tests {
             let text = elsewhere.map_or(TextRef::Inline(&a), TextRef::Elsewhere);
             let parameters =
                 digest.map_or(ParametersRef::Inline(&b), |sha256| ParametersRef::Digest { bytes: numbers[0], sha256 });
-            check(at, &Entry::Intent(IntentEntry { session, definition, seq, same_text_as: maybe, text, parameters }));
+            check(at, &Entry::Intent(IntentEntry { session, definition, seq, same_text_as: maybe, prepares: seq % 2 == 0, text, parameters }));
             let tags: Vec<(Tag, u64)> = tags.iter().map(|(t, n)| (Tag::parse(t).expect("a tag"), *n)).collect();
             let masked = masked::encode(&tags);
             check(at, &Entry::Outcome(OutcomeEntry {

@@ -46,7 +46,7 @@ impl<W: Write> JsonLinesExport<W> {
 }
 
 /// The columns of the CSV.
-const COLUMNS: [&str; 30] = [
+const COLUMNS: [&str; 31] = [
     "at",
     "session",
     "identity",
@@ -77,12 +77,14 @@ const COLUMNS: [&str; 30] = [
     "ended_at",
     "masked",
     "unmasked",
+    "prepares",
 ];
 
 /// Writes statements as CSV (RFC 4180, UTF-8, with a header).
 ///
 /// The column `text` shows the statement; where that is not the very statement (controls, invalid UTF-8, a `'` before what a
-/// spreadsheet would take for a formula), `text_base64` has it.
+/// spreadsheet would take for a formula), `text_base64` has it. A row with `prepares` ran nothing: the rows that ran it have its `seq` as
+/// `same_text_as`.
 pub struct CsvExport<W> {
     out: W,
     joiner: Joiner,
@@ -185,6 +187,7 @@ fn statement(h: &SessionHeader, s: &StatementView) -> Cells {
         Parameters::Digest { sha256, .. } => cells[19] = hex(sha256),
     }
     cells[20] = s.intent.same_text_as.map(|n| n.to_string()).unwrap_or_default();
+    cells[30] = if s.intent.prepares { "true".to_owned() } else { String::new() };
     cells[29] = d.verdict.effects.unmasked.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     if let Some((at, outcome)) = &s.outcome {
         outcome_cells(&mut cells, *at, outcome);

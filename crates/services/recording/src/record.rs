@@ -65,6 +65,8 @@ pub struct IntentRecord {
     pub text: Vec<u8>,
     /// The earlier intent with the same text, when this ran something put in place before.
     pub same_text_as: Option<u64>,
+    /// It ran nothing: it put in place what later intents, which name it, ran.
+    pub prepares: bool,
     /// Bound parameters.
     pub parameters: Parameters,
     /// What it meant and what policy said.
@@ -203,6 +205,9 @@ impl Serialize for IntentRecord {
         text_fields(&mut map, &self.text)?;
         if let Some(seq) = self.same_text_as {
             map.serialize_entry("same_text_as", &seq)?;
+        }
+        if self.prepares {
+            map.serialize_entry("prepares", &true)?;
         }
         parameter_fields(&mut map, &self.parameters)?;
         definition_fields(&mut map, &self.definition)?;

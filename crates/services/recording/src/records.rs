@@ -172,13 +172,13 @@ impl SegmentRecords {
             }
             let entry = match owned {
                 Owned::Ready(entry) => entry,
-                Owned::Intent { seq, text, same_text_as, parameters, definition } => {
+                Owned::Intent { seq, text, same_text_as, prepares, parameters, definition } => {
                     let text = match text {
                         Ok(text) => text,
                         Err(elsewhere) => self.text(elsewhere)?,
                     };
                     let definition = self.definition(definition)?;
-                    RecordEntry::Intent(IntentRecord { seq, text, same_text_as, parameters, definition })
+                    RecordEntry::Intent(IntentRecord { seq, text, same_text_as, prepares, parameters, definition })
                 }
             };
             return Ok(Some(Record { at, header, entry }));
@@ -251,7 +251,14 @@ fn fits(filter: &RecordFilter, header: Option<&SessionHeader>) -> bool {
 /// An entry without its borrow of the window.
 enum Owned {
     Ready(RecordEntry),
-    Intent { seq: u64, text: Result<Vec<u8>, u32>, same_text_as: Option<u64>, parameters: Parameters, definition: u32 },
+    Intent {
+        seq: u64,
+        text: Result<Vec<u8>, u32>,
+        same_text_as: Option<u64>,
+        prepares: bool,
+        parameters: Parameters,
+        definition: u32,
+    },
 }
 
 impl Owned {
@@ -267,6 +274,7 @@ impl Owned {
                         TextRef::Elsewhere(offset) => Err(offset),
                     },
                     same_text_as: i.same_text_as,
+                    prepares: i.prepares,
                     parameters: match i.parameters {
                         ParametersRef::Inline(bytes) => Parameters::Kept(bytes.to_vec()),
                         ParametersRef::Digest { bytes, sha256 } => Parameters::Digest { bytes, sha256 },

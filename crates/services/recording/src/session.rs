@@ -116,6 +116,7 @@ impl SessionRecorder for SessionWriter {
             definition: 0,
             seq,
             same_text_as: intent.same_text_as,
+            prepares: intent.prepares,
             text: TextRef::Inline(intent.text),
             parameters,
         });

@@ -45,6 +45,9 @@ impl Serialize for StatementView {
         if let Some(seq) = self.intent.same_text_as {
             map.serialize_entry("same_text_as", &seq)?;
         }
+        if self.intent.prepares {
+            map.serialize_entry("prepares", &true)?;
+        }
         parameter_fields(&mut map, &self.intent.parameters)?;
         definition_fields(&mut map, &self.intent.definition)?;
         map.serialize_entry("output_bytes", &self.output_bytes)?;

@@ -156,7 +156,7 @@ impl Player<'_> {
             "#{} {} {} ({})",
             intent.seq,
             words::decision(verdict),
-            intent.definition.kind,
+            words::what(intent),
             words::because(intent)
         );
         self.say(at, &what)?;

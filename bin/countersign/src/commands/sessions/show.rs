@@ -138,13 +138,8 @@ fn note(at: Timestamp, s: &SessionSummary, what: &str, paper: &mut Paper) -> Res
 fn statement(view: &StatementView, s: &SessionSummary, full: bool, paper: &mut Paper) -> Result<(), Failed> {
     let intent = &view.intent;
     let verdict = &intent.definition.verdict;
-    let mut first = format!(
-        "#{} {} {} ({})",
-        intent.seq,
-        words::decision(verdict),
-        inert(&intent.definition.kind),
-        words::because(intent)
-    );
+    let mut first =
+        format!("#{} {} {} ({})", intent.seq, words::decision(verdict), words::what(intent), words::because(intent));
     let effects = words::effects(verdict);
     if !effects.is_empty() {
         first.push_str(&format!("; {effects}"));

@@ -18,6 +18,12 @@ pub(super) fn decision(verdict: &Verdict) -> &'static str {
     }
 }
 
+/// What it does; what runs nothing by itself says so.
+pub(super) fn what(intent: &IntentRecord) -> String {
+    let kind = inert(&intent.definition.kind);
+    if intent.prepares { format!("{kind}, prepared only") } else { kind }
+}
+
 /// What decided: rules, or else the reason.
 pub(super) fn because(intent: &IntentRecord) -> String {
     let verdict = &intent.definition.verdict;

@@ -209,6 +209,7 @@ fn statement(i: Facts<'_>, began: Timestamp, row: &Row) -> Item {
         (false, _) if row.is_live() => "still runs, or waits for a review".to_owned(),
         (false, _) => "how it ended is not known".to_owned(),
     };
+    let prepared = if i.at("prepares").flag() { ", prepared only" } else { "" };
     let mut notes = Vec::new();
     for name in ["reason", "unreadable"] {
         let why = i.at(name).text();
@@ -224,7 +225,7 @@ fn statement(i: Facts<'_>, began: Timestamp, row: &Row) -> Item {
     Item {
         since: since(i.at("at_unix_us").us(), began),
         decision,
-        what: Shown::new(&format!("#{} {}", i.at("seq").number(), i.at("kind").text())),
+        what: Shown::new(&format!("#{} {}{prepared}", i.at("seq").number(), i.at("kind").text())),
         cut: shown.len() < text.len(),
         text: pieces(&shown),
         rules: i.at("rules").list().map(Facts::text).collect(),

@@ -127,3 +127,31 @@ fn a_timeline_serialises() {
     assert_eq!(json[1]["output_bytes"], 8);
     assert_eq!(json[4]["text_base64"], BASE64.encode(TEXTS[3]));
 }
+
+#[test]
+fn what_was_only_prepared_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = start(dir.path());
+    let mut w = Writer::new(&recorder, 1, "ci", "orders");
+    for (prepares, same_text_as) in [(true, None), (false, Some(1)), (false, None)] {
+        let (shape, verdict) = (&w.shape, &w.allow);
+        let intent =
+            Intent { at: later(1, 10), text: b"delete", same_text_as, prepares, parameters: b"", shape, verdict };
+        let seq = w.session.intent(&intent).unwrap().seq();
+        w.outcome(seq, OutcomeStatus::Done).unwrap();
+    }
+    w.close().unwrap();
+    recorder.shutdown();
+    let (mut lines, mut csv) = (JsonLinesExport::new(Vec::new()), CsvExport::new(Vec::new()));
+    for record in records(dir.path(), &RecordFilter::default()) {
+        lines.write(&record).unwrap();
+        csv.write(record).unwrap();
+    }
+    let lines = String::from_utf8(lines.finish().unwrap()).unwrap();
+    let lines = lines.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+    let told: Vec<bool> = lines.filter(|l| l["type"] == "intent").map(|l| l["prepares"] == true).collect();
+    assert_eq!(told, [true, false, false]);
+    let csv = String::from_utf8(csv.finish().unwrap()).unwrap();
+    let told: Vec<&str> = csv.lines().map(|l| l.rsplit(',').next().unwrap()).collect();
+    assert_eq!(told, ["prepares", "true", "", ""]);
+}

@@ -149,7 +149,17 @@ fn shapes_beyond_the_limit_are_defined_again_and_stay_right() {
     let shapes: Vec<_> = (0..8200).map(|n| shape(&format!("kind{n}"))).collect();
     for shape in shapes.iter().chain(&shapes[..10]) {
         let verdict = &allow;
-        session.intent(&Intent { at: at(1), text: b"t", same_text_as: None, parameters: b"", shape, verdict }).unwrap();
+        session
+            .intent(&Intent {
+                at: at(1),
+                text: b"t",
+                same_text_as: None,
+                prepares: false,
+                parameters: b"",
+                shape,
+                verdict,
+            })
+            .unwrap();
     }
     let kinds: Vec<_> = of_session(dir.path(), 1)
         .into_iter()

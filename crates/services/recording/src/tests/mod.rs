@@ -160,6 +160,7 @@ impl Writer {
             at: later(self.n, 10),
             text,
             same_text_as,
+            prepares: false,
             parameters,
             shape: &self.shape,
             verdict,

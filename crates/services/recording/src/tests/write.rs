@@ -211,7 +211,8 @@ fn definitions_are_written_once_per_meaning() {
     let allow = verdict(Decision::Allow);
     let used = |dir: &Path| Reader::new(dir).segments().unwrap()[0].bytes;
     let mut record = |shape: &Shape, verdict: &Verdict| {
-        let intent = Intent { at: at(1), text: b"t", same_text_as: None, parameters: b"", shape, verdict };
+        let intent =
+            Intent { at: at(1), text: b"t", same_text_as: None, prepares: false, parameters: b"", shape, verdict };
         session.intent(&intent).unwrap();
         used(dir.path())
     };
