@@ -21,8 +21,7 @@ use serde_json::{Value, json};
 
 use crate::adapters::LoggedAlerts;
 use crate::clock;
-use crate::logins::{answer, asked};
-use crate::reviews::{kept_out, private, problem, refused, window};
+use crate::reviews::{caller, json_body, private, problem, refused, window};
 
 /// What ends sessions: locks, and grants that have come to their end.
 pub(crate) struct Orders {
@@ -99,11 +98,7 @@ struct EndWindow {
 }
 
 fn body<T: DeserializeOwned>(request: &Asked) -> Result<T, Answer> {
-    let json = request.content_type.as_deref().is_some_and(|t| t.split(';').next() == Some("application/json"));
-    if !json {
-        return Err(problem(415, "Unsupported Media Type", "the body is not application/json"));
-    }
-    serde_json::from_slice(request.body.expose()).map_err(|e| problem(400, "Bad Request", &format!("the body: {e}")))
+    serde_json::from_slice(json_body(request)?).map_err(|e| problem(400, "Bad Request", &format!("the body: {e}")))
 }
 
 /// What somebody does to what is not theirs, judged and recorded as an action on the gateway.
@@ -111,14 +106,7 @@ struct Judged(Option<Act>);
 
 impl Judged {
     fn finish(self, affected: u64) {
-        let outcome = Outcome {
-            status: OutcomeStatus::Done,
-            rows: 0,
-            bytes: 0,
-            affected: Some(affected),
-            code: None,
-            masked: Box::default(),
-        };
+        let outcome = Outcome { affected: Some(affected), ..Outcome::of(OutcomeStatus::Done) };
         if let Some(act) = self.0
             && let Err(denial) = act.finish(&outcome, &Bytes::new(), clock::now())
         {
@@ -136,18 +124,7 @@ pub(crate) async fn noticed(keeper: &GrantKeeper) {
 
 impl GrantCounter {
     async fn caller(&self, request: &Asked) -> Result<Arc<Identity>, Answer> {
-        let now = clock::now();
-        let caller = match &request.known {
-            Some(known) => known.clone(),
-            None => self.identity.caller(&asked(request), now).await.map_err(answer)?,
-        };
-        match kept_out(&*self.locks, &caller, request.source, now) {
-            None => Ok(caller),
-            Some(denial) => {
-                tracing::info!(identity = caller.name, %denial, "kept out of the grants");
-                Err(problem(403, "Forbidden", denial.message.as_str()))
-            }
-        }
+        caller(&self.identity, &*self.locks, request, "grants").await
     }
 
     /// Lets somebody look at or end what is not theirs, where policy does.

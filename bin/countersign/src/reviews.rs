@@ -100,30 +100,46 @@ pub(crate) fn refused(no: &No) -> Answer {
     problem(status, title, &no.to_string())
 }
 
+/// Whoever asks at this door, unless a lock keeps them out.
+pub(crate) async fn caller(
+    identity: &IdentityService,
+    locks: &dyn Locks,
+    request: &Asked,
+    door: &str,
+) -> Result<Arc<Identity>, Answer> {
+    let now = clock::now();
+    let caller = match &request.known {
+        Some(known) => known.clone(),
+        None => identity.caller(&asked(request), now).await.map_err(answer)?,
+    };
+    match kept_out(locks, &caller, request.source, now) {
+        None => Ok(caller),
+        Some(denial) => {
+            tracing::info!(identity = caller.name, %denial, "kept out of the {door}");
+            Err(problem(403, "Forbidden", denial.message.as_str()))
+        }
+    }
+}
+
+/// The body of a request, which has to be said to be JSON.
+pub(crate) fn json_body(request: &Asked) -> Result<&[u8], Answer> {
+    let json = request.content_type.as_deref().is_some_and(|t| t.split(';').next() == Some("application/json"));
+    if !json {
+        return Err(problem(415, "Unsupported Media Type", "the body is not application/json"));
+    }
+    Ok(request.body.expose())
+}
+
 impl ReviewDesk {
     async fn caller(&self, request: &Asked) -> Result<Arc<Identity>, Answer> {
-        let now = clock::now();
-        let caller = match &request.known {
-            Some(known) => known.clone(),
-            None => self.identity.caller(&asked(request), now).await.map_err(answer)?,
-        };
-        match kept_out(&*self.locks, &caller, request.source, now) {
-            None => Ok(caller),
-            Some(denial) => {
-                tracing::info!(identity = caller.name, %denial, "kept out of the reviews");
-                Err(problem(403, "Forbidden", denial.message.as_str()))
-            }
-        }
+        caller(&self.identity, &*self.locks, request, "reviews").await
     }
 
     async fn acted(&self, request: &Asked, id: &str, verb: ReviewVerb) -> Result<Answer, Answer> {
         let who = self.caller(request).await?;
-        let body = request.body.expose();
-        let json = request.content_type.as_deref().is_some_and(|t| t.split(';').next() == Some("application/json"));
-        let said: Said = match body {
+        let said: Said = match request.body.expose() {
             [] => Said::default(),
-            _ if !json => return Err(problem(415, "Unsupported Media Type", "the body is not application/json")),
-            body => serde_json::from_slice(body)
+            _ => serde_json::from_slice(json_body(request)?)
                 .map_err(|_| problem(400, "Bad Request", "the body has `comment` and `action`, both text, no more"))?,
         };
         let (comment, action) = (said.comment.as_deref(), said.action.as_deref());

@@ -71,8 +71,8 @@ pub(crate) struct Input {
     pub(crate) buf: BytesMut,
     /// True when the machine has seen all of `buf` and needs more to go on.
     pub(crate) settled: bool,
-    /// Nothing was there when it was looked for in this turn. Whoever looked is woken when there is, so it need not be asked again.
-    pub(crate) quiet: bool,
+    /// Nothing was there when [`Input::poll_turn`] looked for it in this turn.
+    quiet: bool,
     bulk: bool,
 }
 
@@ -109,6 +109,21 @@ impl Input {
         }
         self.settled = false;
         Poll::Ready(Ok(Filled::Some(got)))
+    }
+
+    /// As [`Input::poll_fill`], but once nothing was there it is not asked again in this turn: whoever asked is woken when there is.
+    pub(crate) fn poll_turn(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<Filled>> {
+        if self.quiet {
+            return Poll::Pending;
+        }
+        let filled = self.poll_fill(socket, cx);
+        self.quiet = filled.is_pending();
+        filled
+    }
+
+    /// Another turn begins, or another socket is read.
+    pub(crate) fn begin_turn(&mut self) {
+        self.quiet = false;
     }
 
     /// Gives the buffer back when nothing is in it.

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::gateway::Gateway;
-use super::reviews::{id, open, seconds, text_of, texts};
+use super::reviews::{add_asker, id, open, print_list, seconds, text_of, texts};
 use super::session::At;
 use super::sheet::Sheet;
 use crate::cli::Format;
@@ -208,11 +208,8 @@ async fn list(args: &List) -> Result<(), Failed> {
     query.extend([("all", args.all.to_string()), ("everybody", args.everybody.to_string())]);
     query.extend(args.before.clone().map(|before| ("before", before)));
     let listed: Value = open(&args.at).await?.operation(Method::GET, "/v1/grants", &query, None, None).await?;
-    print_list(
-        &listed,
-        args.output,
-        if args.all { "there are none that you may see" } else { "nothing is granted or asked for" },
-    )
+    let none = if args.all { "there are none that you may see" } else { "nothing is granted or asked for" };
+    print_list(&listed, "grants", table, args.output, none)
 }
 
 async fn revoke(args: &Revoke) -> Result<(), Failed> {
@@ -229,23 +226,7 @@ async fn revoke(args: &Revoke) -> Result<(), Failed> {
         all.insert("until".to_owned(), json!(args.answered.until.map(Timestamp::unix_s)));
     }
     let ended: Value = gateway.operation(Method::POST, "/v1/grants/revoke", &[], Some(&body), None).await?;
-    print_list(&ended, args.output, "there was none to end")
-}
-
-fn print_list(listed: &Value, output: Format, none: &str) -> Result<(), Failed> {
-    let mut paper = Paper::new();
-    let grants = listed.get("grants").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    if output == Format::Json {
-        paper.json(listed)?;
-    } else if grants.is_empty() {
-        paper.line(none)?;
-    } else {
-        paper.table(&table(grants, clock::now()))?;
-        if let Some(next) = text_of(listed, "next") {
-            paper.line(&format!("\nmore: --before {next}"))?;
-        }
-    }
-    paper.done()
+    print_list(&ended, "grants", table, args.output, "there was none to end")
 }
 
 fn table(grants: &[Value], now: Timestamp) -> Table {
@@ -285,12 +266,7 @@ fn sheet(g: &Value, now: Timestamp) -> Sheet {
     let left = seconds(g, "ends_at").filter(|at| now < *at).map(|at| format!(", {} left", lasted(at.since_us(now))));
     let left = left.filter(|_| state(g) == "active").unwrap_or_default();
     sheet.add("state", &format!("{}{left}", state(g)));
-    if let Some(asker) = g.get("asker") {
-        let part = |name: &str| text_of(asker, name).unwrap_or_default();
-        let through = texts(asker.get("acting"));
-        let through = if through.is_empty() { String::new() } else { format!(" through {through}") };
-        sheet.add("who", &format!("{} ({}){through}, vouched for by {}", part("name"), part("kind"), part("issuer")));
-    }
+    add_asker(&mut sheet, g);
     sheet.add("target", &text("target"));
     sheet.add("actions", &texts(g.get("actions")));
     sheet.add("reason", &text("reason"));

@@ -148,15 +148,27 @@ async fn list(args: &List) -> Result<(), Failed> {
     }
     query.extend(args.before.clone().map(|before| ("before", before)));
     let listed: Value = open(&args.at).await?.operation(Method::GET, "/v1/reviews", &query, None, None).await?;
+    let none = if args.all { "there are no reviews that you may see" } else { "nothing waits" };
+    print_list(&listed, "reviews", table, args.output, none)
+}
+
+/// A page of a list: its members under `name` as a table, and where the next page begins; `none` where there are no members.
+pub(super) fn print_list(
+    listed: &Value,
+    name: &str,
+    table: impl Fn(&[Value], Timestamp) -> Table,
+    output: Format,
+    none: &str,
+) -> Result<(), Failed> {
     let mut paper = Paper::new();
-    let reviews = listed.get("reviews").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    if args.output == Format::Json {
-        paper.json(&listed)?;
-    } else if reviews.is_empty() {
-        paper.line(if args.all { "there are no reviews that you may see" } else { "nothing waits" })?;
+    let members = listed.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if output == Format::Json {
+        paper.json(listed)?;
+    } else if members.is_empty() {
+        paper.line(none)?;
     } else {
-        paper.table(&table(reviews, clock::now()))?;
-        if let Some(next) = text_of(&listed, "next") {
+        paper.table(&table(members, clock::now()))?;
+        if let Some(next) = text_of(listed, "next") {
             paper.line(&format!("\nmore: --before {next}"))?;
         }
     }
@@ -207,6 +219,15 @@ pub(super) fn texts(value: Option<&Value>) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
+/// Who asks, through whom.
+pub(super) fn add_asker(sheet: &mut Sheet, value: &Value) {
+    let Some(asker) = value.get("asker") else { return };
+    let part = |name: &str| text_of(asker, name).unwrap_or_default();
+    let through = texts(asker.get("acting"));
+    let through = if through.is_empty() { String::new() } else { format!(" through {through}") };
+    sheet.add("who", &format!("{} ({}){through}, vouched for by {}", part("name"), part("kind"), part("issuer")));
+}
+
 fn sheet(r: &Value, now: Timestamp) -> Sheet {
     let mut sheet = Sheet::default();
     let text = |name: &str| text_of(r, name).unwrap_or_default();
@@ -218,12 +239,7 @@ fn sheet(r: &Value, now: Timestamp) -> Sheet {
         _ => text_of(r, "ended_why").map(|why| format!(": {why}")).unwrap_or_default(),
     };
     sheet.add("status", &format!("{status}{more}"));
-    if let Some(asker) = r.get("asker") {
-        let part = |name: &str| text_of(asker, name).unwrap_or_default();
-        let through = texts(asker.get("acting"));
-        let through = if through.is_empty() { String::new() } else { format!(" through {through}") };
-        sheet.add("who", &format!("{} ({}){through}, vouched for by {}", part("name"), part("kind"), part("issuer")));
-    }
+    add_asker(&mut sheet, r);
     let part = text("part");
     let part = if part.is_empty() { String::new() } else { format!("/{part}") };
     sheet.add("target", &format!("{}{part} ({})", text("target"), text("protocol")));

@@ -156,18 +156,7 @@ impl Gate {
                     return Err(denial);
                 }
                 gate.in_flight.push_back((receipt.seq(), now));
-                gate.outcome(
-                    receipt.seq(),
-                    &Outcome {
-                        status: OutcomeStatus::Done,
-                        rows: 0,
-                        bytes: 0,
-                        affected: None,
-                        code: None,
-                        masked: Box::default(),
-                    },
-                    now,
-                )?;
+                gate.outcome(receipt.seq(), &Outcome::of(OutcomeStatus::Done), now)?;
                 Ok(Opened { gate, passage: Passage { session } })
             }
             Err(denial) => {
@@ -257,7 +246,7 @@ impl Gate {
     /// # Errors
     /// When the recording cannot be written; the session must end.
     pub fn stopped(&mut self, seq: u64, now: Timestamp) -> Result<(), Denial> {
-        self.outcome(seq, &hold::withheld(), now)
+        self.outcome(seq, &Outcome::of(OutcomeStatus::Withheld), now)
     }
 
     /// What was admitted may go, at once or when its record has reached the disk and its grants are taken.
@@ -505,14 +494,7 @@ impl Gate {
         if self.granted {
             self.parts.policy.leave(self.parts.context.id);
         }
-        let lost = Outcome {
-            status: OutcomeStatus::Lost,
-            rows: 0,
-            bytes: 0,
-            affected: None,
-            code: None,
-            masked: Box::default(),
-        };
+        let lost = Outcome::of(OutcomeStatus::Lost);
         while let Some((seq, at)) = self.in_flight.pop_front() {
             self.recorder.outcome(seq, now, now.since_us(at), &lost)?;
         }

@@ -223,13 +223,8 @@ impl Gate {
 
     /// Records that a held action did not run.
     fn withheld(&mut self, receipt: Receipt, now: Timestamp) -> Result<(), Denial> {
-        self.recorder.outcome(receipt.seq(), now, 0, &withheld())
+        self.recorder.outcome(receipt.seq(), now, 0, &Outcome::of(OutcomeStatus::Withheld))
     }
-}
-
-/// Of what did not run.
-pub(crate) fn withheld() -> Outcome {
-    Outcome { status: OutcomeStatus::Withheld, rows: 0, bytes: 0, affected: None, code: None, masked: Box::default() }
 }
 
 /// An intent that only puts in place what will be held when it is executed: it may pass.

@@ -156,6 +156,13 @@ pub struct Outcome {
     pub masked: Box<[(Tag, u64)]>,
 }
 
+impl Outcome {
+    /// Of what gave no rows and changed none.
+    pub fn of(status: OutcomeStatus) -> Self {
+        Self { status, rows: 0, bytes: 0, affected: None, code: None, masked: Box::default() }
+    }
+}
+
 /// Something that happened to a session.
 #[derive(Clone, Copy, Debug)]
 pub enum SessionEvent<'a> {

@@ -55,16 +55,7 @@ pub(crate) fn read(value: &str) -> Result<GrantSpec, Fault> {
 }
 
 fn seconds(text: &str) -> Result<u64, Fault> {
-    let factor = match text.as_bytes().last() {
-        Some(b's') => 1,
-        Some(b'm') => 60,
-        Some(b'h') => 3600,
-        Some(b'd') => 86_400,
-        _ => 0,
-    };
-    let digits = text.get(..text.len().saturating_sub(1)).unwrap_or_default();
-    let digits = if digits.bytes().all(|b| b.is_ascii_digit()) { digits } else { "" };
-    match digits.parse::<u64>().ok().filter(|_| factor > 0).and_then(|n| n.checked_mul(factor)) {
+    match review::span_s(text, &[('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)]) {
         Some(s) if (LONGEST_S.1..=LONGEST_S.2).contains(&s) => Ok(s),
         Some(_) => fault(
             format!("@grant: for={text} is out of bounds"),

@@ -87,17 +87,15 @@ fn requirement(item: &str) -> Result<Requirement, Fault> {
     Ok(Requirement { group: group.to_owned(), people })
 }
 
-/// `90s`, `15m`, `2h`.
+/// How many seconds `90s`, `15m` or `2h` are, by these units; `None` for anything else.
+pub(crate) fn span_s(text: &str, units: &[(char, u64)]) -> Option<u64> {
+    let (unit, each) = units.iter().find(|(unit, _)| text.ends_with(*unit))?;
+    let digits = text.strip_suffix(*unit).filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()))?;
+    digits.parse::<u64>().ok()?.checked_mul(*each)
+}
+
 fn seconds(text: &str) -> Result<u64, Fault> {
-    let (digits, factor) = match text.as_bytes().last() {
-        Some(b's') => (text.strip_suffix('s'), 1),
-        Some(b'm') => (text.strip_suffix('m'), 60),
-        Some(b'h') => (text.strip_suffix('h'), 3600),
-        _ => (None, 0),
-    };
-    let digits = digits.filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()));
-    let whole = digits.and_then(|d| d.parse::<u64>().ok()?.checked_mul(factor));
-    match whole {
+    match span_s(text, &[('s', 1), ('m', 60), ('h', 3600)]) {
         Some(s) if (EXPIRES_S.1..=EXPIRES_S.2).contains(&s) => Ok(s),
         Some(_) => fault(
             format!("@review: expires={text} is out of bounds"),

@@ -50,7 +50,7 @@ struct Ended {
 
 /// The outcome of what never came to run.
 pub(crate) fn lost() -> Outcome {
-    Outcome { status: OutcomeStatus::Lost, rows: 0, bytes: 0, affected: None, code: None, masked: Box::default() }
+    Outcome::of(OutcomeStatus::Lost)
 }
 
 struct Recording<'a> {

@@ -248,8 +248,8 @@ impl<P: Protocol> Driver<P> {
 
     /// Both sides are to be asked whether something is there.
     fn listen_again(&mut self) {
-        self.client_in.quiet = false;
-        self.target_in.quiet = false;
+        self.client_in.begin_turn();
+        self.target_in.begin_turn();
     }
 
     /// Carries out what the machine wants, until it wants nothing or something must be waited for.

@@ -116,14 +116,8 @@ impl<P: Protocol> Driver<P> {
             self.fail(oversize(Culprit::Client));
             return true;
         }
-        if self.client_in.quiet {
-            return false;
-        }
-        match self.client_in.poll_fill(&mut self.client, cx) {
-            Poll::Pending => {
-                self.client_in.quiet = true;
-                false
-            }
+        match self.client_in.poll_turn(&mut self.client, cx) {
+            Poll::Pending => false,
             Poll::Ready(Ok(Filled::Some(n))) => {
                 self.moved.client_in += n as u64;
                 self.wake_up();
@@ -176,14 +170,8 @@ impl<P: Protocol> Driver<P> {
             ));
             return true;
         }
-        if self.target_in.quiet {
-            return false;
-        }
-        match self.target_in.poll_fill(socket, cx) {
-            Poll::Pending => {
-                self.target_in.quiet = true;
-                false
-            }
+        match self.target_in.poll_turn(socket, cx) {
+            Poll::Pending => false,
             Poll::Ready(Ok(Filled::Some(n))) => {
                 self.moved.target_in += n as u64;
                 self.wake_up();

@@ -85,14 +85,7 @@ async fn converse(client: &mut BoxWire, source: std::net::SocketAddr, host: &Arc
                         break;
                     }
                 }
-                let done = Outcome {
-                    status: OutcomeStatus::Done,
-                    rows: 0,
-                    bytes: 0,
-                    affected: None,
-                    code: None,
-                    masked: Box::default(),
-                };
+                let done = Outcome::of(OutcomeStatus::Done);
                 host.outcome(plan.permit.seq(), &done)?;
             }
             Err(denial) => write(client, format!("denied {denial}\n.\n").as_bytes()).await.map_err(gone)?,

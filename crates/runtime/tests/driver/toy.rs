@@ -293,14 +293,7 @@ impl Machine for ToyMachine {
             }
             self.out.push_back(Output::Client(span));
             if last {
-                let outcome = Outcome {
-                    status: OutcomeStatus::Done,
-                    rows: 1,
-                    bytes,
-                    affected: None,
-                    code: None,
-                    masked: Box::default(),
-                };
+                let outcome = Outcome { rows: 1, bytes, ..Outcome::of(OutcomeStatus::Done) };
                 self.out.push_back(Output::Outcome(seq, outcome));
                 self.replies.pop_front();
                 self.answer_denied();

@@ -12,7 +12,7 @@ use countersign_approvals::{GrantDesk, GrantKeeper, NewGrant, No, Said, Verb};
 use countersign_enforce::{Alert, AlertSink};
 use countersign_model::{Access, GrantSpec, Grants as _, IdentityParts, RuleId, SessionId, TargetName, Timestamp};
 
-use world::{Dice, World, person, spec};
+use world::{Dice, World, person, play, spec};
 
 /// Sequences, and steps of each.
 const SEEDS: u64 = 24;
@@ -339,19 +339,5 @@ async fn run(seed: u64) -> Result<usize, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_runs_by_a_grant_that_is_not_in_force_nor_more_often_than_it_may() {
-    let one: Option<u64> = std::env::var("COUNTERSIGN_MODEL_SEED").ok().and_then(|s| s.parse().ok());
-    let seeds: Vec<u64> = one.map_or_else(|| (0..SEEDS).collect(), |seed| vec![seed]);
-    let mut all = tokio::task::JoinSet::new();
-    for seed in seeds {
-        all.spawn(run(seed));
-    }
-    let (mut ran, mut failed) = (0, Vec::new());
-    for done in all.join_all().await {
-        match done {
-            Ok(n) => ran += n,
-            Err(why) => failed.push(why),
-        }
-    }
-    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
-    assert!(one.is_some() || ran > 100, "{ran} ran: the model is not tried");
+    play(SEEDS, 100, run).await;
 }

@@ -11,7 +11,7 @@ use countersign_approvals::{Approvals, Said, Verb};
 use countersign_enforce::{Leaving, ReviewEnd, ReviewEvent, Reviews as _, Standing, binding};
 use tokio::runtime::Runtime;
 
-use world::{Dice, Held, World, person, spec};
+use world::{Dice, Held, World, person, play, spec};
 
 /// Sequences, and steps of each.
 const SEEDS: u64 = 24;
@@ -324,7 +324,7 @@ impl Run {
     }
 }
 
-async fn run(seed: u64) -> (u64, Result<usize, String>) {
+async fn run(seed: u64) -> Result<usize, String> {
     let mut run = Run::new(seed).await;
     let log = Arc::new(std::sync::Mutex::new(Vec::new()));
     let kept = log.clone();
@@ -338,30 +338,10 @@ async fn run(seed: u64) -> (u64, Result<usize, String>) {
         run.settle().await;
         run.reviews.iter().map(|r| r.runs).sum()
     });
-    match task.await {
-        Ok(ran) => (seed, Ok(ran)),
-        Err(_) => {
-            let log = log.lock().unwrap().join("\n  ");
-            (seed, Err(format!("seed {seed}, after\n  {log}")))
-        }
-    }
+    task.await.map_err(|_| format!("seed {seed}, after\n  {}", log.lock().unwrap().join("\n  ")))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_statement_runs_without_its_approvals_and_none_twice() {
-    let one: Option<u64> = std::env::var("COUNTERSIGN_MODEL_SEED").ok().and_then(|s| s.parse().ok());
-    let seeds: Vec<u64> = one.map_or_else(|| (0..SEEDS).collect(), |seed| vec![seed]);
-    let mut all = tokio::task::JoinSet::new();
-    for seed in seeds {
-        all.spawn(run(seed));
-    }
-    let (mut ran, mut failed) = (0, Vec::new());
-    for (_, done) in all.join_all().await {
-        match done {
-            Ok(n) => ran += n,
-            Err(why) => failed.push(why),
-        }
-    }
-    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
-    assert!(one.is_some() || ran > 20, "{ran} ran: the model is not tried");
+    play(SEEDS, 20, run).await;
 }

@@ -202,7 +202,7 @@ async fn served(desk: &Desk, operation: &Operation, request: Request) -> Result<
         Ok(done) => (OutcomeStatus::Done, done.affected, None),
         Err(problem) => (OutcomeStatus::Failed, 0, Some(problem.status.to_string().into())),
     };
-    let outcome = Outcome { status, rows: 0, bytes: 0, affected: Some(affected), masked: Box::default(), code };
+    let outcome = Outcome { affected: Some(affected), code, ..Outcome::of(status) };
     if let Err(denial) = act.finish(&outcome, &Bytes::new(), (desk.clock)()) {
         tracing::error!(error = %denial, detail = denial.detail, %session, "what was done could not be recorded");
     }

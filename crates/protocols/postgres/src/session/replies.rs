@@ -212,7 +212,7 @@ impl Session {
 
     /// How something ended that gave no rows.
     pub(super) fn outcome(&mut self, seq: u64, status: OutcomeStatus, code: Option<Box<str>>) {
-        let outcome = Outcome { status, rows: 0, bytes: 0, affected: None, code, masked: Box::default() };
+        let outcome = Outcome { code, ..Outcome::of(status) };
         self.out.push_back(Output::Outcome(seq, outcome));
     }
 }

@@ -75,6 +75,29 @@ impl Dice {
     }
 }
 
+/// Plays a model with these seeds at once, or with the one that `COUNTERSIGN_MODEL_SEED` names; more than `ran_min` things must have run in
+/// all of them, or the model is not tried.
+pub(crate) async fn play<F>(seeds: u64, ran_min: usize, run: impl Fn(u64) -> F)
+where
+    F: Future<Output = Result<usize, String>> + Send + 'static,
+{
+    let one: Option<u64> = std::env::var("COUNTERSIGN_MODEL_SEED").ok().and_then(|s| s.parse().ok());
+    let seeds: Vec<u64> = one.map_or_else(|| (0..seeds).collect(), |seed| vec![seed]);
+    let mut all = tokio::task::JoinSet::new();
+    for seed in seeds {
+        all.spawn(run(seed));
+    }
+    let (mut ran, mut failed) = (0, Vec::new());
+    for done in all.join_all().await {
+        match done {
+            Ok(n) => ran += n,
+            Err(why) => failed.push(why),
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+    assert!(one.is_some() || ran > ran_min, "{ran} ran: the model is not tried");
+}
+
 /// Who no longer stands, by name.
 #[derive(Default)]
 pub(crate) struct Known {
