@@ -14,7 +14,7 @@ use countersign_recording::{Event, Reader, RecordEntry, RecordFilter};
 use super::cluster::Cluster;
 use super::drill::{self, Machine, TokenService, plain, said};
 use super::server::Server;
-use super::{Place, identities, locked, shell};
+use super::{Place, identities, locked, reviewed, shell};
 use crate::failed::Failed;
 use crate::house::Cellar;
 use crate::output;
@@ -45,7 +45,7 @@ struct Step<'a> {
 
 /// What somebody shows to be let in.
 #[derive(Clone, Copy)]
-enum Way<'a> {
+pub(super) enum Way<'a> {
     /// A token, as the password.
     Token(&'a str),
     /// The certificate of a login, in this folder with its key.
@@ -81,6 +81,9 @@ pub(super) async fn play(place: &Place, cluster: &Cluster, server: &Server, runn
     table.add("ci-deploy logs in: its own key, a token for that key", &said(&login), login.status.success());
     let login = dora.login_with(&token("dora").await?).await?;
     table.add("dora logs in with a key of her own", &said(&login), login.status.success());
+    let otto = Machine::new(place, "otto")?;
+    let login = otto.login_with(&token("otto").await?).await?;
+    table.add("otto, another DBA, logs in", &said(&login), login.status.success());
     let (job_login, dora_login) = (job.login_folder(), dora.login_folder());
     let (job_way, dora_way) = (Way::Login(&job_login), Way::Login(&dora_login));
 
@@ -252,6 +255,9 @@ pub(super) async fn play(place: &Place, cluster: &Cluster, server: &Server, runn
     );
     around(place, &mut table)?;
     refusals += on_server(place, server, &shell::steps(&ana, &job, &dora), &mut table).await?;
+    for played in reviewed::play(place, cluster, &dora, &otto).await? {
+        table.add(played.title, &played.happened, played.right);
+    }
     let locked = locked::play(place, cluster, running, "ana", &ana).await?;
     table.add("ana is locked out while her statement runs", &locked.happened, locked.right);
     refusals += locked.refusals;
@@ -353,6 +359,12 @@ async fn stolen(
 }
 
 fn psql(place: &Place, user: &str, way: Way<'_>, sql: &[&str]) -> Result<Output, Failed> {
+    let output = psql_command(place, user, way, sql).output();
+    output.map_err(|e| Failed::new(format!("psql could not be run (package \"postgresql-client\"): {e}")))
+}
+
+/// psql with these statements one after the other, as somebody.
+pub(super) fn psql_command(place: &Place, user: &str, way: Way<'_>, sql: &[&str]) -> Command {
     let mut command = Command::new("psql");
     command.args(["-X", "-A", "-t", "-v", "VERBOSITY=verbose", "-P", "pager=off"]);
     for statement in sql {
@@ -377,7 +389,7 @@ fn psql(place: &Place, user: &str, way: Way<'_>, sql: &[&str]) -> Result<Output,
         command.env("PGPASSWORD", token);
     }
     command.env("PGCONNECT_TIMEOUT", "20").stdin(Stdio::null());
-    command.output().map_err(|e| Failed::new(format!("psql could not be run (package \"postgresql-client\"): {e}")))
+    command
 }
 
 fn judge(output: &Output, want: &Want<'_>) -> (String, bool) {

@@ -167,6 +167,11 @@ impl<'a> Machine<'a> {
         Ok(output?)
     }
 
+    /// A command of somebody who has logged in there.
+    pub(super) async fn countersign(&self, arguments: &[&str]) -> Result<Output, Failed> {
+        self.run(arguments, &[]).await
+    }
+
     /// `countersign login --workload`, asking the CI system for a token that is good with the key made here alone.
     pub(super) async fn login_as_job(&self, service: &TokenService) -> Result<Output, Failed> {
         self.login(&[], &service.environment()).await

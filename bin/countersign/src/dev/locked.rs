@@ -1,11 +1,12 @@
 //! The lock of the tour: a statement runs at the database, its identity is locked out, and within a second nothing of it is left.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use countersign_locks::{LockKind, Matcher, NewLock};
 
 use super::Place;
+use super::check::{Way, psql_command};
 use super::cluster::Cluster;
 use crate::clock;
 use crate::failed::Failed;
@@ -65,15 +66,8 @@ pub(super) async fn play(
 }
 
 fn start(place: &Place, user: &str, token: &str, sql: &str) -> Result<Child, Failed> {
-    let way = format!(
-        "host=localhost port={} dbname=shop user={user} sslmode=verify-full sslrootcert={}",
-        place.gateway_port,
-        place.ca().display()
-    );
-    let mut command = Command::new("psql");
-    command.args(["-X", "-A", "-t", "-w", "-v", "VERBOSITY=verbose", "-c", sql, &way]);
-    command.env("PGPASSWORD", token).env("PGCONNECT_TIMEOUT", "20");
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut command = psql_command(place, user, Way::Token(token), &[sql]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     child.map_err(|e| Failed::new(format!("psql could not be run (package \"postgresql-client\"): {e}")))
 }
 

@@ -8,6 +8,7 @@ mod cluster;
 mod drill;
 mod identities;
 mod locked;
+mod reviewed;
 mod server;
 mod shell;
 mod tour;
