@@ -66,6 +66,16 @@ def scanned(gateway, secret, results):
     results.add("scan: exit codes", "\n".join(wrong) or None)
 
 
+def told(gateway, results):
+    """The gateway's log names the rules that fit no column, and no others."""
+    text = "a rule about tags fits no column"
+    harness.wait_for("a warning of rules that fit nothing", lambda: text in gateway.log.read_text(errors="replace"), seconds=30)
+    lines = [json.loads(line) for line in gateway.log.read_text(errors="replace").splitlines() if text in line]
+    columns = [line.get("column") or line.get("fields", {}).get("column") for line in lines]
+    right = "public.people.salary" in columns and TAGGED not in columns and len(columns) == len(set(columns))
+    results.add("rules that fit nothing are told in the log", None if right else f"{columns} {lines[:1]}")
+
+
 def unreadable(gateway, server, results):
     """A table that the account may not read is named, and the exit code says so; the others are looked at."""
     server.sql("create table public.closed (id int, mail text); insert into closed values (1, 'ana@closed.example')", "shop")
@@ -111,5 +121,6 @@ def check(gateway, server, secret, results):
         scanned(gateway, secret, results)
         unreadable(gateway, server, results)
         explained(gateway, results)
+        told(gateway, results)
     except (json.JSONDecodeError, subprocess.TimeoutExpired, harness.HarnessError) as e:
         results.add("scan and explain", repr(e))

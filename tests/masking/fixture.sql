@@ -1,4 +1,11 @@
 -- A shop whose sensitive cells are all unlike each other: CANARY(n) is replaced by letters and digits that stand nowhere else.
+-- What many a database has in `public`: functions and operators by the names of built-in ones among it.
+create extension citext;
+create extension hstore;
+create extension pgcrypto;
+create extension "uuid-ossp";
+create extension pg_trgm;
+create extension unaccent;
 create schema hr;
 create domain mailbox as text check (value like '%@%');
 create type contact as (kind text, address text);

@@ -1,5 +1,6 @@
 //! Runs a gateway: listeners, the HTTP side, signals. SIGHUP reloads, SIGTERM and SIGINT drain.
 
+use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,9 @@ use crate::{clock, console, convert};
 
 /// How often the local issuer and the identity service look after their keys, and after what is over.
 const ISSUER_UPKEEP: Duration = Duration::from_secs(300);
+
+/// How often what the rules about tags find is looked at.
+const TAGS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A running gateway.
 pub(crate) struct Running {
@@ -68,7 +72,11 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
     let mut ssh_authority = None;
     for spec in &config.listeners {
         listeners.push(match spec.protocol.as_str() {
-            "postgres" => listen(&gateway, postgres(spec, config).mask_by(house.masker.clone()), spec, config)?,
+            "postgres" => {
+                let protocol = postgres(spec, config).mask_by(house.masker.clone());
+                tokio::spawn(watch_tags(protocol.clone()));
+                listen(&gateway, protocol, spec, config)?
+            }
             "ssh" => {
                 let authority = house.cellar.ssh_host_authority().await?;
                 ssh_authority = Some(countersign_ssh::public_key(&authority).map_err(Failed::new)?);
@@ -143,6 +151,30 @@ fn watch_locks(house: &House) -> Result<oneshot::Sender<()>, Failed> {
         });
     })?;
     Ok(stop)
+}
+
+/// Tells of rules about tags that fit nothing: what they were meant for is not masked.
+async fn watch_tags(protocol: Postgres) {
+    let mut told = HashMap::new();
+    loop {
+        tokio::time::sleep(TAGS_INTERVAL).await;
+        for found in protocol.idle_rules() {
+            if told.get(&found.target) == Some(&found) {
+                continue;
+            }
+            for rule in &found.rules {
+                tracing::warn!(
+                    target = %found.target,
+                    databases = found.databases.join(", "),
+                    column = rule.column,
+                    data_type = rule.data_type,
+                    tag = %rule.tag,
+                    "a rule about tags fits no column of the databases that sessions were in: is its name right?"
+                );
+            }
+            told.insert(found.target.clone(), found);
+        }
+    }
 }
 
 /// The protocol as its clients are to log in on this listener.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use countersign_model::{Tagging, Timestamp};
+use countersign_model::{TagRule, Tagging, Timestamp};
 use countersign_sql::{Analyser, Catalog};
 use parking_lot::Mutex;
 
@@ -40,6 +40,41 @@ impl Knowledge {
             .or_insert_with(|| Arc::new(Database::new()))
             .clone()
     }
+
+    /// What was found of the targets whose catalogs changed since this was asked last.
+    pub(crate) fn idle_rules(&self) -> Vec<IdleRules> {
+        let all = self.databases.lock();
+        // The databases of each target, as it is tagged now.
+        let mut places: HashMap<_, Vec<_>> = HashMap::new();
+        for ((target, name, tagging), database) in all.iter() {
+            places.entry((target, tagging)).or_default().push((name, database));
+        }
+        let mut found = Vec::new();
+        for ((target, tagging), databases) in places {
+            // Each is asked, so that none is news the next time.
+            let is_news = databases.iter().filter(|(_, d)| d.is_news.swap(false, Ordering::AcqRel)).count() > 0;
+            if !is_news {
+                continue;
+            }
+            let catalogs: Vec<_> = databases.iter().filter_map(|(name, d)| Some((*name, d.latest()?))).collect();
+            let rules = tagging.rules.iter().filter(|r| catalogs.iter().all(|(_, c)| c.unmatched_rules().contains(r)));
+            let mut names: Vec<String> = catalogs.iter().map(|(name, _)| (*name).clone()).collect();
+            names.sort_unstable();
+            found.push(IdleRules { target: target.clone(), databases: names, rules: rules.cloned().collect() });
+        }
+        found
+    }
+}
+
+/// The rules about tags that tag nothing at a target: somebody may have mistyped a name, and what was meant is not masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdleRules {
+    /// The target's label.
+    pub target: Arc<str>,
+    /// Its databases that sessions were in, sorted. The rules fit no column of any.
+    pub databases: Vec<String>,
+    /// The rules, in their order; empty when each fits something.
+    pub rules: Vec<TagRule>,
 }
 
 /// Ids for catalogs; each snapshot in the process has its own.
@@ -60,6 +95,8 @@ pub(crate) struct Database {
     old_at_us: AtomicU64,
     refreshing: AtomicBool,
     published: Mutex<Option<Published>>,
+    /// Nobody has asked yet what the rules about tags find in it.
+    is_news: AtomicBool,
     /// Analyses of texts seen before.
     pub(crate) analyser: Analyser,
 }
@@ -71,6 +108,7 @@ impl Database {
             old_at_us: AtomicU64::new(0),
             refreshing: AtomicBool::new(false),
             published: Mutex::new(None),
+            is_news: AtomicBool::new(false),
             analyser: Analyser::new(),
         }
     }
@@ -130,10 +168,67 @@ impl Database {
             }
             _ => (catalog, generation),
         };
+        if published.as_ref().is_none_or(|before| !Arc::ptr_eq(&before.catalog, &catalog)) {
+            self.is_news.store(true, Ordering::Release);
+        }
         *published = Some(Published { catalog: catalog.clone(), generation });
         let now_us = u64::try_from(now.unix_us()).unwrap_or(0);
         self.old_at_us.store(now_us.saturating_add(CATALOG_AGE_MAX_US), Ordering::Relaxed);
         self.refreshing.store(false, Ordering::Release);
         (catalog, generation)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use countersign_model::Tag;
+    use countersign_sql::{CatalogBuilder, Section};
+
+    use super::*;
+
+    fn rule(column: &str) -> TagRule {
+        TagRule { column: column.to_owned(), data_type: String::new(), tag: Tag::parse("pii").unwrap() }
+    }
+
+    fn load(database: &Database, tagging: &Tagging, columns: &[&str]) {
+        let mut builder = CatalogBuilder::new(next_catalog_id()).tagged(tagging);
+        let row = |b: &mut CatalogBuilder, section, cells: &[&str]| {
+            b.row(section, &cells.iter().copied().map(Some).collect::<Vec<_>>()).unwrap();
+        };
+        row(&mut builder, Section::Relations, &["20000", "public", "people", "r"]);
+        for (i, column) in columns.iter().enumerate() {
+            row(&mut builder, Section::Columns, &["20000", &(i + 1).to_string(), column, "25", ""]);
+        }
+        database.publish(builder.build(), database.generation(), Timestamp::from_unix_us(0));
+    }
+
+    #[test]
+    fn rules_that_tag_nothing_are_told_once_for_each_change() {
+        let knowledge = Knowledge::default();
+        let rules = vec![rule("public.people.email"), rule("public.people.phone"), rule("public.poeple.card")];
+        let tagging = Arc::new(Tagging { rules: rules.clone(), comments: false, detect: Vec::new() });
+        let target: Arc<str> = "shop".into();
+        let database = |name: &str| knowledge.database(&target, name, &tagging);
+        database("one");
+        assert_eq!(knowledge.idle_rules(), []);
+
+        load(&database("one"), &tagging, &["email"]);
+        let found = |databases: &[&str], rules: &[TagRule]| IdleRules {
+            target: target.clone(),
+            databases: databases.iter().map(|d| (*d).to_owned()).collect(),
+            rules: rules.to_vec(),
+        };
+        assert_eq!(knowledge.idle_rules(), [found(&["one"], &rules[1..])]);
+        // The same again is no news, nor is asking.
+        load(&database("one"), &tagging, &["email"]);
+        assert_eq!(knowledge.idle_rules(), []);
+
+        // A rule may be for another database of the target.
+        load(&database("two"), &tagging, &["phone"]);
+        assert_eq!(knowledge.idle_rules(), [found(&["one", "two"], &rules[2..])]);
+        load(&database("one"), &tagging, &["name"]);
+        let left = [rules[0].clone(), rules[2].clone()];
+        assert_eq!(knowledge.idle_rules(), [found(&["one", "two"], &left)]);
     }
 }

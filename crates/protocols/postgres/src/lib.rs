@@ -24,6 +24,7 @@ use countersign_model::{ClientText, Culprit, Denial, DenialCode};
 
 pub use machine::PostgresMachine;
 
+pub use knowledge::IdleRules;
 use knowledge::Knowledge;
 
 /// How clients say who they are when no certificate of theirs is known.
@@ -89,6 +90,11 @@ impl Postgres {
     pub fn mask_by(self, masker: Arc<Masker>) -> Self {
         let door = Door { method: self.door.method, masker: Some(masker), discovery: self.door.discovery.clone() };
         Self { door: Arc::new(door), ..self }
+    }
+
+    /// Which rules about tags fit no column, of each target with a database whose catalog is new or has changed since this was asked last.
+    pub fn idle_rules(&self) -> Vec<IdleRules> {
+        self.knowledge.idle_rules()
     }
 }
 

@@ -145,6 +145,26 @@ fn is(b: u8, class: u8) -> bool {
     classes & class != 0
 }
 
+/// The value of each byte as a hexadecimal digit; 16 and more where it is none.
+static HEX: [u8; 256] = {
+    let mut all = [u8::MAX; 256];
+    let mut b = 0;
+    while b < all.len() {
+        #[expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "the loop's bound")]
+        if let Some(value) = (b as u8 as char).to_digit(16) {
+            all[b] = value as u8;
+        }
+        b += 1;
+    }
+    all
+};
+
+#[inline]
+fn hex_value(b: u8) -> u8 {
+    #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
+    HEX[usize::from(b)]
+}
+
 /// An IPv4 address at a place.
 pub(super) fn ipv4(place: &Place<'_, '_>) -> Option<(usize, Found)> {
     if place.groups.length(place.group) > 3 || place.joined_by(4)? != Separator::Dot {
@@ -232,12 +252,13 @@ fn ipv6_form(text: &[u8]) -> Option<Ipv6Form> {
     let (mut length, mut value, mut earlier, mut gap) = (0, 0_u32, false, None);
     let mut bytes = text.iter().enumerate();
     while let Some((i, b)) = bytes.next() {
-        if let Some(digit) = char::from(*b).to_digit(16) {
+        let digit = hex_value(*b);
+        if digit < 16 {
             form.groups += usize::from(length == 0);
-            form.has_digits |= b.is_ascii_digit();
+            form.has_digits |= digit < 10;
             length += 1;
             form.is_long |= length == 3;
-            value = value << 4 | digit;
+            value = value << 4 | u32::from(digit);
             if length > 4 {
                 return None;
             }

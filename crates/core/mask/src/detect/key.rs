@@ -86,11 +86,12 @@ pub(super) fn known(view: &View<'_>, at: usize) -> Option<Found> {
     // A part of a name may be a key: key_ghp_...
     let starts = (run..=at).filter(|s| *s == run || matches!(view.before(*s), Some(b'-' | b'_')));
     for start in starts {
-        if !matches!(view.at(start), Some(b'A' | b'G' | b'g' | b'x' | b's' | b'r' | b'w' | b'n' | b'p' | b'h')) {
+        let Some(first @ (b'A' | b'G' | b'g' | b'x' | b's' | b'r' | b'w' | b'n' | b'p' | b'h')) = view.at(start) else {
             continue;
-        }
+        };
         let ahead = view.ahead(start);
-        let Some((prefix, least, most, detector)) = KNOWN.iter().find(|(p, ..)| ahead.starts_with(p)) else { continue };
+        let begins = |(p, ..): &&(&[u8], usize, usize, Detector)| p.first() == Some(&first) && ahead.starts_with(p);
+        let Some((prefix, least, most, detector)) = KNOWN.iter().find(begins) else { continue };
         let body = start + prefix.len();
         let end = view.run_end(body, KEY_BYTES_MAX, part);
         let trimmed = body + view.slice(body..end).iter().rposition(|b| *b != b'-').map_or(0, |i| i + 1);

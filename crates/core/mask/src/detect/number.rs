@@ -19,9 +19,10 @@ const LONE_DIGITS_MIN: usize = 7;
 const FORM_GROUPS_MAX: usize = 7;
 
 /// What stands between two groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Separator {
     /// Nothing: the first group.
+    #[default]
     None,
     Space,
     Dash,
@@ -33,17 +34,25 @@ pub(super) enum Separator {
     Close,
 }
 
-/// Groups of digits. Places are counted from the first digit, in few bytes: one is made for every number of a text.
+/// One group. Places are counted from the first digit of all, in few bytes: some are made for every number of a text.
+#[derive(Clone, Copy, Default)]
+struct Group {
+    start: u8,
+    end: u8,
+    /// What stands before it.
+    separator: Separator,
+    /// Where it begins among all digits.
+    offset: u8,
+}
+
+/// Groups of digits.
 pub(super) struct Groups {
     at: usize,
     count: usize,
-    starts: [u8; GROUPS_MAX],
-    ends: [u8; GROUPS_MAX],
-    separators: [Separator; GROUPS_MAX],
+    /// Those behind the last have no bytes, and begin where the digits end.
+    all: [Group; GROUPS_MAX + 1],
     /// All digits, one group after the other; and room for what is written behind the last.
     digits: [u8; DIGITS_MAX + WORD_BYTES],
-    /// Where in `digits` each group begins.
-    offsets: [u8; GROUPS_MAX + 1],
     /// A letter follows the last group.
     pub(super) lettered: bool,
     /// More digits may follow than were read.
@@ -53,14 +62,12 @@ pub(super) struct Groups {
 impl Groups {
     /// None yet.
     const fn new(at: usize) -> Self {
+        let none = Group { start: 0, end: 0, separator: Separator::None, offset: 0 };
         Self {
             at,
             count: 0,
-            starts: [0; GROUPS_MAX],
-            ends: [0; GROUPS_MAX],
-            separators: [Separator::None; GROUPS_MAX],
+            all: [none; GROUPS_MAX + 1],
             digits: [0; DIGITS_MAX + WORD_BYTES],
-            offsets: [0; GROUPS_MAX + 1],
             lettered: false,
             cut: false,
         }
@@ -89,13 +96,9 @@ impl Groups {
                     return;
                 }
             }
-            if let (Some(s), Some(e), Some(sep), Some(offset)) = (
-                g.starts.get_mut(g.count),
-                g.ends.get_mut(g.count),
-                g.separators.get_mut(g.count),
-                g.offsets.get_mut(g.count + 1),
-            ) {
-                (*s, *e, *sep, *offset) = (small(start), small(i), separator, small(total));
+            if let Some([group, next]) = g.all.get_mut(g.count..g.count + 2) {
+                (group.start, group.end, group.separator) = (small(start), small(i), separator);
+                next.offset = small(total);
                 g.count += 1;
             }
             match separator_at(text.get(i..).unwrap_or_default()) {
@@ -117,28 +120,26 @@ impl Groups {
     }
 
     pub(super) fn start(&self, group: usize) -> usize {
-        self.at + self.starts.get(group).copied().map_or(0, usize::from)
+        self.at + self.all.get(group).map_or(0, |g| usize::from(g.start))
     }
 
     pub(super) fn end(&self, group: usize) -> usize {
-        self.at + self.ends.get(group).copied().map_or(0, usize::from)
+        self.at + self.all.get(group).map_or(0, |g| usize::from(g.end))
     }
 
     /// Digits of a group; 0 beyond the last.
     pub(super) fn length(&self, group: usize) -> usize {
-        // Groups that were not read have no bytes.
-        let place = |all: &[u8; GROUPS_MAX]| all.get(group).copied().map_or(0, usize::from);
-        place(&self.ends) - place(&self.starts)
+        self.all.get(group).map_or(0, |g| usize::from(g.end - g.start))
     }
 
     /// What stands before a group; `None` of the option beyond the last.
     pub(super) fn separator(&self, group: usize) -> Option<Separator> {
-        self.separators.get(group).copied().filter(|_| group < self.count)
+        self.all.get(group).filter(|_| group < self.count).map(|g| g.separator)
     }
 
     /// The digits of `n` groups.
     pub(super) fn digits(&self, group: usize, n: usize) -> &[u8] {
-        let offset = |g: usize| self.offsets.get(g.min(self.count)).copied().map_or(0, usize::from);
+        let offset = |g: usize| self.all.get(g.min(self.count)).map_or(0, |g| usize::from(g.offset));
         self.digits.get(offset(group)..offset(group + n)).unwrap_or_default()
     }
 
@@ -348,15 +349,22 @@ fn form(place: &Place<'_, '_>) -> Option<(usize, Option<Found>)> {
     if left == 1 && place.groups.length(place.group) < LONE_DIGITS_MIN {
         return found(date::named(place));
     }
+    let (first, next) = (place.groups.length(place.group), place.groups.separator(place.group + 1));
     let several = left >= 3;
-    if several && let Some((n, f)) = date::numeric(place) {
+    if several
+        && matches!(first, 1 | 2 | 4)
+        && let Some((n, f)) = date::numeric(place)
+    {
         return Some((n, f));
     }
-    (if several { found(address::ipv4(place)) } else { None })
-        .or_else(|| found(card::card(place)))
+    // Only forms that begin so are looked for.
+    let is_dotted = several && next == Some(Separator::Dot);
+    let may_be_card = matches!(first, 4 | 12..=19);
+    (if is_dotted { found(address::ipv4(place)) } else { None })
+        .or_else(|| if may_be_card { found(card::card(place)) } else { None })
         .or_else(|| found(national::number(place)))
         .or_else(|| found(phone::national(place)))
-        .or_else(|| found(date::named(place)))
+        .or_else(|| if first == 4 { found(date::named(place)) } else { None })
 }
 
 #[cfg(test)]

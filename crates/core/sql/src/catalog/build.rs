@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use super::tags::{self, Notes};
 use super::{Cast, Catalog, Column, Function, Relation, RelationKind, Section, TypeKind, qualify};
+use crate::tables::total;
 
 /// Most rows that one catalog may have, all sections together.
 const CATALOG_ROWS_MAX: usize = 5_000_000;
@@ -338,6 +339,8 @@ impl CatalogBuilder {
         let (oid, schema, name): (u32, _, _) = (row.number(0)?, row.text(1)?, row.text(2)?);
         let (arguments, defaults): (u16, u16) = (row.number(3)?, row.number(4)?);
         let variadic = row.flag(5)?;
+        let extension = row.optional(12);
+        let is_machine_code = matches!(row.optional(10), Some("c" | "internal"));
         let index = u32::try_from(self.catalog.functions.len()).map_err(|_| CatalogError::TooLarge)?;
         let function = Function {
             name: name.into(),
@@ -348,12 +351,14 @@ impl CatalogBuilder {
             arguments_max: (!variadic).then_some(arguments),
             is_volatile: row.text(6)? == "v",
             comes_with_server: oid < FIRST_NORMAL_OID && schema == "information_schema",
-            is_machine_code: matches!(row.optional(10), Some("c" | "internal")),
+            is_machine_code,
+            is_vouched: is_machine_code && extension.is_some_and(total::is_harmless_extension),
             is_immutable: row.text(6)? == "i",
             gives_one: row.optional(11) == Some("f"),
             is_procedure: row.text(7)? == "p",
             security_definer: row.flag(8)?,
             types: row.numbers(9)?,
+            likeness: extension.and_then(|extension| total::likeness(extension, name)),
         };
         self.schema(schema).functions.entry(name.into()).or_default().push(index);
         self.catalog.function_by_oid.insert(oid, index);

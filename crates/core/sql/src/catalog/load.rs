@@ -18,7 +18,7 @@ pub enum Section {
     /// child oid, parent oid.
     Inheritance,
     /// oid, schema, name, arguments, of them with default, variadic, volatility, kind, security definer, oids of the types that may come out with spaces
-    /// between, language, gives a set.
+    /// between, language, gives a set, the extension that it came with where nobody but a superuser can have put it there.
     Functions,
     /// schema, name, function oid.
     Operators,
@@ -109,8 +109,11 @@ pub const QUERIES: &[(Section, &str)] = &[
          CASE WHEN p.prokind = 'a' AND EXISTS (SELECT FROM pg_catalog.pg_aggregate g JOIN pg_catalog.pg_proc q ON q.oid IN \
          (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn) \
          JOIN pg_catalog.pg_language m ON m.oid = q.prolang WHERE g.aggfnoid = p.oid AND m.lanname NOT IN ('internal', 'c')) \
-         THEN 'mixed' ELSE l.lanname END, p.proretset \
-         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang",
+         THEN 'mixed' ELSE l.lanname END, p.proretset, CASE WHEN o.rolsuper THEN e.extname END \
+         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+         LEFT JOIN pg_catalog.pg_roles o ON o.oid = p.proowner LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass \
+         AND d.objid = p.oid AND d.deptype = 'e' AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass \
+         LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid",
     ),
     (
         Section::Operators,

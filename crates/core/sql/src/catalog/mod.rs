@@ -18,6 +18,7 @@ pub use load::{QUERIES, Section, TEMPORARY_QUERIES, TEMPORARY_SCHEMA};
 use countersign_model::{Tag, TagRule};
 
 use crate::lineage::ViewLineage;
+use crate::tables::total::Likeness;
 use crate::view::ViewFacts;
 
 /// The snapshot.
@@ -187,6 +188,8 @@ pub(crate) struct Function {
     pub(crate) comes_with_server: bool,
     /// Its language is machine code, not a text that the server runs.
     pub(crate) is_machine_code: bool,
+    /// It came with an extension whose functions read nothing.
+    pub(crate) is_vouched: bool,
     pub(crate) is_immutable: bool,
     /// It gives one value, not a set.
     pub(crate) gives_one: bool,
@@ -194,15 +197,17 @@ pub(crate) struct Function {
     pub(crate) security_definer: bool,
     /// The types of its result and of its output arguments.
     pub(crate) types: Box<[u32]>,
+    /// It is an extension's form of a built-in function.
+    pub(crate) likeness: Option<Likeness>,
 }
 
 impl Function {
-    /// Built in, or immutable machine code, or vouched for by name where nobody else could have made one of that name: it computes from its
+    /// Built in, or immutable machine code, or vouched for by name or extension where nobody else could have made it: it computes from its
     /// arguments and reads nothing.
     pub(crate) fn reads_only_arguments(&self) -> bool {
         let vouched =
             (self.is_machine_code || self.comes_with_server) && crate::tables::total::reads_nothing(&self.name);
-        self.built_in || vouched || self.is_machine_code && self.is_immutable
+        self.built_in || vouched || self.is_vouched || self.is_machine_code && self.is_immutable
     }
 }
 

@@ -8,15 +8,17 @@ use super::{Effect, Tracer, place};
 use crate::catalog::Function;
 use crate::settings::is_temporary;
 use crate::tables::functions as effects;
-use crate::tables::total::{self, Safe};
+use crate::tables::total::{self, Likeness, Safe};
 use crate::walk::names;
 
 /// What the functions that a name may mean amount to.
 #[derive(Default)]
 struct Meant {
     found: bool,
-    /// All are PostgreSQL's own.
+    /// All are PostgreSQL's own, or an extension's that do the same.
     built_in: bool,
+    /// One of them is an extension's: only its first argument is known not to make it fail.
+    alike: bool,
     /// One of them may read anything.
     reads: bool,
     /// One of them may keep or send its arguments.
@@ -92,7 +94,10 @@ impl Tracer<'_> {
         if name.contains("json") && [114, 3802].iter().any(|json| self.made_cast(0, *json)) {
             all.add(&self.lose_softly("a cast that somebody made", *location).sources);
         }
-        let safe = if meant.built_in || is_syntax { total::safe(name) } else { None };
+        let safe = match total::safe(name).filter(|_| meant.built_in || is_syntax) {
+            Some(_) if meant.alike => Some(Safe::First),
+            safe => safe,
+        };
         for (i, value) in values.iter().enumerate() {
             let allowed = match safe {
                 Some(Safe::All) => !*agg_within_group || i >= direct_args,
@@ -178,8 +183,10 @@ impl Tracer<'_> {
         }
         let mut meant = Meant { found: !candidates.is_empty(), built_in: true, ..Meant::default() };
         for function in candidates {
-            let harmless = function.reads_only_arguments();
-            meant.built_in &= function.built_in;
+            let likeness = function.likeness.filter(|_| !self.made_operator(&["="]) && !self.made_operator(&["||"]));
+            let harmless = function.reads_only_arguments() || likeness.is_some();
+            meant.built_in &= function.built_in || likeness == Some(Likeness::Same);
+            meant.alike |= likeness.is_some();
             meant.reads |= total::reads_anything(&function.name) || !harmless;
             meant.keeps |= if function.built_in {
                 total::keeps(&function.name)

@@ -165,6 +165,54 @@ const READS_NOTHING: &[&str] = &[
     "word_similarity",
 ];
 
+/// Extensions whose functions in machine code read their arguments alone, whatever the catalog says of their being volatile: some look at a
+/// setting or draw a number.
+const EXTENSIONS: &[&str] = &[
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "fuzzystrmatch",
+    "hstore",
+    "intarray",
+    "isn",
+    "ltree",
+    "pg_trgm",
+    "pgcrypto",
+    "seg",
+    "unaccent",
+    "uuid-ossp",
+    "vector",
+];
+
+/// True when the functions in machine code of this extension read nothing but their arguments.
+pub(crate) fn is_harmless_extension(name: &str) -> bool {
+    EXTENSIONS.contains(&name)
+}
+
+/// How an extension's function in SQL is like the built-in one of its name. It reads its arguments alone where the operators that its text
+/// names by no schema, `=` and `||`, are harmless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Likeness {
+    /// Its first argument makes it fail or be null no more than the built-in one's does.
+    Same,
+    /// It may fail or be null elsewhere.
+    Other,
+}
+
+/// How this function of this extension is like a built-in one; the caller knows that no stranger made it. Those of `citext` (1.4 to 1.8) call the
+/// built-in functions by their full names.
+pub(crate) fn likeness(extension: &str, name: &str) -> Option<Likeness> {
+    match (extension, name) {
+        ("citext", "replace" | "strpos" | "translate" | "regexp_replace") => Some(Likeness::Same),
+        (
+            "citext",
+            "split_part" | "regexp_match" | "regexp_matches" | "regexp_split_to_array" | "regexp_split_to_table",
+        ) => Some(Likeness::Other),
+        _ => None,
+    }
+}
+
 /// Built-in functions whose arguments go elsewhere: settings, other sessions, sequences.
 const KEEPS: &[&str] = &["set_config", "pg_notify", "setval", "nextval", "pg_logical_emit_message"];
 

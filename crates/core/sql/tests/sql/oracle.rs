@@ -85,6 +85,60 @@ fn columns_have_their_tags_from_wherever_they_are_said() {
     }
 }
 
+/// `citext` puts functions in SQL beside the built-in ones; what a stranger makes under such a name, or puts into the extension, is a stranger's.
+#[test]
+fn an_extensions_form_of_a_built_in_function_is_taken_for_it() {
+    let server = Server::shared();
+    let script = "CREATE ROLE shopkeeper; GRANT CREATE ON DATABASE three TO shopkeeper; GRANT CREATE ON SCHEMA public TO shopkeeper;
+        SET ROLE shopkeeper; CREATE EXTENSION citext; CREATE EXTENSION pg_trgm; CREATE EXTENSION pgcrypto; CREATE TABLE notes (id int, body text, name text);
+        CREATE SCHEMA mine;
+        CREATE FUNCTION mine.replace(text, text, text) RETURNS text LANGUAGE sql IMMUTABLE AS 'select body from public.notes limit 1';
+        CREATE FUNCTION public.strpos(text, text, text) RETURNS int LANGUAGE sql IMMUTABLE AS 'select 1';
+        ALTER EXTENSION citext ADD FUNCTION public.strpos(text, text, text);
+        CREATE FUNCTION mine.same(text, text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'select true';
+        CREATE OPERATOR mine.= (LEFTARG = text, RIGHTARG = text, FUNCTION = mine.same);";
+    server.database("three", "a", script);
+    let rules = vec![TagRule {
+        column: "public.notes.body".to_owned(),
+        data_type: String::new(),
+        tag: Tag::parse("pii.note").unwrap(),
+    }];
+    let catalog = server.catalog("three", 503, &Tagging { rules, comments: false, detect: Vec::new() });
+    let chosen = |path: &[&str], text: &str| {
+        let found = analyse(text.as_bytes(), &catalog, &Settings::new(path, Some("shopkeeper")));
+        assert!(found.shape().why_unreadable().is_none(), "{text}");
+        !found.shape().disclosure().chosen.is_empty()
+    };
+    let usual = &["pg_catalog", "public"][..];
+    for (text, expected) in [
+        ("select replace(name, 'a', 'b'), translate(name, 'a', 'b'), strpos(name, 'a') from notes", false),
+        (
+            "select regexp_replace(name, 'a', 'b', 'g'), split_part(name, ' ', 1), regexp_match(name, 'a') from notes",
+            false,
+        ),
+        ("select * from regexp_split_to_table('a b', ' ')", false),
+        // Operators and functions in C that the catalog does not call immutable.
+        (
+            "select id % 2, name % 'ana', show_trgm(name), word_similarity(name, 'ana') from notes order by id % 2",
+            false,
+        ),
+        ("select gen_salt('bf'), gen_random_bytes(4), crypt('a', 'b') from notes", false),
+        ("select body % 'ana' from notes", true),
+        ("select replace(body, 'a', 'b'), regexp_replace(body, 'a', 'b', 'g') from notes", false),
+        // Null where there is no such part; and another argument may be one that it fails on.
+        ("select split_part(body, ' ', 1) from notes", true),
+        ("select replace(name, body, 'b') from notes", true),
+        // In the extension, and not its own.
+        ("select strpos('a', 'b', 'c')", true),
+        ("select mine.replace('a', 'b', 'c')", true),
+    ] {
+        assert_eq!(chosen(usual, text), expected, "{text}");
+    }
+    // Their texts name `=` by no schema.
+    assert!(chosen(&["mine", "pg_catalog", "public"], "select public.regexp_replace('a'::citext, 'b', 'c', 'g')"));
+    assert!(!chosen(usual, "select public.regexp_replace('a'::citext, 'b', 'c', 'g')"));
+}
+
 /// What a client that may see no tagged data could tell apart; `None` when it would not get an answer at all.
 fn visible(outputs: &Outputs, answer: &Answer) -> Vec<Vec<Option<String>>> {
     let plain = |i: usize| match outputs {
