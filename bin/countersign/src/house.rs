@@ -300,7 +300,6 @@ impl House {
             locks: self.locks.clone(),
             policy: self.policy.clone(),
             routes: self.routes.clone(),
-            recorder: self.recorder.clone(),
         }
     }
 

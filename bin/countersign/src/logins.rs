@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use countersign_api::{Answer, Callers, DoorRequest as Asked, IdentityDoors};
 use countersign_config::{self as config, Config};
-use countersign_enforce::BoxFuture;
+use countersign_enforce::{Authenticator, BoxFuture, Standing};
 use countersign_identity::local::{CLI_CLIENT_ID, CLI_SCOPES, Reply, StoreFault};
 use countersign_identity::login::{Login, LoginEnd, LoginStore, Use, UseLedger};
 use countersign_identity::{DoorRequest, IdentityService};
@@ -166,6 +166,10 @@ impl Callers for ApiCallers {
                 None => self.0.caller(&asked(&request), clock::now()).await.map_err(answer),
             }
         })
+    }
+
+    fn standing<'a>(&'a self, identity: &'a Identity, now: Timestamp) -> BoxFuture<'a, Standing> {
+        Authenticator::standing(&*self.0, identity, now)
     }
 }
 

@@ -122,7 +122,7 @@ pub(crate) async fn caller(
 }
 
 /// The body of a request, which has to be said to be JSON.
-pub(crate) fn json_body(request: &Asked) -> Result<&[u8], Answer> {
+fn json_body(request: &Asked) -> Result<&[u8], Answer> {
     let json = request.content_type.as_deref().is_some_and(|t| t.split(';').next() == Some("application/json"));
     if !json {
         return Err(problem(415, "Unsupported Media Type", "the body is not application/json"));
@@ -168,8 +168,12 @@ impl ReviewDoors for ReviewDesk {
                 let listed = self.reviews.list(&who, !query.all, window.as_ref(), query.before.as_deref()).await;
                 let listed = listed.map_err(|no| refused(&no))?;
                 let now = clock::now();
-                let reviews: Vec<Value> = listed.reviews.iter().map(|r| r.view(&who, now)).collect();
-                Ok::<_, Answer>(private(200, &json!({"reviews": reviews, "next": listed.next})))
+                let rest = listed.reviews.len() > query.limit;
+                let shown = listed.reviews.get(..query.limit).unwrap_or(&listed.reviews);
+                let next = if rest { shown.last().map(|r| r.id.clone()) } else { listed.next };
+                let wanted = |r: &&Review| query.target.as_ref().is_none_or(|t| *t == r.content.target);
+                let reviews: Vec<Value> = shown.iter().filter(wanted).map(|r| r.view(&who, now)).collect();
+                Ok::<_, Answer>(private(200, &json!({"reviews": reviews, "next": next})))
             };
             listed.await.unwrap_or_else(|no| no)
         })

@@ -147,7 +147,7 @@ pub(crate) struct Revoke {
     /// Why.
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Also what is not yours to end, where policy lets you (operation grants.revoke).
+    /// Also what is not yours to end, where policy lets you (operations grants.revoke and grants.revoke-approved).
     #[arg(long)]
     everybody: bool,
     /// How to print.

@@ -1,34 +1,28 @@
 //! The doors of grants: requests for access, what became of them, their end. What they mean lives elsewhere and is given by the binary.
 //!
-//! Whoever asks is known by the same credentials as at `whoami`; what they may ask for follows from the rules, and what they see and end from
-//! the grant itself.
+//! What somebody may ask for follows from the rules, and what they see and end from the grant itself. What reaches beyond that has been let by
+//! policy before it comes here.
 
 use std::fmt;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
-use axum::http::{Response, StatusCode};
 use countersign_enforce::BoxFuture;
-use serde::Deserialize;
 
-use crate::identity::{DoorRequest, read};
-use crate::issuer::{Answer, respond};
-use crate::problem::problem;
-use crate::reviews::{is_id, unknown};
+use crate::identity::DoorRequest;
+use crate::issuer::Answer;
+use crate::v1::{EndGrantBody, EndGrantsBody, GrantBody};
 
 /// Which grants.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default)]
 pub struct GrantQuery {
     /// Also those that are over.
-    #[serde(default)]
     pub all: bool,
-    /// Everybody's: for those whom policy lets `grants.list`.
-    #[serde(default)]
+    /// Everybody's: policy lets the caller see them.
     pub everybody: bool,
     /// Only those that are older than this one.
     pub before: Option<String>,
+    /// The most of them.
+    pub limit: usize,
     /// Only those that somebody approved: a name, or `ISSUER#SUBJECT`.
     pub answered_by: Option<String>,
     /// With `answered_by`: not before this time, in seconds since the Unix epoch.
@@ -37,22 +31,22 @@ pub struct GrantQuery {
     pub until: Option<i64>,
 }
 
-/// What is asked of a door.
+/// What is asked of a door. Where it says `everybody`, policy lets the caller.
 #[derive(Clone, Debug)]
 pub enum GrantCall {
     /// `GET /v1/grants`: those that the caller may see, latest first.
     List(GrantQuery),
     /// `POST /v1/grants`: a request.
-    Request,
+    Request(GrantBody),
     /// `GET /v1/grants/{id}`.
     Show(String),
     /// `POST /v1/grants/{id}/revoke`.
-    Revoke(String),
+    Revoke(String, EndGrantBody),
     /// `POST /v1/grants/revoke`: those that somebody approved in a window of time.
-    RevokeWindow,
+    RevokeApproved(EndGrantsBody),
 }
 
-/// Grants as their doors need them.
+/// Grants as their doors need them. The requests name their caller.
 pub trait GrantDoors: Send + Sync {
     /// Answers one request.
     fn serve(&self, request: DoorRequest, call: GrantCall) -> BoxFuture<'_, Answer>;
@@ -66,51 +60,4 @@ impl fmt::Debug for GrantDoor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("GrantDoor")
     }
-}
-
-type Doors = State<Arc<dyn GrantDoors>>;
-
-async fn pass(
-    doors: &dyn GrantDoors,
-    method: &'static str,
-    path: &str,
-    request: Request,
-    call: GrantCall,
-) -> Response<Body> {
-    match read(method, path, request).await {
-        Ok(request) => respond(doors.serve(request, call).await),
-        Err((status, why)) => problem(status, why),
-    }
-}
-
-pub(crate) async fn list(State(doors): Doors, request: Request) -> Response<Body> {
-    let Ok(Query(query)) = Query::<GrantQuery>::try_from_uri(request.uri()) else {
-        return problem(
-            StatusCode::BAD_REQUEST,
-            "the query has `all`, `everybody`, `before`, `answered_by`, `since` and `until` (seconds), no more",
-        );
-    };
-    pass(&*doors, "GET", "/v1/grants", request, GrantCall::List(query)).await
-}
-
-pub(crate) async fn ask(State(doors): Doors, request: Request) -> Response<Body> {
-    pass(&*doors, "POST", "/v1/grants", request, GrantCall::Request).await
-}
-
-pub(crate) async fn show(State(doors): Doors, Path(id): Path<String>, request: Request) -> Response<Body> {
-    if !is_id(&id) {
-        return unknown();
-    }
-    pass(&*doors, "GET", &format!("/v1/grants/{id}"), request, GrantCall::Show(id)).await
-}
-
-pub(crate) async fn revoke(State(doors): Doors, Path(id): Path<String>, request: Request) -> Response<Body> {
-    if !is_id(&id) {
-        return unknown();
-    }
-    pass(&*doors, "POST", &format!("/v1/grants/{id}/revoke"), request, GrantCall::Revoke(id)).await
-}
-
-pub(crate) async fn revoke_window(State(doors): Doors, request: Request) -> Response<Body> {
-    pass(&*doors, "POST", "/v1/grants/revoke", request, GrantCall::RevokeWindow).await
 }

@@ -16,6 +16,7 @@ use countersign_model::{Identity, Secret};
 use crate::issuer::{Answer, may_send_secrets, respond};
 use crate::problem::problem;
 use crate::serve::Peer;
+use crate::v1::unidentified;
 
 /// The longest body that these doors take: two tokens of 16 KiB, form-encoded, and a certificate request.
 pub const IDENTITY_FORM_BYTES_MAX: usize = 64 * 1024;
@@ -103,7 +104,10 @@ pub(crate) async fn logout(State(doors): Doors, request: Request) -> Response<Bo
 
 pub(crate) async fn whoami(State(doors): Doors, request: Request) -> Response<Body> {
     match read("GET", "/v1/whoami", request).await {
-        Ok(request) => respond(doors.whoami(request).await),
+        Ok(request) => {
+            let answer = doors.whoami(request).await;
+            if answer.status < 400 { respond(answer) } else { unidentified(answer).respond() }
+        }
         Err((status, why)) => problem(status, why),
     }
 }

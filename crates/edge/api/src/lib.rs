@@ -30,6 +30,9 @@ pub use serve::{
     TlsSource, serve,
 };
 pub use v1::{
-    Callers, Desk, DryRun, LockEndView, LockPage, LockView, LoginView, NewLockBody, OPERATIONS, Operation, PartyView,
-    PoliciesInForce, PolicyPage, PolicyText, Problem, SessionPage, SessionView, SiblingView, VOCABULARY, would_cut,
+    AskedGrantView, AskerView, Callers, Desk, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView,
+    EndedView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView,
+    LoginView, NewLockBody, OPERATIONS, Operation, Parameter, PartyView, Place, PoliciesInForce, PolicyPage,
+    PolicyText, Problem, RequirementView, ReviewBody, ReviewPage, ReviewView, SaidView, SessionPage, SessionView,
+    SiblingView, VOCABULARY, Who, openapi, would_cut,
 };

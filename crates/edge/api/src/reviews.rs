@@ -5,28 +5,22 @@
 use std::fmt;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
-use axum::http::{Response, StatusCode};
 use countersign_enforce::BoxFuture;
-use serde::Deserialize;
 
-use crate::identity::{DoorRequest, read};
-use crate::issuer::{Answer, respond};
-use crate::problem::problem;
-
-/// The longest id of a review, in bytes.
-const ID_BYTES_MAX: usize = 64;
+use crate::identity::DoorRequest;
+use crate::issuer::Answer;
 
 /// Which reviews.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default)]
 pub struct ReviewQuery {
     /// Also those that are over.
-    #[serde(default)]
     pub all: bool,
+    /// Only those on this target.
+    pub target: Option<String>,
     /// Only those that are older than this one.
     pub before: Option<String>,
+    /// The most of them.
+    pub limit: usize,
     /// Only those that somebody approved: a name, or `ISSUER#SUBJECT`.
     pub answered_by: Option<String>,
     /// With `answered_by`: not before this time, in seconds since the Unix epoch.
@@ -48,19 +42,7 @@ pub enum ReviewVerb {
     Withdraw,
 }
 
-impl ReviewVerb {
-    fn parse(word: &str) -> Option<Self> {
-        Some(match word {
-            "approve" => Self::Approve,
-            "deny" => Self::Deny,
-            "comment" => Self::Comment,
-            "withdraw" => Self::Withdraw,
-            _ => return None,
-        })
-    }
-}
-
-/// Reviews as their doors need them.
+/// Reviews as their doors need them. The requests name their caller.
 pub trait ReviewDoors: Send + Sync {
     /// `GET /v1/reviews`: those that the caller may see, latest first.
     fn list(&self, request: DoorRequest, query: ReviewQuery) -> BoxFuture<'_, Answer>;
@@ -80,49 +62,4 @@ impl fmt::Debug for ReviewDoor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ReviewDoor")
     }
-}
-
-type Doors = State<Arc<dyn ReviewDoors>>;
-
-pub(crate) async fn list(State(doors): Doors, request: Request) -> Response<Body> {
-    let Ok(Query(query)) = Query::<ReviewQuery>::try_from_uri(request.uri()) else {
-        return problem(
-            StatusCode::BAD_REQUEST,
-            "the query has `all`, `before`, `answered_by`, `since` and `until` (seconds), no more",
-        );
-    };
-    match read("GET", "/v1/reviews", request).await {
-        Ok(request) => respond(doors.list(request, query).await),
-        Err((status, why)) => problem(status, why),
-    }
-}
-
-pub(crate) async fn show(State(doors): Doors, Path(id): Path<String>, request: Request) -> Response<Body> {
-    if !is_id(&id) {
-        return unknown();
-    }
-    match read("GET", &format!("/v1/reviews/{id}"), request).await {
-        Ok(request) => respond(doors.show(request, id).await),
-        Err((status, why)) => problem(status, why),
-    }
-}
-
-pub(crate) async fn act(
-    State(doors): Doors,
-    Path((id, verb)): Path<(String, String)>,
-    request: Request,
-) -> Response<Body> {
-    let (true, Some(parsed)) = (is_id(&id), ReviewVerb::parse(&verb)) else { return unknown() };
-    match read("POST", &format!("/v1/reviews/{id}/{verb}"), request).await {
-        Ok(request) => respond(doors.act(request, id, parsed).await),
-        Err((status, why)) => problem(status, why),
-    }
-}
-
-pub(crate) fn is_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= ID_BYTES_MAX && id.bytes().all(|b| b.is_ascii_alphanumeric())
-}
-
-pub(crate) fn unknown() -> Response<Body> {
-    problem(StatusCode::NOT_FOUND, "there is nothing at this path")
 }

@@ -12,15 +12,15 @@ use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 
-use crate::grants::{self, GrantDoor};
-use crate::identity::{self, IdentityDoor};
+use crate::grants::GrantDoor;
+use crate::identity::IdentityDoor;
 use crate::issuer::{self, IssuerDoor};
 use crate::problem::problem;
 use crate::prometheus::Metrics;
 use crate::ready::{Check, Checks};
-use crate::reviews::{self, ReviewDoor};
+use crate::reviews::ReviewDoor;
 use crate::serve::Peer;
-use crate::v1::{self, Desk};
+use crate::v1::{Behind, Desk};
 
 /// On every answer: no frame, no guessing of types.
 const HEADERS: [(HeaderName, &str); 3] = [
@@ -45,13 +45,13 @@ pub struct Api {
     pub metrics: Option<Metrics>,
     /// The local issuer; `None` leaves its paths out.
     pub issuer: Option<IssuerDoor>,
-    /// Exchange, renewal, logout and what belongs to them; `None` leaves `/v1` out.
+    /// Exchange, renewal, logout and what belongs to them; `None` leaves them out.
     pub identity: Option<IdentityDoor>,
-    /// Locks and live sessions; `None` leaves them out.
+    /// What operations work with; `None` leaves them out.
     pub desk: Option<Desk>,
-    /// Reviews; `None` leaves them out.
+    /// Reviews; `None` leaves them out, and so does having no desk.
     pub reviews: Option<ReviewDoor>,
-    /// Grants; `None` leaves them out.
+    /// Grants; `None` leaves them out, and so does having no desk.
     pub grants: Option<GrantDoor>,
     /// The pages for people; `None` leaves them out.
     pub pages: Option<Pages>,
@@ -94,30 +94,14 @@ impl Api {
                 )
                 .route(&format!("{path}/device"), get(issuer::device).post(issuer::device).with_state(issuer));
         }
-        if let Some(IdentityDoor(doors)) = self.identity {
-            router = router
-                .route("/v1/exchange", post(identity::exchange).with_state(doors.clone()))
-                .route("/v1/renew", post(identity::renew).with_state(doors.clone()))
-                .route("/v1/logout", post(identity::logout).with_state(doors.clone()))
-                .route("/v1/whoami", get(identity::whoami).with_state(doors.clone()))
-                .route("/v1/login", get(identity::login_facts).with_state(doors));
-        }
-        if let Some(desk) = self.desk {
-            router = router.merge(v1::router(desk));
-        }
-        if let Some(ReviewDoor(doors)) = self.reviews {
-            router = router
-                .route("/v1/reviews", get(reviews::list).with_state(doors.clone()))
-                .route("/v1/reviews/{id}", get(reviews::show).with_state(doors.clone()))
-                .route("/v1/reviews/{id}/{verb}", post(reviews::act).with_state(doors));
-        }
-        if let Some(GrantDoor(doors)) = self.grants {
-            router = router
-                .route("/v1/grants", get(grants::list).post(grants::ask).with_state(doors.clone()))
-                .route("/v1/grants/revoke", post(grants::revoke_window).with_state(doors.clone()))
-                .route("/v1/grants/{id}", get(grants::show).with_state(doors.clone()))
-                .route("/v1/grants/{id}/revoke", post(grants::revoke).with_state(doors));
-        }
+        let behind = Behind {
+            identity: self.identity,
+            desk: self.desk.map(Arc::new),
+            reviews: self.reviews,
+            grants: self.grants,
+            hub: Arc::default(),
+        };
+        router = router.merge(behind.router());
         if let Some(Pages(pages)) = self.pages {
             let all = router.clone();
             router = router.merge(pages(all));

@@ -3,6 +3,7 @@
 use countersign_enforce::Lockable;
 use countersign_model::{ClientText, Culprit, Denial, DenialCode, IdentityParts, RuleId, Severity, Timestamp};
 use countersign_store::{LockEndRecord, LockRecord};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{LockError, Matcher};
@@ -11,7 +12,7 @@ use crate::{LockError, Matcher};
 pub const REASON_BYTES_MAX: usize = 4096;
 
 /// What a lock does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LockKind {
     /// Nobody whom it matches comes in.

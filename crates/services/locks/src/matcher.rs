@@ -6,7 +6,8 @@ use std::fmt;
 
 use countersign_enforce::Lockable;
 use countersign_model::{IdentityParts, SessionId, TargetName};
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::Network;
@@ -17,42 +18,93 @@ pub const MATCHER_TEXT_BYTES_MAX: usize = 2048;
 pub const CLAIMS_MAX: usize = 8;
 
 /// What a lock matches. Every part that is there must fit; at least one must be there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
 pub struct Matcher {
     /// The identity's short name.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(schema_with = "text_schema")]
     pub name: Option<String>,
     /// Its subject, as its issuer has it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(schema_with = "text_schema")]
     pub subject: Option<String>,
     /// Who vouches for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(schema_with = "text_schema")]
     pub issuer: Option<String>,
     /// A group that it is in.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(schema_with = "text_schema")]
     pub group: Option<String>,
     /// Claims by name, such as `repository` or `job_workflow_ref`. A `*` at the end of a value stands for anything.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "claims_schema")]
     pub claims: BTreeMap<String, String>,
     /// A login: every certificate of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(schema_with = "text_schema")]
     pub login: Option<String>,
     /// The id of a token (`jti`) or the serial number of a certificate, in hexadecimal.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(schema_with = "text_schema")]
     pub token_id: Option<String>,
     /// The thumbprint of the key that a credential is bound to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(schema_with = "text_schema")]
     pub key: Option<String>,
     /// Where it comes from: an address or a network.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(schema_with = "source_schema")]
     pub source: Option<Network>,
     /// The target.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(schema_with = "target_schema")]
     pub target: Option<TargetName>,
     /// One session.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(schema_with = "session_schema")]
     pub session: Option<SessionId>,
+}
+
+/// A part that is named must be there: `null` could be read as "anything".
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(d).map(Some)
+}
+
+/// Not empty, and more than a `*`. Lengths count bytes, which JSON Schema cannot say.
+const TEXT_PATTERN: &str = r"^([^*]|\*[\s\S])";
+
+fn text_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": TEXT_PATTERN })
+}
+
+fn claims_schema(_: &mut SchemaGenerator) -> Schema {
+    let text = json_schema!({ "type": "string", "pattern": TEXT_PATTERN });
+    json_schema!({
+        "type": "object", "minProperties": 1, "maxProperties": CLAIMS_MAX, "propertyNames": text, "additionalProperties": text,
+    })
+}
+
+/// Addresses, and networks as they are mostly written.
+fn source_schema(_: &mut SchemaGenerator) -> Schema {
+    const V4: &str = r"((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+    const V6: &str = "(([0-9A-Fa-f]{1,4}:){1,6}|:):([0-9A-Fa-f]{1,4})?";
+    json_schema!({ "type": "string", "anyOf": [
+        { "format": "ipv4" },
+        { "format": "ipv6" },
+        { "pattern": format!("^{V4}/([1-9]|[12][0-9]|3[0-2])$") },
+        { "pattern": format!("^{V6}/([1-9]|[1-9][0-9]|1[01][0-9]|12[0-8])$") },
+    ] })
+}
+
+fn target_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[0-9A-Za-z][0-9A-Za-z_.-]{0,62}$" })
+}
+
+fn session_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$" })
 }
 
 /// One party of a session, as far as matchers look at it.

@@ -10,32 +10,26 @@ use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use countersign_enforce::{Act, GateParts, Lockable, Locks as _, Outcome, OutcomeStatus};
 use countersign_model::{
-    Action, Attribute, Attributes, Denial, Fingerprint, GATEWAY_TARGET, Identity, RecordLevel, SessionContext,
-    SessionId, Shape, Target, TargetName, Timestamp, Use,
+    Access, Action, Attribute, Attributes, Decision, Denial, Effects, Fingerprint, GATEWAY_TARGET, Identity, Policy,
+    RecordLevel, Request as Question, RuleId, Secret, SessionContext, SessionId, Shape, Target, TargetName, Timestamp,
+    Use, Verdict,
 };
-use countersign_store::{ShortLivedAdded, ShortLivedRecord};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
+use super::once::once;
+use super::operation::{Operation, Place, Who};
 use super::problem::Problem;
-use super::{Desk, Operation, perform};
-use crate::identity::{read, single};
+use super::table::SECONDS_MAX;
+use super::{Behind, Desk, events, perform};
+use crate::identity::{DoorRequest, read, single};
 use crate::issuer::Answer;
 use crate::serve::Peer;
 
 /// The longest query.
 const QUERY_BYTES_MAX: usize = 4 * 1024;
-/// The longest idempotency key.
-const KEY_BYTES_MAX: usize = 255;
-/// For how long a request with the same key is the same request.
-const KEY_KEPT_US: i64 = 24 * 3600 * 1_000_000;
-/// Kept answers at one time; more and keys are refused.
-const KEYS_MAX: u32 = 100_000;
-/// What is kept while the first request is under way.
-const UNDER_WAY: &str = "{}";
-/// The longest answer that is kept.
-const KEPT_BYTES_MAX: usize = 32 * 1024;
-const KEPT_KIND: &str = "api_answer";
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A request to an operation.
@@ -47,10 +41,14 @@ pub(crate) struct Call {
     pub(crate) source: SocketAddr,
     /// The session that it is recorded as.
     pub(crate) session: SessionId,
-    /// The last part of the path.
+    /// The path, without a query.
+    pub(crate) path: String,
+    /// What stands for `{id}` in it.
     pub(crate) id: String,
     pub(crate) query: BTreeMap<String, String>,
     pub(crate) body: Bytes,
+    /// Whether the connection is.
+    pub(crate) encrypted: bool,
     pub(crate) now: Timestamp,
 }
 
@@ -87,6 +85,13 @@ impl Call {
         }
     }
 
+    /// A parameter that is a moment, in seconds since the Unix epoch.
+    pub(crate) fn seconds(&self, name: &str) -> Result<Option<i64>, Problem> {
+        let wrong = || Problem::bad_request(format!("`{name}` is a number of seconds from 0 to {SECONDS_MAX}"));
+        let fits = |s: &i64| (0..=SECONDS_MAX).contains(s);
+        self.parameter(name).map(|text| text.parse().ok().filter(fits).ok_or_else(wrong)).transpose()
+    }
+
     /// A parameter that is `true` or `false`.
     pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
         match self.parameter(name) {
@@ -96,11 +101,28 @@ impl Call {
         }
     }
 
-    /// Refuses parameters that mean nothing here: one that is misspelt must not be taken for one that is not there.
-    pub(crate) fn knows(&self, names: &[&str]) -> Result<(), Problem> {
-        match self.query.keys().find(|k| !names.contains(&k.as_str())) {
-            Some(_) => Err(Problem::bad_request(format!("there are no parameters but: {}", names.join(", ")))),
-            None => Ok(()),
+    /// Whether it is about more than what is the caller's own: in the query of what reads, in the body of what changes.
+    fn is_about_everybody(&self, operation: &Operation) -> Result<bool, Problem> {
+        #[derive(Deserialize)]
+        struct Reach {
+            #[serde(default)]
+            everybody: bool,
+        }
+        if operation.changes { self.json().map(|r: Reach| r.everybody) } else { self.flag("everybody") }
+    }
+
+    /// The body as a door of its own takes it: who asks is known by now, and by what is nobody's business any more.
+    pub(crate) fn door_request(&self, operation: &Operation) -> DoorRequest {
+        DoorRequest {
+            method: operation.method,
+            path: self.path.clone(),
+            authorization: None,
+            dpop: None,
+            content_type: Some("application/json".to_owned()),
+            body: Secret::new(self.body.to_vec()),
+            certificate: Vec::new(),
+            source: self.source,
+            known: Some(self.caller.clone()),
         }
     }
 }
@@ -130,15 +152,29 @@ impl Done {
 }
 
 /// Serves one request.
-pub(crate) async fn serve(desk: Arc<Desk>, operation: Operation, request: Request) -> Response<Body> {
-    match served(&desk, &operation, request).await {
-        Ok(done) => done.respond(),
+pub(crate) async fn serve(
+    desk: Arc<Desk>,
+    behind: Behind,
+    operation: &'static Operation,
+    request: Request,
+) -> Response<Body> {
+    match served(&desk, &behind, operation, request).await {
+        Ok(Said::Done(done)) => done.respond(),
+        Ok(Said::Stream(response)) => response,
         Err(no) => no.respond(),
     }
 }
 
+/// What came of a request.
+enum Said {
+    /// All of it.
+    Done(Done),
+    /// It goes on.
+    Stream(Response<Body>),
+}
+
 /// A refusal with what belongs to it.
-struct No {
+pub(crate) struct No {
     problem: Problem,
     challenge: Option<String>,
 }
@@ -150,7 +186,7 @@ impl From<Problem> for No {
 }
 
 impl No {
-    fn respond(self) -> Response<Body> {
+    pub(crate) fn respond(self) -> Response<Body> {
         let mut response = self.problem.respond();
         if let Some(challenge) = self.challenge.and_then(|c| HeaderValue::from_str(&c).ok()) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
@@ -160,7 +196,7 @@ impl No {
 }
 
 /// In the words of this API what identity said in those of OAuth.
-fn unidentified(answer: Answer) -> No {
+pub(crate) fn unidentified(answer: Answer) -> No {
     let said: Option<serde_json::Value> = serde_json::from_str(&answer.body).ok();
     let said = said.as_ref().and_then(|v| v.get("error_description")?.as_str());
     let challenge = answer.headers.into_iter().find(|(name, _)| *name == "www-authenticate").map(|(_, value)| value);
@@ -170,12 +206,13 @@ fn unidentified(answer: Answer) -> No {
     }
 }
 
-async fn served(desk: &Desk, operation: &Operation, request: Request) -> Result<Done, No> {
+async fn served(desk: &Arc<Desk>, behind: &Behind, operation: &Operation, request: Request) -> Result<Said, No> {
     let path = request.uri().path().to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let encrypted = request.extensions().get::<Peer>().is_some_and(|p| p.encrypted);
     let refused = |(status, why): (StatusCode, &'static str)| No::from(Problem::with_status(status.as_u16(), why));
     let key = single(request.headers(), &IDEMPOTENCY_KEY).map_err(refused)?;
+    let last_event = single(request.headers(), &LAST_EVENT_ID).map_err(refused)?;
     if query.len() > QUERY_BYTES_MAX {
         return Err(Problem::with_status(414, "the query is too long").into());
     }
@@ -190,14 +227,21 @@ async fn served(desk: &Desk, operation: &Operation, request: Request) -> Result<
         return Err(Problem::with_status(415, "the body must be application/json").into());
     }
     let now = (desk.clock)();
-    let id = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let place = operation.path.split('/').position(|part| part == "{id}");
+    let id = place.and_then(|n| path.split('/').nth(n)).unwrap_or_default().to_owned();
     let session = SessionId::new(now, rand::random());
-    let call = Call { caller, source, session, id, query: parameters(&query)?, body, now };
-    let act = begin(desk, operation, &call, &path, &query, encrypted).await?;
-    let done = match key {
-        None => perform(desk, operation, &call).await,
-        Some(key) => once(desk, operation, &call, &key, &path).await,
+    let parameters = parameters(operation, &query)?;
+    let call = Call { caller, source, session, path, id, query: parameters, body, encrypted, now };
+    let act = begin(desk, operation, &call, &query).await?;
+    if operation.name == "events.watch" {
+        let response = events::stream(desk.clone(), behind.clone(), call, last_event).await?;
+        return Ok(Said::Stream(response));
+    }
+    let done = match key.filter(|_| operation.changes) {
+        None => perform(desk, behind, operation, &call).await,
+        Some(key) => once(desk, behind, operation, &call, &key).await,
     };
+    let Some(act) = act else { return Ok(Said::Done(done?)) };
     let (status, affected, code) = match &done {
         Ok(done) => (OutcomeStatus::Done, done.affected, None),
         Err(problem) => (OutcomeStatus::Failed, 0, Some(problem.status.to_string().into())),
@@ -206,18 +250,11 @@ async fn served(desk: &Desk, operation: &Operation, request: Request) -> Result<
     if let Err(denial) = act.finish(&outcome, &Bytes::new(), (desk.clock)()) {
         tracing::error!(error = %denial, detail = denial.detail, %session, "what was done could not be recorded");
     }
-    Ok(done?)
+    Ok(Said::Done(done?))
 }
 
-/// Asks the locks and the gate, and records what is about to be done.
-async fn begin(
-    desk: &Desk,
-    operation: &Operation,
-    call: &Call,
-    path: &str,
-    query: &str,
-    encrypted: bool,
-) -> Result<Act, No> {
+/// Asks the locks and the gate, and records what is about to be done. What everybody may read who is known is not recorded.
+async fn begin(desk: &Desk, operation: &Operation, call: &Call, query: &str) -> Result<Option<Act>, No> {
     let target =
         gateway_target().ok_or_else(|| Problem::with_status(500, "internal error: the gateway has no name"))?;
     let what = Lockable { identity: &call.caller, source: call.source, target: &target.name, session: call.session };
@@ -240,12 +277,15 @@ async fn begin(
         }
         return Err(refuse(&denial));
     }
-    let mut attributes = Attributes::new();
-    attributes.insert("operation", Attribute::String(operation.name.into()));
-    let uses = vec![Use { access: operation.access, attributes }];
-    let shape = Shape::new(operation.name, uses, fingerprint(operation.name));
+    let (access, policy): (Access, Arc<dyn Policy>) = match operation.who {
+        Who::Policy(access) => (access, desk.policy.clone()),
+        Who::Own(access) if call.is_about_everybody(operation)? => (access, desk.policy.clone()),
+        Who::Known | Who::Anyone | Who::Own(_) if operation.changes => (Access::Execute, Arc::new(Everybody)),
+        Who::Known | Who::Anyone | Who::Own(_) => return Ok(None),
+    };
+    let shape = shape_of(operation.name, access);
     let separator = if query.is_empty() { "" } else { "?" };
-    let mut text = format!("{} {path}{separator}{query}", operation.method).into_bytes();
+    let mut text = format!("{} {}{separator}{query}", operation.method, call.path).into_bytes();
     if !call.body.is_empty() {
         text.push(b'\n');
         text.extend_from_slice(&call.body);
@@ -256,23 +296,50 @@ async fn begin(
         context: SessionContext {
             id: call.session,
             source: call.source,
-            encrypted,
+            encrypted: call.encrypted,
             application: String::new(),
             part: String::new(),
             started_at: call.now,
         },
-        policy: desk.policy.clone(),
+        policy,
         alerts: desk.alerts.clone(),
         // What is asked of the gateway itself does not wait.
         reviews: None,
         ask: desk.ask.clone(),
     };
     let action = Action { shape, text: text.into(), parameters: Bytes::new() };
-    Act::begin(parts, &*desk.recorder, action, call.now).await.map_err(|denial| refuse(&denial))
+    Act::begin(parts, &*desk.recorder, action, call.now).await.map(Some).map_err(|denial| refuse(&denial))
+}
+
+/// Of what everybody may ask who is known: whether it is done follows from what it is about, such as a review, and is decided there.
+struct Everybody;
+
+impl Policy for Everybody {
+    fn evaluate(&self, _: &Question<'_>) -> Arc<Verdict> {
+        Arc::new(Verdict {
+            decision: Decision::Allow,
+            effects: Effects::default(),
+            rules: vec![RuleId::new("known")],
+            reason: None,
+            denied_for: Vec::new(),
+            epoch: self.epoch(),
+        })
+    }
+
+    fn epoch(&self) -> u64 {
+        0
+    }
+}
+
+/// An operation, as policy sees it.
+pub(crate) fn shape_of(name: &'static str, access: Access) -> Arc<Shape> {
+    let mut attributes = Attributes::new();
+    attributes.insert("operation", Attribute::String(name.into()));
+    Shape::new(name, vec![Use { access, attributes }], fingerprint(name))
 }
 
 /// The gateway itself, as policy sees it. What changes it is on the disk before it is done.
-fn gateway_target() -> Option<Arc<Target>> {
+pub(crate) fn gateway_target() -> Option<Arc<Target>> {
     Some(Arc::new(Target {
         name: TargetName::parse(GATEWAY_TARGET)?,
         protocol: GATEWAY_TARGET.into(),
@@ -290,78 +357,21 @@ fn fingerprint(name: &str) -> Fingerprint {
     Fingerprint(u128::from_be_bytes(first))
 }
 
-/// A query's parameters, each at most once.
-fn parameters(query: &str) -> Result<BTreeMap<String, String>, Problem> {
+/// A query's parameters, each at most once. One that is misspelt must not be taken for one that is not there.
+fn parameters(operation: &Operation, query: &str) -> Result<BTreeMap<String, String>, Problem> {
     let mut all = BTreeMap::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if !operation.knows(&name) {
+            let known = operation.parameters.iter().filter(|p| p.place == Place::Query).map(|p| p.name);
+            let known = known.collect::<Vec<_>>().join(", ");
+            let known = if known.is_empty() { "none".to_owned() } else { known };
+            return Err(Problem::bad_request(format!(
+                "there are no such parameters; those of this operation: {known}"
+            )));
+        }
         if all.insert(name.into_owned(), value.into_owned()).is_some() {
             return Err(Problem::bad_request("a parameter is there twice"));
         }
     }
     Ok(all)
-}
-
-/// The answer to the first request with this key, for every request with it.
-async fn once(desk: &Desk, operation: &Operation, call: &Call, key: &str, path: &str) -> Result<Done, Problem> {
-    if key.is_empty() || key.len() > KEY_BYTES_MAX {
-        return Err(Problem::bad_request(format!("an idempotency key has 1 to {KEY_BYTES_MAX} bytes")));
-    }
-    let unavailable = |e: countersign_store::StoreError| {
-        tracing::warn!(error = %e, "an idempotency key could not be looked up");
-        Problem::unavailable("the store cannot be asked now: try again with the same key")
-    };
-    let whose = [&call.caller.issuer, &call.caller.subject, operation.name, key].map(|p| format!("{}:{p}", p.len()));
-    let name = hex(&Sha256::digest(whose.concat().as_bytes()));
-    let mut said = Sha256::new();
-    said.update(path.as_bytes());
-    said.update([0]);
-    said.update(&call.body);
-    let said = hex(&said.finalize());
-    let entry = ShortLivedRecord {
-        content: UNDER_WAY.to_owned(),
-        expires_at: Timestamp::from_unix_us(call.now.unix_us().saturating_add(KEY_KEPT_US)),
-        consumed_at: None,
-    };
-    match desk.store.add_short_lived(KEPT_KIND, &name, &entry, KEYS_MAX, call.now).await.map_err(unavailable)? {
-        ShortLivedAdded::Full => {
-            return Err(Problem::unavailable("too many idempotency keys are kept: try again without one"));
-        }
-        ShortLivedAdded::Taken => {
-            let kept = desk.store.short_lived(KEPT_KIND, &name).await.map_err(unavailable)?;
-            let kept = kept.map(|k| k.content).unwrap_or_default();
-            if kept == UNDER_WAY {
-                return Err(Problem::conflict("the first request with this idempotency key has no answer yet"));
-            }
-            let Ok((of, status, body)) = serde_json::from_str::<(String, u16, String)>(&kept) else {
-                return Err(Problem::conflict("what was answered to this idempotency key is not known"));
-            };
-            if of != said {
-                return Err(Problem::with_status(422, "this idempotency key was used for another request"));
-            }
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-            if status.is_success() {
-                return Ok(Done { status, body, affected: 0 });
-            }
-            return Err(serde_json::from_str(&body).unwrap_or_else(|_| Problem::conflict("it failed before")));
-        }
-        ShortLivedAdded::Kept => {}
-    }
-    let done = perform(desk, operation, call).await;
-    let answer = match &done {
-        Ok(done) => Some((done.status.as_u16(), done.body.clone())),
-        // What could not be done now may be done later, under another key.
-        Err(problem) if problem.status >= 500 => None,
-        Err(problem) => Some((problem.status, serde_json::to_string(problem).unwrap_or_default())),
-    };
-    let kept = answer.filter(|(_, body)| body.len() <= KEPT_BYTES_MAX);
-    let kept = kept.and_then(|(status, body)| serde_json::to_string(&(&said, status, body)).ok());
-    let kept = kept.unwrap_or_else(|| "[]".to_owned());
-    if let Err(e) = desk.store.replace_short_lived(KEPT_KIND, &name, UNDER_WAY, &kept, call.now).await {
-        tracing::warn!(error = %e, "the answer to an idempotency key could not be kept");
-    }
-    done
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -9,30 +9,18 @@ use countersign_locks::{LockFilter, Matcher, NewLock, credential_sources};
 use countersign_model::{GATEWAY_TARGET, IdentityParts, TargetName, Timestamp};
 use countersign_runtime::SessionInfo;
 use countersign_store::{Store, StoreError};
-use serde::Deserialize;
 
 use super::Desk;
 use super::call::{Call, Done};
 use super::problem::Problem;
-use super::views::{DryRun, LockPage, LockView, LoginView, NewLockBody, SessionView, SiblingView};
+use super::table::{EXPIRES_IN_S_MAX, PAGE, PAGE_MAX};
+use super::views::{DryRun, DryRunBody, LockPage, LockView, LoginView, NewLockBody, SessionView, SiblingView};
 
-const LIMIT: usize = 100;
-const LIMIT_MAX: usize = 1_000;
 /// The most of each kind that a dry run lists.
 const DRY_RUN_MAX: usize = 1_000;
 
-/// What a dry run is asked.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DryRunBody {
-    matcher: Matcher,
-    #[serde(default)]
-    siblings: bool,
-}
-
 pub(crate) async fn list(desk: &Desk, call: &Call) -> Result<Done, Problem> {
-    call.knows(&["all", "before", "limit"])?;
-    let limit = call.limit(LIMIT, LIMIT_MAX)?;
+    let limit = call.limit(PAGE, PAGE_MAX)?;
     let live_at = (!call.flag("all")?).then_some(call.now);
     let before = call.parameter("before").map(str::to_owned);
     let mut found = desk.locks.book().list(&LockFilter { live_at, before, limit: limit + 1 }).await?;
@@ -44,13 +32,11 @@ pub(crate) async fn list(desk: &Desk, call: &Call) -> Result<Done, Problem> {
 }
 
 pub(crate) async fn show(desk: &Desk, call: &Call) -> Result<Done, Problem> {
-    call.knows(&[])?;
     let lock = desk.locks.book().find(&call.id).await?;
     Done::json(StatusCode::OK, &LockView::new(&lock, call.now), 0)
 }
 
 pub(crate) async fn add(desk: &Desk, call: &Call) -> Result<Done, Problem> {
-    call.knows(&[])?;
     let body: NewLockBody = call.json()?;
     let expires_at = body.expires_in_s.map(|s| after(call.now, s)).transpose()?;
     let new = NewLock { matcher: body.matcher, kind: body.kind, reason: body.reason, expires_at };
@@ -60,20 +46,19 @@ pub(crate) async fn add(desk: &Desk, call: &Call) -> Result<Done, Problem> {
 
 /// When a lock ends that lasts so many seconds.
 fn after(now: Timestamp, seconds: u64) -> Result<Timestamp, Problem> {
-    let us =
-        i64::try_from(seconds).ok().and_then(|s| s.checked_mul(1_000_000)).and_then(|us| now.unix_us().checked_add(us));
-    us.map(Timestamp::from_unix_us).ok_or_else(|| Problem::bad_request("`expires_in_s` is too far away"))
+    let wrong = || Problem::bad_request(format!("`expires_in_s` is a number from 1 to {EXPIRES_IN_S_MAX}"));
+    let us = i64::try_from(seconds).ok().filter(|_| (1..=EXPIRES_IN_S_MAX).contains(&seconds));
+    let at = us.and_then(|s| s.checked_mul(1_000_000)).and_then(|us| now.unix_us().checked_add(us));
+    at.map(Timestamp::from_unix_us).ok_or_else(wrong)
 }
 
 pub(crate) async fn remove(desk: &Desk, call: &Call) -> Result<Done, Problem> {
-    call.knows(&["reason"])?;
     let why = call.parameter("reason").unwrap_or_default();
     let lock = desk.locks.end(&call.id, &call.by(), why, call.now).await?;
     Done::json(StatusCode::OK, &LockView::new(&lock, call.now), 1)
 }
 
 pub(crate) async fn dry_run(desk: &Desk, call: &Call) -> Result<Done, Problem> {
-    call.knows(&[])?;
     let body: DryRunBody = call.json()?;
     body.matcher.check().map_err(Problem::bad_request)?;
     let sessions = desk.sessions.sessions();

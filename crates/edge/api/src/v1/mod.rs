@@ -1,14 +1,23 @@
-//! The API of a gateway for those who run it: locks, live sessions, what was recorded. Everything in it is an *operation*: named, with a method, a path and
-//! an access, known who asks, judged by policy on the target `countersign`, and recorded, before it is done.
+//! The API of a gateway: everything under `/v1`. Everything in it is an *operation* of one table: named, with a method, a path, who may,
+//! and what it takes and answers. For those who run the gateway it is known who asks, judged by policy on the target `countersign`, and
+//! recorded, before anything is done.
 //!
-//! It must never do anything for somebody whom the gate has not let do it, and has no rights of its own.
+//! It must never do anything for somebody whom the gate has not let do it, and has no rights of its own; nor route what is not in the
+//! table.
 
 mod call;
+mod events;
+mod grants;
 mod locks;
+mod once;
+mod openapi;
+mod operation;
 mod policies;
 mod problem;
 mod recordings;
+mod reviews;
 mod sessions;
+mod table;
 mod time;
 mod views;
 
@@ -17,22 +26,33 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::header;
 use axum::routing::{MethodRouter, delete, get, post};
-use countersign_enforce::{AlertSink, BoxFuture, Recorder};
+use countersign_enforce::{AlertSink, BoxFuture, Recorder, Standing};
 use countersign_locks::LockService;
-use countersign_model::{Access, AttributeKind, AttributeSpec, Identity, Policy, Timestamp, Vocabulary};
+use countersign_model::{AttributeKind, AttributeSpec, Identity, Policy, Timestamp, Vocabulary};
 use countersign_recording::Reader;
 use countersign_runtime::SessionRegistry;
 use countersign_store::Store;
 
-use crate::identity::DoorRequest;
+use crate::grants::GrantDoor;
+use crate::identity::{self, DoorRequest, IdentityDoor};
 use crate::issuer::Answer;
+use crate::reviews::{ReviewDoor, ReviewVerb};
 
+pub(crate) use call::unidentified;
+pub(crate) use events::Hub;
 pub use locks::would_cut;
+pub use openapi::openapi;
+pub use operation::{Operation, Parameter, Place, Who};
 pub use policies::{PoliciesInForce, PolicyPage, PolicyText};
 pub use problem::Problem;
+pub use table::OPERATIONS;
 pub use views::{
-    DryRun, LockEndView, LockPage, LockView, LoginView, NewLockBody, PartyView, SessionPage, SessionView, SiblingView,
+    AskedGrantView, AskerView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView,
+    GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView, LoginView,
+    NewLockBody, PartyView, RequirementView, ReviewBody, ReviewPage, ReviewView, SaidView, SessionPage, SessionView,
+    SiblingView,
 };
 
 /// What operations tell policy about themselves.
@@ -42,43 +62,13 @@ pub const VOCABULARY: Vocabulary = &[AttributeSpec {
     doc: "On target countersign: the operation of the gateway's API, such as locks.add.",
 }];
 
-/// Something that can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Operation {
-    /// Its name, in policies and records.
-    pub name: &'static str,
-    /// The method.
-    pub method: &'static str,
-    /// The path; `{id}` stands for an id.
-    pub path: &'static str,
-    /// What policy must allow: [`Access::Read`] or [`Access::Admin`].
-    pub access: Access,
-}
-
-const fn operation(name: &'static str, method: &'static str, path: &'static str, access: Access) -> Operation {
-    Operation { name, method, path, access }
-}
-
-/// Every operation.
-pub const OPERATIONS: [Operation; 12] = [
-    operation("locks.list", "GET", "/v1/locks", Access::Read),
-    operation("locks.add", "POST", "/v1/locks", Access::Admin),
-    operation("locks.dry-run", "POST", "/v1/locks/dry-run", Access::Read),
-    operation("locks.show", "GET", "/v1/locks/{id}", Access::Read),
-    operation("locks.remove", "DELETE", "/v1/locks/{id}", Access::Admin),
-    operation("sessions.list", "GET", "/v1/sessions", Access::Read),
-    operation("sessions.show", "GET", "/v1/sessions/{id}", Access::Read),
-    operation("recordings.list", "GET", "/v1/recordings", Access::Read),
-    operation("recordings.activity", "GET", "/v1/recordings/activity", Access::Read),
-    operation("recordings.show", "GET", "/v1/recordings/{id}", Access::Read),
-    operation("policies.show", "GET", "/v1/policies", Access::Read),
-    operation("sessions.end", "DELETE", "/v1/sessions/{id}", Access::Admin),
-];
-
 /// Knows who asks. Given by the binary.
 pub trait Callers: Send + Sync {
     /// Who it is; else the answer for them.
     fn identify(&self, request: DoorRequest) -> BoxFuture<'_, Result<Arc<Identity>, Answer>>;
+
+    /// Whether somebody who was let in before still stands.
+    fn standing<'a>(&'a self, identity: &'a Identity, now: Timestamp) -> BoxFuture<'a, Standing>;
 }
 
 /// What the operations work with.
@@ -114,24 +104,60 @@ impl fmt::Debug for Desk {
     }
 }
 
-pub(crate) fn router(desk: Desk) -> Router {
-    let desk = Arc::new(desk);
-    let mut router = Router::new();
-    for operation in OPERATIONS {
-        let desk = desk.clone();
-        let handle = move |request: Request| call::serve(desk, operation, request);
-        let method: MethodRouter = match operation.method {
-            "POST" => post(handle),
-            "DELETE" => delete(handle),
-            _ => get(handle),
-        };
-        router = router.route(operation.path, method);
+/// What is behind the operations. What is not there is not routed.
+#[derive(Clone, Debug)]
+pub(crate) struct Behind {
+    pub(crate) identity: Option<IdentityDoor>,
+    pub(crate) desk: Option<Arc<Desk>>,
+    pub(crate) reviews: Option<ReviewDoor>,
+    pub(crate) grants: Option<GrantDoor>,
+    pub(crate) hub: Arc<Hub>,
+}
+
+impl Behind {
+    /// The routes of all operations that something is behind.
+    pub(crate) fn router(&self) -> Router {
+        let mut router = Router::new();
+        for operation in OPERATIONS {
+            if let Some(methods) = self.methods(operation) {
+                router = router.route(operation.path, methods);
+            }
+        }
+        router
     }
-    router
+
+    fn methods(&self, operation: &'static Operation) -> Option<MethodRouter> {
+        let doors = || self.identity.as_ref().map(|d| d.0.clone());
+        Some(match operation.name {
+            "openapi.show" => get(|| async { ([(header::CONTENT_TYPE, "application/json")], openapi()) }),
+            "login.show" => get(identity::login_facts).with_state(doors()?),
+            "login.exchange" => post(identity::exchange).with_state(doors()?),
+            "login.renew" => post(identity::renew).with_state(doors()?),
+            "login.end" => post(identity::logout).with_state(doors()?),
+            "whoami.show" => get(identity::whoami).with_state(doors()?),
+            name if name.starts_with("reviews.") && self.reviews.is_none() => return None,
+            name if name.starts_with("grants.") && self.grants.is_none() => return None,
+            _ => {
+                let (desk, behind) = (self.desk.clone()?, self.clone());
+                let handle = move |request: Request| call::serve(desk, behind, operation, request);
+                match operation.method {
+                    "POST" => post(handle),
+                    "DELETE" => delete(handle),
+                    _ => get(handle),
+                }
+            }
+        })
+    }
 }
 
 /// Does what an operation is for, once the gate let it.
-async fn perform(desk: &Desk, operation: &Operation, call: &call::Call) -> Result<call::Done, Problem> {
+async fn perform(
+    desk: &Desk,
+    behind: &Behind,
+    operation: &Operation,
+    call: &call::Call,
+) -> Result<call::Done, Problem> {
+    let nothing = || Problem::not_found("there is no such operation");
     match operation.name {
         "locks.list" => locks::list(desk, call).await,
         "locks.add" => locks::add(desk, call).await,
@@ -141,10 +167,26 @@ async fn perform(desk: &Desk, operation: &Operation, call: &call::Call) -> Resul
         "recordings.list" => recordings::list(desk, call).await,
         "recordings.activity" => recordings::activity(desk, call).await,
         "recordings.show" => recordings::show(desk, call).await,
-        "policies.show" => policies::show(desk, call),
+        "policies.show" => policies::show(desk),
         "sessions.list" => sessions::list(desk, call),
         "sessions.show" => sessions::show(desk, call),
         "sessions.end" => sessions::end(desk, call),
-        _ => Err(Problem::not_found("there is no such operation")),
+        name if name.starts_with("grants.") => {
+            let doors = &*behind.grants.as_ref().ok_or_else(nothing)?.0;
+            grants::serve(doors, operation, call).await
+        }
+        name => {
+            let doors = &*behind.reviews.as_ref().ok_or_else(nothing)?.0;
+            let verb = match name {
+                "reviews.list" => return reviews::list(doors, operation, call).await,
+                "reviews.show" => return reviews::show(doors, operation, call).await,
+                "reviews.approve" => ReviewVerb::Approve,
+                "reviews.deny" => ReviewVerb::Deny,
+                "reviews.comment" => ReviewVerb::Comment,
+                "reviews.withdraw" => ReviewVerb::Withdraw,
+                _ => return Err(nothing()),
+            };
+            reviews::act(doors, operation, call, verb).await
+        }
     }
 }

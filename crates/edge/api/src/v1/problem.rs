@@ -5,10 +5,11 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use countersign_locks::LockError;
 use countersign_model::{Culprit, Denial};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why an operation was not done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Which kind of problem; `about:blank` where the status says it all.
     #[serde(rename = "type")]

@@ -6,25 +6,24 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use countersign_model::{GATEWAY_TARGET, SessionId, TargetName, Timestamp};
 use countersign_recording::{RecordingError, SessionFilter};
-use serde_json::json;
 
 use super::Desk;
 use super::call::{Call, Done};
 use super::problem::Problem;
+use super::table::{ITEMS_SEEN_MAX, PAGE_MAX};
 use super::time::moment;
+use super::views::{ActivityView, CountsView, HourView, RecordingPage, RecordingView};
 
-const LIMIT: usize = 50;
-const LIMIT_MAX: usize = 1_000;
-/// Items of a session's life in one answer.
-const ITEMS: usize = 200;
-const ITEMS_MAX: usize = 1_000;
+/// Sessions in one answer, when nobody says.
+pub(super) const SESSIONS: usize = 50;
+/// Items of a session's life in one answer, when nobody says.
+pub(super) const ITEMS: usize = 200;
 /// The sessions that the numbers of a day are made of; when there were more, the answer says that it has not counted all.
 const COUNTED_MAX: usize = 10_000;
 const HOUR_US: i64 = 3_600_000_000;
 const HOURS: i64 = 24;
 
 pub(crate) async fn list(desk: &Desk, call: &Call) -> Result<Done, Problem> {
-    call.knows(&["identity", "target", "since", "until", "denied", "own", "before", "limit"])?;
     let at = |name: &str| {
         let bad = || Problem::bad_request(format!("`{name}` is a time such as 2026-01-05T12:00:00Z, or a date"));
         call.parameter(name).map(|text| moment(text).ok_or_else(bad)).transpose()
@@ -44,40 +43,36 @@ pub(crate) async fn list(desk: &Desk, call: &Call) -> Result<Done, Problem> {
         until: at("until")?,
         denied_only: call.flag("denied")?,
         before: call.parameter("before").map(session_id).transpose()?,
-        limit: call.limit(LIMIT, LIMIT_MAX)?,
+        limit: call.limit(SESSIONS, PAGE_MAX)?,
     };
     let reader = desk.recordings.clone();
     let page = blocking(move || reader.sessions(&filter)).await?;
-    let problems: Vec<&str> = page.problems.iter().map(|p| p.what.as_str()).collect();
-    Done::json(StatusCode::OK, &json!({ "sessions": page.sessions, "next": page.next, "problems": problems }), 0)
-}
-
-pub(crate) async fn show(desk: &Desk, call: &Call) -> Result<Done, Problem> {
-    call.knows(&["after", "limit"])?;
-    let id = session_id(&call.id)?;
-    let after = match call.parameter("after") {
-        None => 0,
-        Some(text) => text.parse().map_err(|_| Problem::bad_request("`after` is a number"))?,
+    let whole = RecordingPage {
+        sessions: page.sessions,
+        next: page.next.map(|id| id.to_string()),
+        problems: page.problems.into_iter().map(|p| p.what).collect(),
     };
-    let limit = call.limit(ITEMS, ITEMS_MAX)?;
-    let reader = desk.recordings.clone();
-    let (session, page) = blocking(move || Ok((reader.session(id)?, reader.timeline(id, after, limit)?))).await?;
-    let whole = json!({
-        "session": session, "timeline": page.items, "next": page.next, "problems": page.problems,
-    });
     Done::json(StatusCode::OK, &whole, 0)
 }
 
-/// One hour.
-#[derive(Clone, Copy, Default)]
-struct Hour {
-    sessions: u64,
-    statements: u64,
-    denied: u64,
+pub(crate) async fn show(desk: &Desk, call: &Call) -> Result<Done, Problem> {
+    let id = session_id(&call.id)?;
+    let after = match call.parameter("after") {
+        None => 0,
+        Some(text) => text
+            .parse::<u64>()
+            .ok()
+            .filter(|n| *n <= ITEMS_SEEN_MAX)
+            .ok_or_else(|| Problem::bad_request(format!("`after` is a number from 0 to {ITEMS_SEEN_MAX}")))?,
+    };
+    let limit = call.limit(ITEMS, PAGE_MAX)?;
+    let reader = desk.recordings.clone();
+    let (session, page) = blocking(move || Ok((reader.session(id)?, reader.timeline(id, after, limit)?))).await?;
+    let whole = RecordingView { session, timeline: page.items, next: page.next, problems: page.problems };
+    Done::json(StatusCode::OK, &whole, 0)
 }
 
 pub(crate) async fn activity(desk: &Desk, call: &Call) -> Result<Done, Problem> {
-    call.knows(&[])?;
     let hour = call.now.unix_us().div_euclid(HOUR_US);
     let first = hour - (HOURS - 1);
     let filter = SessionFilter {
@@ -88,8 +83,8 @@ pub(crate) async fn activity(desk: &Desk, call: &Call) -> Result<Done, Problem> 
     };
     let reader = desk.recordings.clone();
     let page = blocking(move || reader.sessions(&filter)).await?;
-    let mut hours = vec![Hour::default(); usize::try_from(HOURS).unwrap_or(0)];
-    let mut targets: BTreeMap<String, Hour> = BTreeMap::new();
+    let mut hours = vec![CountsView::default(); usize::try_from(HOURS).unwrap_or(0)];
+    let mut targets: BTreeMap<String, CountsView> = BTreeMap::new();
     for s in &page.sessions {
         let at = s.started_at.unix_us().div_euclid(HOUR_US).max(first) - first;
         let place = usize::try_from(at).ok().and_then(|at| hours.get_mut(at));
@@ -99,17 +94,9 @@ pub(crate) async fn activity(desk: &Desk, call: &Call) -> Result<Done, Problem> 
             sum.denied += s.denied;
         }
     }
-    let numbers = |h: &Hour| json!({ "sessions": h.sessions, "statements": h.statements, "denied": h.denied });
-    let hours = (first..).zip(&hours).map(|(at, h)| {
-        let mut entry = numbers(h);
-        if let Some(entry) = entry.as_object_mut() {
-            entry.insert("at".to_owned(), json!(Timestamp::from_unix_us(at * HOUR_US).rfc3339()));
-        }
-        entry
-    });
-    let hours: Vec<_> = hours.collect();
-    let targets: BTreeMap<_, _> = targets.iter().map(|(name, h)| (name, numbers(h))).collect();
-    Done::json(StatusCode::OK, &json!({ "hours": hours, "targets": targets, "whole": page.next.is_none() }), 0)
+    let began = |hour: i64| Timestamp::from_unix_us(hour * HOUR_US).rfc3339();
+    let hours = (first..).zip(hours).map(|(at, counts)| HourView { at: began(at), counts }).collect();
+    Done::json(StatusCode::OK, &ActivityView { hours, targets, whole: page.next.is_none() }, 0)
 }
 
 fn session_id(text: &str) -> Result<SessionId, Problem> {

@@ -7,14 +7,11 @@ use countersign_runtime::SessionInfo;
 use super::Desk;
 use super::call::{Call, Done};
 use super::problem::Problem;
-use super::views::{SessionPage, SessionView};
-
-const LIMIT: usize = 100;
-const LIMIT_MAX: usize = 1_000;
+use super::table::{PAGE, PAGE_MAX};
+use super::views::{EndedView, SessionPage, SessionView};
 
 pub(crate) fn list(desk: &Desk, call: &Call) -> Result<Done, Problem> {
-    call.knows(&["identity", "target", "after", "limit"])?;
-    let limit = call.limit(LIMIT, LIMIT_MAX)?;
+    let limit = call.limit(PAGE, PAGE_MAX)?;
     let after = call.parameter("after").map(session_id).transpose()?;
     let wanted = |s: &&SessionInfo| {
         after.is_none_or(|a| s.id > a)
@@ -31,7 +28,6 @@ pub(crate) fn list(desk: &Desk, call: &Call) -> Result<Done, Problem> {
 }
 
 pub(crate) fn show(desk: &Desk, call: &Call) -> Result<Done, Problem> {
-    call.knows(&[])?;
     let id = session_id(&call.id)?;
     let found = desk.sessions.sessions().into_iter().find(|s| s.id == id);
     let found = found.ok_or_else(not_here)?;
@@ -39,7 +35,6 @@ pub(crate) fn show(desk: &Desk, call: &Call) -> Result<Done, Problem> {
 }
 
 pub(crate) fn end(desk: &Desk, call: &Call) -> Result<Done, Problem> {
-    call.knows(&["reason"])?;
     let id = session_id(&call.id)?;
     let reason = call.parameter("reason").unwrap_or_default().trim();
     if reason.is_empty() {
@@ -52,7 +47,7 @@ pub(crate) fn end(desk: &Desk, call: &Call) -> Result<Done, Problem> {
     if !desk.sessions.end(id, denial) {
         return Err(not_here());
     }
-    Done::json(StatusCode::OK, &serde_json::json!({ "ended": id }), 1)
+    Done::json(StatusCode::OK, &EndedView { ended: id.to_string() }, 1)
 }
 
 fn session_id(text: &str) -> Result<SessionId, Problem> {

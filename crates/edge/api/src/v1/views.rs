@@ -1,4 +1,9 @@
-//! What requests and answers look like. Times are RFC 3339 text.
+//! What requests and answers look like. Times are RFC 3339 text, but for those of reviews, grants, recordings and identities.
+
+mod grants;
+mod identity;
+mod recordings;
+mod reviews;
 
 use std::collections::BTreeSet;
 
@@ -6,10 +11,20 @@ use countersign_locks::{Lock, LockKind, Matcher};
 use countersign_model::{IdentityKind, IdentityParts, Timestamp};
 use countersign_runtime::SessionInfo;
 use countersign_store::LoginRecord;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::table::EXPIRES_IN_S_MAX;
+
+pub use grants::{
+    EndGrantBody, EndGrantsBody, EndedGrantsView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView,
+};
+pub(crate) use identity::{ExchangeForm, ExchangedView, LoginFactsView, LogoutView, OauthError, RenewForm, WhoamiView};
+pub(crate) use recordings::{ActivityView, CountsView, HourView, RecordingPage, RecordingView};
+pub use reviews::{AskedGrantView, AskerView, RequirementView, ReviewBody, ReviewPage, ReviewView, SaidView};
 
 /// A lock to be made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewLockBody {
     /// What it matches.
@@ -18,15 +33,41 @@ pub struct NewLockBody {
     #[serde(default)]
     pub kind: LockKind,
     /// Why.
-    #[serde(default)]
+    #[schemars(regex(pattern = r"\S"))]
     pub reason: String,
     /// Seconds until it ends by itself; without it, somebody has to end it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "given")]
+    #[schemars(schema_with = "expires_in_s")]
     pub expires_in_s: Option<u64>,
 }
 
+/// What a dry run is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DryRunBody {
+    /// What the lock would match.
+    pub matcher: Matcher,
+    /// Whether siblings are looked for.
+    #[serde(default)]
+    pub siblings: bool,
+}
+
+/// What is named must be there: `null` could be read as "never".
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(d).map(Some)
+}
+
+fn expires_in_s(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "minimum": 1, "maximum": EXPIRES_IN_S_MAX })
+}
+
+fn identity_kind(_: &mut SchemaGenerator) -> Schema {
+    let words = [IdentityKind::Human, IdentityKind::Machine, IdentityKind::Agent].map(IdentityKind::as_str);
+    json_schema!({ "type": "string", "enum": words })
+}
+
 /// How a lock was ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LockEndView {
     /// When.
     pub at: String,
@@ -37,7 +78,7 @@ pub struct LockEndView {
 }
 
 /// A lock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LockView {
     /// Its id.
     pub id: String,
@@ -81,7 +122,7 @@ impl LockView {
 }
 
 /// Some locks, newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LockPage {
     /// The locks.
     pub locks: Vec<LockView>,
@@ -90,7 +131,7 @@ pub struct LockPage {
 }
 
 /// Somebody.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PartyView {
     /// The short name.
     pub name: String,
@@ -99,6 +140,7 @@ pub struct PartyView {
     /// Who vouches for it.
     pub issuer: String,
     /// Person, workload or AI agent.
+    #[schemars(schema_with = "identity_kind")]
     pub kind: IdentityKind,
     /// Its groups.
     pub groups: BTreeSet<String>,
@@ -117,7 +159,7 @@ impl From<&IdentityParts> for PartyView {
 }
 
 /// A live session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionView {
     /// Its id.
     pub id: String,
@@ -147,7 +189,7 @@ impl From<&SessionInfo> for SessionView {
 }
 
 /// Some live sessions of this gateway, oldest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionPage {
     /// The sessions.
     pub sessions: Vec<SessionView>,
@@ -156,7 +198,7 @@ pub struct SessionPage {
 }
 
 /// A login that is good.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LoginView {
     /// Its id.
     pub id: String,
@@ -180,7 +222,7 @@ impl LoginView {
 }
 
 /// An identity whose credential comes from where a matched one's does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SiblingView {
     /// Who.
     pub identity: PartyView,
@@ -189,7 +231,7 @@ pub struct SiblingView {
 }
 
 /// What a lock would cut off.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DryRun {
     /// Live sessions of this gateway.
     pub sessions: Vec<SessionView>,
@@ -199,4 +241,11 @@ pub struct DryRun {
     pub siblings: Vec<SiblingView>,
     /// True when it would keep out who asks.
     pub matches_you: bool,
+}
+
+/// A session that was ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EndedView {
+    /// Its id.
+    pub ended: String,
 }

@@ -1,0 +1,247 @@
+//! Every operation there is. A new one is a line here, an arm where operations are performed, and a row of the matrix in the tests.
+
+use countersign_model::Access;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::operation::{Content, Operation, Parameter, Place, SchemaOf, Who, schema_of};
+use super::policies::PolicyPage;
+use super::recordings;
+use super::views::{
+    ActivityView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, ExchangeForm,
+    ExchangedView, GrantBody, GrantDetailView, GrantPage, GrantView, LockPage, LockView, LoginFactsView, LogoutView,
+    NewLockBody, RecordingPage, RecordingView, RenewForm, ReviewBody, ReviewPage, ReviewView, SessionPage, SessionView, WhoamiView,
+};
+
+/// The usual and the most entries of a page.
+pub(crate) const PAGE: usize = 100;
+pub(crate) const PAGE_MAX: usize = 1_000;
+/// The most reviews, or grants, of a page.
+pub(crate) const ANSWERED_PAGE_MAX: usize = 100;
+/// The most characters of the reason of a request for access, or of its end.
+pub(crate) const GRANT_REASON_CHARS_MAX: usize = 1_000;
+/// The longest that a rule can let a grant last, in seconds: seven days.
+pub(crate) const GRANT_S_MAX: u64 = 604_800;
+/// The last second that has a date of four digits for its year, since the Unix epoch.
+pub(crate) const SECONDS_MAX: i64 = 253_402_300_799;
+/// The highest number of an item in a session's life: what every reader of JSON can hold (RFC 8259, 6).
+pub(crate) const ITEMS_SEEN_MAX: u64 = (1 << 53) - 1;
+/// The longest life of a lock that ends by itself, in seconds: a hundred years.
+pub(crate) const EXPIRES_IN_S_MAX: u64 = 3_155_760_000;
+
+fn flag(generator: &mut SchemaGenerator) -> Schema {
+    bool::json_schema(generator)
+}
+
+fn text(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string" })
+}
+
+fn reason(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": r"\S" })
+}
+
+fn ulid(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$" })
+}
+
+fn review_id(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[0-9A-Za-z]{1,64}$" })
+}
+
+fn event_id(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[0-9A-Z]{26}-[0-9]{1,19}$" })
+}
+
+fn limit(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE })
+}
+
+fn answered_limit(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "minimum": 1, "maximum": ANSWERED_PAGE_MAX, "default": ANSWERED_PAGE_MAX })
+}
+
+fn recordings_limit(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": recordings::SESSIONS })
+}
+
+fn items_limit(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": recordings::ITEMS })
+}
+
+fn count(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "minimum": 0, "maximum": ITEMS_SEEN_MAX })
+}
+
+fn seconds(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "minimum": 0, "maximum": SECONDS_MAX })
+}
+
+fn target(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[0-9A-Za-z][0-9A-Za-z_.-]{0,62}$" })
+}
+
+/// A date, or a time of a day in UTC. The twenty-ninth of February is one, too, in years that have it, which no pattern says.
+fn moment(_: &mut SchemaGenerator) -> Schema {
+    const DAY: &str = "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))";
+    const TIME: &str = r"T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]+)?Z";
+    json_schema!({ "type": "string", "pattern": format!("^[0-9]{{4}}-{DAY}({TIME})?$") })
+}
+
+const fn id(doc: &'static str, schema: SchemaOf) -> Parameter {
+    Parameter { name: "id", place: Place::Path, required: true, doc, schema }
+}
+
+const fn query(name: &'static str, doc: &'static str, schema: SchemaOf) -> Parameter {
+    Parameter { name, place: Place::Query, required: false, doc, schema }
+}
+
+const fn why(doc: &'static str) -> Parameter {
+    Parameter { required: true, ..query("reason", doc, reason) }
+}
+
+const REVIEW: &[Parameter] = &[id("The review.", review_id)];
+const GRANT: &[Parameter] = &[id("The grant.", review_id)];
+const ANSWERED_BY: Parameter = query("answered_by", "Only those that this person approved: a name, or ISSUER#SUBJECT.", text);
+const SINCE: Parameter = query("since", "With answered_by: approved from this time on, in seconds since the Unix epoch.", seconds);
+const UNTIL: Parameter = query("until", "With answered_by: approved before this time, in seconds since the Unix epoch.", seconds);
+const LIMIT: Parameter = query("limit", "The most entries of the page.", limit);
+
+const READ: Who = Who::Policy(Access::Read);
+const ADMIN: Who = Who::Policy(Access::Admin);
+const OWN_OR_READ: Who = Who::Own(Access::Read);
+const OWN_OR_ADMIN: Who = Who::Own(Access::Admin);
+
+const fn answer_to_review(name: &'static str, path: &'static str) -> Operation {
+    Operation::change(name, "POST", path, Who::Known, schema_of::<ReviewView>)
+        .with(REVIEW)
+        .takes(Content::MaybeJson(schema_of::<ReviewBody>))
+}
+
+/// Every operation.
+pub const OPERATIONS: &[Operation] = &[
+    Operation { answer: Content::OpenApi, ..Operation::get("openapi.show", "/v1/openapi.json", Who::Anyone, text) }
+        .says("This document."),
+    Operation::get("login.show", "/v1/login", Who::Anyone, schema_of::<LoginFactsView>)
+        .says("What a client needs to log in."),
+    Operation::change("login.exchange", "POST", "/v1/exchange", Who::Anyone, schema_of::<ExchangedView>)
+        .says("Exchanges a token for a certificate that is bound to the key of the certificate request (RFC 8693).")
+        .takes(Content::Form(schema_of::<ExchangeForm>))
+        .as_oauth(),
+    Operation::change("login.renew", "POST", "/v1/renew", Who::Anyone, schema_of::<ExchangedView>)
+        .says("Another certificate of the login and key whose certificate the connection was made with.")
+        .takes(Content::Form(schema_of::<RenewForm>))
+        .as_oauth(),
+    Operation::change("login.end", "POST", "/v1/logout", Who::Anyone, schema_of::<LogoutView>)
+        .says("Ends the login whose certificate the connection was made with: its certificates and its sessions.")
+        .as_oauth(),
+    Operation::get("whoami.show", "/v1/whoami", Who::Known, schema_of::<WhoamiView>)
+        .says("The caller as the gateway sees it."),
+    Operation {
+        answer: Content::Events,
+        ..Operation::get("events.watch", "/v1/events", Who::Known, text)
+            .says("That something changed, as server-sent events: of sessions and locks for whoever may list them, of reviews for whoever may see them.")
+            .with(&[Parameter { place: Place::Header, ..query("Last-Event-ID", "Goes on after this event.", event_id) }])
+    },
+    Operation::get("reviews.list", "/v1/reviews", Who::Known, schema_of::<ReviewPage>)
+        .says("The reviews that the caller asked for or may be asked, latest first.")
+        .with(&[
+            query("all", "Those that are over, too.", flag),
+            query("target", "Only those on this target.", text),
+            query("before", "Only those older than this one: `next` of the page before.", review_id),
+            query("limit", "The most entries of the page.", answered_limit),
+            ANSWERED_BY,
+            SINCE,
+            UNTIL,
+        ]),
+    Operation::get("reviews.show", "/v1/reviews/{id}", Who::Known, schema_of::<ReviewView>)
+        .says("One review, with everything that its reviewers are shown.")
+        .with(REVIEW),
+    answer_to_review("reviews.approve", "/v1/reviews/{id}/approve")
+        .says("Says yes. Exactly what is shown goes on, once, when enough people say so."),
+    answer_to_review("reviews.deny", "/v1/reviews/{id}/deny").says("Says no."),
+    answer_to_review("reviews.comment", "/v1/reviews/{id}/comment").says("Says something, for everybody who may see it."),
+    answer_to_review("reviews.withdraw", "/v1/reviews/{id}/withdraw").says("Takes back what the caller asked for."),
+    Operation::get("grants.list", "/v1/grants", OWN_OR_READ, schema_of::<GrantPage>)
+        .says("The grants that the caller holds, asked for or may be asked about, latest first; with everybody, all of them.")
+        .with(&[
+            query("all", "Those that are over, too.", flag),
+            query("everybody", "Everybody's, where policy lets the caller read them.", flag),
+            query("before", "Only those older than this one: `next` of the page before.", review_id),
+            query("limit", "The most entries of the page.", answered_limit),
+            ANSWERED_BY,
+            SINCE,
+            UNTIL,
+        ]),
+    Operation::change("grants.request", "POST", "/v1/grants", Who::Known, schema_of::<GrantView>)
+        .says("Asks for access for a while, of those whom the rules that offer it name.")
+        .takes(Content::Json(schema_of::<GrantBody>))
+        .with_status(201),
+    Operation::get("grants.show", "/v1/grants/{id}", Who::Known, schema_of::<GrantDetailView>)
+        .says("One grant, with its review.")
+        .with(GRANT),
+    Operation::change("grants.revoke", "POST", "/v1/grants/{id}/revoke", OWN_OR_ADMIN, schema_of::<GrantView>)
+        .says("Ends a grant, and the sessions that live by it.")
+        .with(GRANT)
+        .takes(Content::Json(schema_of::<EndGrantBody>)),
+    Operation::change("grants.revoke-approved", "POST", "/v1/grants/revoke", OWN_OR_ADMIN, schema_of::<EndedGrantsView>)
+        .says("Ends the grants that somebody approved in a window of time, of those that the caller may end.")
+        .takes(Content::Json(schema_of::<EndGrantsBody>)),
+    Operation::get("locks.list", "/v1/locks", READ, schema_of::<LockPage>).says("The locks in force, newest first.").with(&[
+        query("all", "Those that ended, too.", flag),
+        query("before", "Only those older than this one: `next` of the page before.", text),
+        LIMIT,
+    ]),
+    Operation::change("locks.add", "POST", "/v1/locks", ADMIN, schema_of::<LockView>)
+        .says("Locks out whatever fits all of what is named: live sessions end, new ones are refused, on every gateway.")
+        .takes(Content::Json(schema_of::<NewLockBody>))
+        .with_status(201),
+    Operation {
+        method: "POST",
+        ..Operation::get("locks.dry-run", "/v1/locks/dry-run", READ, schema_of::<DryRun>)
+            .says("What a lock would cut off, and whose credentials come from the same place.")
+            .takes(Content::Json(schema_of::<DryRunBody>))
+    },
+    Operation::get("locks.show", "/v1/locks/{id}", READ, schema_of::<LockView>)
+        .says("One lock.")
+        .with(&[id("The lock.", text)]),
+    Operation::change("locks.remove", "DELETE", "/v1/locks/{id}", ADMIN, schema_of::<LockView>)
+        .says("Ends a lock. What it cut off does not come back; new sessions may begin.")
+        .with(&[id("The lock.", text), why("Why it may end.")]),
+    Operation::get("sessions.list", "/v1/sessions", READ, schema_of::<SessionPage>)
+        .says("The live sessions of this gateway, oldest first.")
+        .with(&[
+            query("identity", "Only those of this name or subject.", text),
+            query("target", "Only those on this target.", text),
+            query("after", "Only those younger than this one: `next` of the page before.", ulid),
+            LIMIT,
+        ]),
+    Operation::get("sessions.show", "/v1/sessions/{id}", READ, schema_of::<SessionView>)
+        .says("One live session of this gateway.")
+        .with(&[id("The session.", ulid)]),
+    Operation::change("sessions.end", "DELETE", "/v1/sessions/{id}", ADMIN, schema_of::<EndedView>)
+        .says("Ends a live session of this gateway; a lock ends it on any.")
+        .with(&[id("The session.", ulid), why("Why it ends.")]),
+    Operation::get("recordings.list", "/v1/recordings", READ, schema_of::<RecordingPage>)
+        .says("The recorded sessions, newest first.")
+        .with(&[
+            query("identity", "Only those of this name or subject.", text),
+            query("target", "Only those on this target.", target),
+            query("since", "Only those from this time or date on.", moment),
+            query("until", "Only those before this time or date.", moment),
+            query("denied", "Only those in which something was denied.", flag),
+            query("own", "Those of this API, too.", flag),
+            query("before", "Only those older than this one: `next` of the page before.", ulid),
+            query("limit", "The most entries of the page.", recordings_limit),
+        ]),
+    Operation::get("recordings.activity", "/v1/recordings/activity", READ, schema_of::<ActivityView>)
+        .says("Sessions, statements and denials of the last 24 hours, by hour and by target."),
+    Operation::get("recordings.show", "/v1/recordings/{id}", READ, schema_of::<RecordingView>)
+        .says("What happened in a recorded session.")
+        .with(&[
+            id("The session.", ulid),
+            query("after", "Only what came after this many: `next` of the page before.", count),
+            query("limit", "The most entries of the page.", items_limit),
+        ]),
+    Operation::get("policies.show", "/v1/policies", READ, schema_of::<PolicyPage>)
+        .says("The files, rules and warnings in force."),
+];
