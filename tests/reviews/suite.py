@@ -7,7 +7,7 @@ import subprocess
 import sys
 import traceback
 
-from world import HERE, Held, World, pause, psql, until
+from world import HERE, Heard, Held, World, pause, psql, until
 
 sys.path.insert(0, str(HERE.parent / "conformance"))
 
@@ -329,6 +329,25 @@ def glass_is_broken_at_once_and_looked_at_afterwards(world):
     again = json.loads(world.people["omar"].run(*break_glass).exits(0).out)["id"]
     world.people["lena"].run("reviews", "approve", again).exits(0)
     shop(world, "omar", "update orders set note = 'glass again' where id = 16").says("UPDATE 1")
+
+
+@case
+def a_watched_list_tells_what_changes(world):
+    watching = {noun: Heard(world.people["rita"].start(noun, "list", "--watch")) for noun in ("reviews", "grants")}
+    stranger = Heard(world.people["mona"].start("grants", "list", "--watch"))
+    try:
+        for one in (*watching.values(), stranger):
+            until("the first list", lambda one=one: one.said or None, 30)
+        said = world.people["olga"].run("request", "shop", *ON_CALL, "--reason", "watched", "--output", "json").exits(0).out
+        grant = json.loads(said)["id"]
+        for one in watching.values():
+            one.hears(grant)
+        world.people["olga"].run("grants", "revoke", grant, "--reason", "done").exits(0)
+        assert grant not in stranger.said, stranger.said
+    finally:
+        for one in (*watching.values(), stranger):
+            one.process.send_signal(signal.SIGINT)
+            one.process.wait(30)
 
 
 @case

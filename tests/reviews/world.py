@@ -117,30 +117,18 @@ class World(login.World):
         return [r["id"] for r in json.loads(said)["reviews"]]
 
 
-class Held:
-    """A client in the background whose statement waits: `said` grows as it speaks."""
+class Heard:
+    """A program in the background: `said` grows as it speaks."""
 
-    def __init__(self, world, person, *command, env=None):
-        self.world, self.person = world, person
-        before = set(world.waits(person))
-        self.process = world.people[person].start("connect", "shop", "--", *command, env=env)
-        self.said = ""
-        self.readers = [threading.Thread(target=self.read, args=(s,), daemon=True) for s in (self.process.stdout, self.process.stderr)]
+    def __init__(self, process):
+        self.process, self.said = process, ""
+        self.readers = [threading.Thread(target=self.read, args=(s,), daemon=True) for s in (process.stdout, process.stderr)]
         for reader in self.readers:
             reader.start()
-
-        def waiting():
-            assert self.process.poll() is None, f"it did not wait: {self.said}"
-            return [r for r in world.waits(person) if r not in before]
-
-        self.review = until("the statement waits", waiting, 60)[0]
 
     def read(self, stream):
         while part := os.read(stream.fileno(), 65536):
             self.said += part.decode()
-
-    def waits(self):
-        return self.process.poll() is None
 
     def hears(self, *parts, seconds=30):
         until(f"it hears {parts}", lambda: all(p in self.said for p in parts) or None, seconds)
@@ -154,6 +142,24 @@ class Held:
         for part in parts:
             assert part in self.said, f"no {part!r} in: {self.said}"
         return self
+
+
+class Held(Heard):
+    """A client in the background whose statement waits."""
+
+    def __init__(self, world, person, *command, env=None):
+        self.world, self.person = world, person
+        before = set(world.waits(person))
+        super().__init__(world.people[person].start("connect", "shop", "--", *command, env=env))
+
+        def waiting():
+            assert self.process.poll() is None, f"it did not wait: {self.said}"
+            return [r for r in world.waits(person) if r not in before]
+
+        self.review = until("the statement waits", waiting, 60)[0]
+
+    def waits(self):
+        return self.process.poll() is None
 
 
 def psql(world, sql, *more, person="dora"):

@@ -17,6 +17,12 @@ pub(crate) struct AtGateway {
     at: At,
 }
 
+impl From<At> for AtGateway {
+    fn from(at: At) -> Self {
+        Self { at }
+    }
+}
+
 impl AtGateway {
     /// Its API, by the login there.
     pub(crate) async fn open(&self) -> Result<GatewayApi, Failed> {
@@ -42,6 +48,11 @@ impl GatewayApi {
         key: Option<&str>,
     ) -> Result<T, Failed> {
         Ok(self.0.operation(Method::POST, path, &[], Some(body), key).await?)
+    }
+
+    /// What changes, as it changes; after the event that was heard last.
+    pub(crate) async fn events(&self, last: Option<&str>) -> Result<reqwest::Response, Failed> {
+        self.0.events(last).await
     }
 
     /// Ends something.

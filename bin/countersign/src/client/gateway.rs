@@ -236,6 +236,19 @@ impl Gateway {
         reply.json().map_err(unreadable)
     }
 
+    /// What changes, as server-sent events.
+    pub(crate) async fn events(&self, last: Option<&str>) -> Result<reqwest::Response, Failed> {
+        let stream = self.http.stream(&self.door("/v1/events"), last).await;
+        let stream = stream.map_err(|e| Failed::from(self.unreachable(&e)))?;
+        if !stream.status().is_success() {
+            return Err(Failed::new(format!(
+                "the gateway answered {} when asked what changes",
+                stream.status().as_u16()
+            )));
+        }
+        Ok(stream)
+    }
+
     /// Ends the login.
     pub(crate) async fn logout(&self) -> Result<(), Refused> {
         let reply = self.http.post(&self.door("/v1/logout"), &[], None).await.map_err(|e| self.unreachable(&e))?;

@@ -11,6 +11,7 @@ use super::gateway::Gateway;
 use super::reviews::{add_asker, id, open, print_list, seconds, text_of, texts};
 use super::session::At;
 use super::sheet::Sheet;
+use super::watch::{Changes, clear};
 use crate::cli::Format;
 use crate::clock;
 use crate::commands::paper::Paper;
@@ -116,6 +117,9 @@ pub(crate) struct List {
     /// Those older than this one: where the list before ended.
     #[arg(long, value_name = "GRANT")]
     before: Option<String>,
+    /// Goes on: the list again, each time that a grant is asked for or changes.
+    #[arg(long)]
+    watch: bool,
     /// How to print.
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -193,7 +197,17 @@ async fn answered(gateway: &Gateway, mut grant: Value) -> Result<Value, Failed> 
 /// Runs one of `countersign grants`.
 pub(super) async fn run(command: &Grants) -> Result<(), Failed> {
     match command {
-        Grants::List(args) => list(args).await,
+        Grants::List(args) if args.watch => {
+            let mut changes = Changes::open(&args.at.clone().into()).await?;
+            let mut paper = Paper::new();
+            while !paper.gone() {
+                clear()?;
+                list(args, &mut paper).await?;
+                changes.wait("grant").await?;
+            }
+            Ok(())
+        }
+        Grants::List(args) => list(args, &mut Paper::new()).await,
         Grants::Show(args) => {
             let path = format!("/v1/grants/{}", id(&args.grant)?);
             let grant: Value = open(&args.at).await?.operation(Method::GET, &path, &[], None, None).await?;
@@ -203,13 +217,13 @@ pub(super) async fn run(command: &Grants) -> Result<(), Failed> {
     }
 }
 
-async fn list(args: &List) -> Result<(), Failed> {
+async fn list(args: &List, paper: &mut Paper) -> Result<(), Failed> {
     let mut query = args.answered.query();
     query.extend([("all", args.all.to_string()), ("everybody", args.everybody.to_string())]);
     query.extend(args.before.clone().map(|before| ("before", before)));
     let listed: Value = open(&args.at).await?.operation(Method::GET, "/v1/grants", &query, None, None).await?;
     let none = if args.all { "there are none that you may see" } else { "nothing is granted or asked for" };
-    print_list(&listed, "grants", table, args.output, none)
+    print_list(paper, &listed, "grants", table, args.output, none)
 }
 
 async fn revoke(args: &Revoke) -> Result<(), Failed> {
@@ -226,7 +240,7 @@ async fn revoke(args: &Revoke) -> Result<(), Failed> {
         all.insert("until".to_owned(), json!(args.answered.until.map(Timestamp::unix_s)));
     }
     let ended: Value = gateway.operation(Method::POST, "/v1/grants/revoke", &[], Some(&body), None).await?;
-    print_list(&ended, "grants", table, args.output, "there was none to end")
+    print_list(&mut Paper::new(), &ended, "grants", table, args.output, "there was none to end")
 }
 
 fn table(grants: &[Value], now: Timestamp) -> Table {

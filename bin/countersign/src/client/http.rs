@@ -20,6 +20,8 @@ use crate::failed::Failed;
 
 /// How long a request may take, from dialling to the last byte of its answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest that one stream is read; then it is asked for again.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long dialling may take.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes.
@@ -204,6 +206,15 @@ impl Http {
             request = request.header(HeaderName::from_static("idempotency-key"), key);
         }
         answer(url, request).await
+    }
+
+    /// `GET` of an answer that goes on.
+    pub(crate) async fn stream(&self, url: &Url, last_event: Option<&str>) -> Result<reqwest::Response, String> {
+        let mut request = self.client.get(url.clone()).header(ACCEPT, "text/event-stream").timeout(STREAM_TIMEOUT);
+        if let Some(last) = last_event {
+            request = request.header(HeaderName::from_static("last-event-id"), last);
+        }
+        request.send().await.map_err(|e| chain(&e.without_url()))
     }
 
     /// `POST` of a form, with a DPoP proof if there is one.

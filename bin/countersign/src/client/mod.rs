@@ -18,6 +18,7 @@ mod session;
 pub(crate) mod sheet;
 mod ssh_config;
 mod state;
+pub(crate) mod watch;
 mod whoami;
 mod workload;
 

@@ -9,6 +9,7 @@ use super::gateway::Gateway;
 use super::grants::Answered;
 use super::session::{At, fresh};
 use super::sheet::Sheet;
+use super::watch::{Changes, clear};
 use crate::cli::Format;
 use crate::clock;
 use crate::commands::paper::Paper;
@@ -58,6 +59,9 @@ pub(crate) struct List {
     /// Those older than this one: where the list before ended.
     #[arg(long, value_name = "REVIEW")]
     before: Option<String>,
+    /// Goes on: the list again, each time that a review is asked for or changes.
+    #[arg(long)]
+    watch: bool,
     /// How to print.
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -93,7 +97,17 @@ pub(crate) struct Said {
 /// Runs one of them.
 pub(super) async fn run(command: &Reviews) -> Result<(), Failed> {
     match command {
-        Reviews::List(args) => list(args).await,
+        Reviews::List(args) if args.watch => {
+            let mut changes = Changes::open(&args.at.clone().into()).await?;
+            let mut paper = Paper::new();
+            while !paper.gone() {
+                clear()?;
+                list(args, &mut paper).await?;
+                changes.wait("review").await?;
+            }
+            Ok(())
+        }
+        Reviews::List(args) => list(args, &mut Paper::new()).await,
         Reviews::Show(args) => {
             let review = find(&open(&args.at).await?, &args.review).await?;
             print(&review, args.output)
@@ -141,7 +155,7 @@ async fn say(args: &Said, verb: &str) -> Result<(), Failed> {
     print(&review, *output)
 }
 
-async fn list(args: &List) -> Result<(), Failed> {
+async fn list(args: &List, paper: &mut Paper) -> Result<(), Failed> {
     let mut query = args.answered.query();
     if args.all {
         query.push(("all", "true".to_owned()));
@@ -149,18 +163,18 @@ async fn list(args: &List) -> Result<(), Failed> {
     query.extend(args.before.clone().map(|before| ("before", before)));
     let listed: Value = open(&args.at).await?.operation(Method::GET, "/v1/reviews", &query, None, None).await?;
     let none = if args.all { "there are no reviews that you may see" } else { "nothing waits" };
-    print_list(&listed, "reviews", table, args.output, none)
+    print_list(paper, &listed, "reviews", table, args.output, none)
 }
 
 /// A page of a list: its members under `name` as a table, and where the next page begins; `none` where there are no members.
 pub(super) fn print_list(
+    paper: &mut Paper,
     listed: &Value,
     name: &str,
     table: impl Fn(&[Value], Timestamp) -> Table,
     output: Format,
     none: &str,
 ) -> Result<(), Failed> {
-    let mut paper = Paper::new();
     let members = listed.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if output == Format::Json {
         paper.json(listed)?;

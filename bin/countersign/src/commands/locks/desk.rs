@@ -27,6 +27,11 @@ pub(crate) struct Where {
 }
 
 impl Where {
+    /// The gateway that is asked where no configuration is named.
+    pub(super) fn gateway(&self) -> &AtGateway {
+        &self.at
+    }
+
     /// Opens it.
     pub(super) async fn open(&self) -> Result<LockDesk, Failed> {
         let Some(path) = &self.config else { return Ok(LockDesk::Api(self.at.open().await?)) };

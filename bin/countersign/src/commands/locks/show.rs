@@ -9,6 +9,7 @@ use super::super::table::{Column, Table};
 use super::desk::Where;
 use crate::cli::Format;
 use crate::client::sheet::Sheet;
+use crate::client::watch::{Changes, clear};
 use crate::failed::Failed;
 
 /// `countersign locks list`.
@@ -25,6 +26,9 @@ pub(crate) struct List {
     /// Only locks older than this one: where the page before ended.
     #[arg(long, value_name = "LOCK", value_parser = parse_id)]
     before: Option<String>,
+    /// Goes on: the list again, each time that a lock is made or ends.
+    #[arg(long, conflicts_with = "config")]
+    watch: bool,
     /// How to print.
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -66,8 +70,22 @@ fn parse_id(text: &str) -> Result<String, String> {
         .ok_or_else(|| "it is not a lock's id (26 characters): `countersign locks list` shows them".to_owned())
 }
 
-/// Lists.
+/// Lists; with `--watch` again and again.
 pub(super) async fn list(args: &List, paper: &mut Paper) -> Result<(), Failed> {
+    if !args.watch {
+        return list_once(args, paper).await;
+    }
+    let mut changes = Changes::open(args.place.gateway()).await?;
+    while !paper.gone() {
+        clear()?;
+        list_once(args, paper).await?;
+        paper.done()?;
+        changes.wait("lock").await?;
+    }
+    Ok(())
+}
+
+async fn list_once(args: &List, paper: &mut Paper) -> Result<(), Failed> {
     let page = args.place.open().await?.list(args.all, args.before.as_deref(), usize::from(args.limit)).await?;
     if args.output == Format::Json {
         return paper.json(&page);

@@ -27,6 +27,9 @@ pub(crate) struct List {
     pub(super) live: bool,
     #[command(flatten)]
     pub(super) at: AtGateway,
+    /// Goes on: the live sessions again, each time that one begins or ends.
+    #[arg(long, requires = "live")]
+    pub(super) watch: bool,
     /// The most sessions, 1 to 10000.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(super) limit: u16,

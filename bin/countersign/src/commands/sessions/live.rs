@@ -6,16 +6,31 @@ use super::super::paper::Paper;
 use super::super::table::{Column, Table};
 use super::is_json;
 use super::list::List;
+use crate::client::watch::{Changes, clear};
 use crate::failed::Failed;
 
 /// The most that the gateway gives at once.
 const PAGE_MAX: usize = 1_000;
 
-/// Runs it.
+/// Runs it; with `--watch` again and again.
 pub(super) async fn run(args: &List, paper: &mut Paper) -> Result<(), Failed> {
     if args.which.is_about_records() {
         return Err(Failed::new("--since, --until and --denied are about records: leave out --live"));
     }
+    if !args.watch {
+        return once(args, paper).await;
+    }
+    let mut changes = Changes::open(&args.at).await?;
+    while !paper.gone() {
+        clear()?;
+        once(args, paper).await?;
+        paper.done()?;
+        changes.wait("session").await?;
+    }
+    Ok(())
+}
+
+async fn once(args: &List, paper: &mut Paper) -> Result<(), Failed> {
     let api = args.at.open().await?;
     let limit = usize::from(args.limit);
     let mut found: Vec<SessionView> = Vec::new();

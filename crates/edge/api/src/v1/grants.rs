@@ -95,9 +95,13 @@ mod tests {
 
     #[test]
     fn a_moment_is_one_that_has_a_date() {
-        for (seconds, fits) in
-            [(None, true), (Some(0), true), (Some(SECONDS_MAX), true), (Some(SECONDS_MAX + 1), false), (Some(-1), false)]
-        {
+        for (seconds, fits) in [
+            (None, true),
+            (Some(0), true),
+            (Some(SECONDS_MAX), true),
+            (Some(SECONDS_MAX + 1), false),
+            (Some(-1), false),
+        ] {
             assert_eq!(check_moment("since", seconds).is_ok(), fits, "{seconds:?}");
         }
     }

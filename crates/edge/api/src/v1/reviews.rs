@@ -40,8 +40,9 @@ pub(crate) async fn act(
 
 pub(super) fn id(text: &str) -> Result<String, Problem> {
     let fine = !text.is_empty() && text.len() <= ID_BYTES_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric());
-    fine.then(|| text.to_owned())
-        .ok_or_else(|| Problem::bad_request(format!("the id of a review or grant is 1 to {ID_BYTES_MAX} letters and digits")))
+    fine.then(|| text.to_owned()).ok_or_else(|| {
+        Problem::bad_request(format!("the id of a review or grant is 1 to {ID_BYTES_MAX} letters and digits"))
+    })
 }
 
 /// What the path names; what is no id names nothing.

@@ -9,7 +9,8 @@ use super::recordings;
 use super::views::{
     ActivityView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, ExchangeForm,
     ExchangedView, GrantBody, GrantDetailView, GrantPage, GrantView, LockPage, LockView, LoginFactsView, LogoutView,
-    NewLockBody, RecordingPage, RecordingView, RenewForm, ReviewBody, ReviewPage, ReviewView, SessionPage, SessionView, WhoamiView,
+    NewLockBody, RecordingPage, RecordingView, RenewForm, ReviewBody, ReviewPage, ReviewView, SessionPage, SessionView,
+    WhoamiView,
 };
 
 /// The usual and the most entries of a page.
@@ -82,7 +83,8 @@ fn target(_: &mut SchemaGenerator) -> Schema {
 
 /// A date, or a time of a day in UTC. The twenty-ninth of February is one, too, in years that have it, which no pattern says.
 fn moment(_: &mut SchemaGenerator) -> Schema {
-    const DAY: &str = "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))";
+    const DAY: &str =
+        "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))";
     const TIME: &str = r"T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]+)?Z";
     json_schema!({ "type": "string", "pattern": format!("^[0-9]{{4}}-{DAY}({TIME})?$") })
 }
@@ -101,9 +103,12 @@ const fn why(doc: &'static str) -> Parameter {
 
 const REVIEW: &[Parameter] = &[id("The review.", review_id)];
 const GRANT: &[Parameter] = &[id("The grant.", review_id)];
-const ANSWERED_BY: Parameter = query("answered_by", "Only those that this person approved: a name, or ISSUER#SUBJECT.", text);
-const SINCE: Parameter = query("since", "With answered_by: approved from this time on, in seconds since the Unix epoch.", seconds);
-const UNTIL: Parameter = query("until", "With answered_by: approved before this time, in seconds since the Unix epoch.", seconds);
+const ANSWERED_BY: Parameter =
+    query("answered_by", "Only those that this person approved: a name, or ISSUER#SUBJECT.", text);
+const SINCE: Parameter =
+    query("since", "With answered_by: approved from this time on, in seconds since the Unix epoch.", seconds);
+const UNTIL: Parameter =
+    query("until", "With answered_by: approved before this time, in seconds since the Unix epoch.", seconds);
 const LIMIT: Parameter = query("limit", "The most entries of the page.", limit);
 
 const READ: Who = Who::Policy(Access::Read);
