@@ -364,6 +364,14 @@ async fn a_request_with_a_key_is_done_once() {
     assert_eq!(w.locks.live(now()).len(), 2, "and one lock besides the one that was there");
     assert_eq!(add("responder", "k", "mallory").await.0, "422", "another request under the same key");
     assert_eq!(add("on-call", "k", "mallory").await.0, "201", "keys are the caller's own");
+    let lock = w.locks.live(now()).into_iter().find(|l| l.reason == "stolen").unwrap().id.clone();
+    let end = async |reason: &str| {
+        let path = format!("/v1/locks/{lock}?reason={reason}");
+        status(&w.ask("responder", "DELETE", &path, "Idempotency-Key: e\r\n", "").await).to_owned()
+    };
+    assert_eq!(end("over").await, "200");
+    assert_eq!(end("over").await, "200", "a second time it would be 409");
+    assert_eq!(end("mistake").await, "422", "the query is part of the request");
     assert_eq!(add("responder", "l", "").await.0, "400");
     assert_eq!(add("responder", "l", "").await.0, "400", "what was wrong stays wrong");
     assert_eq!(add("responder", &"k".repeat(256), "eve").await.0, "400");

@@ -9,6 +9,9 @@ use crate::{Store, StoreError, TEXT_BYTES_MAX, fits, on_pool};
 /// The most grants that are given and not over at one time.
 pub const GRANTS_LIVE_MAX: u32 = 10_000;
 
+/// The most marks of grants that are read at one time.
+pub const GRANT_MARKS_MAX: u32 = 30_000;
+
 /// A grant as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantRecord {
@@ -68,6 +71,19 @@ pub struct GrantFilter {
     pub limit: u32,
 }
 
+/// What tells whether a grant changed. That its time is over does not show here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantMark {
+    /// Its id.
+    pub id: String,
+    /// How far it is.
+    pub status: String,
+    /// The uses so far, of a grant with a limit.
+    pub uses: u32,
+    /// Whether it has started.
+    pub started: bool,
+}
+
 /// The columns, in the order of the fields.
 const COLUMNS: &str = "id, status, issuer, subject, target, content, at_once, lasts, uses_max, uses, created_at, given_at, start_by, \
                        started_at, ends_at, ended_at, ended_by, ended_why";
@@ -120,6 +136,16 @@ fn record(r: Row) -> Result<GrantRecord, Fault> {
         started_at: r.started_at.map(Timestamp::from_unix_us),
         ends_at: r.ends_at.map(Timestamp::from_unix_us),
     })
+}
+
+/// The columns of a mark.
+const MARK: &str = "id, status, uses, started_at";
+
+type MarkRow = (String, String, i64, Option<i64>);
+
+fn mark((id, status, uses, started_at): MarkRow) -> Result<GrantMark, Fault> {
+    let uses = u32::try_from(uses).map_err(|_| Fault::Corrupt(format!("the uses of grant {id}")))?;
+    Ok(GrantMark { id, status, uses, started: started_at.is_some() })
 }
 
 /// Counts a change, and makes whoever else changes grants wait.
@@ -304,6 +330,34 @@ impl Store {
             let (number,): (i64,) =
                 sqlx::query_as("SELECT number FROM grant_changes WHERE id = 1").fetch_one(pool).await?;
             Ok(number.unsigned_abs())
+        })
+    }
+
+    /// The marks of all grants that are asked for, or given and not over at this time, and of the `latest` newest ones, newest first; at most
+    /// [`GRANT_MARKS_MAX`].
+    pub async fn grant_marks(&self, latest: u32, now: Timestamp) -> Result<Vec<GrantMark>, StoreError> {
+        on_pool!(self, "look which grants changed", |pool| {
+            let text = format!(
+                "SELECT {MARK} FROM grants WHERE status = 'requested' OR ({IN_FORCE}) \
+                 UNION SELECT {MARK} FROM (SELECT {MARK} FROM grants ORDER BY id DESC LIMIT $2) AS newest \
+                 ORDER BY id DESC LIMIT $3"
+            );
+            let rows: Vec<MarkRow> = sqlx::query_as(sqlx::AssertSqlSafe(text))
+                .bind(now.unix_us())
+                .bind(i64::from(latest))
+                .bind(i64::from(GRANT_MARKS_MAX))
+                .fetch_all(pool)
+                .await?;
+            rows.into_iter().map(mark).collect()
+        })
+    }
+
+    /// The mark of one grant, over or not.
+    pub async fn grant_mark(&self, id: &str) -> Result<Option<GrantMark>, StoreError> {
+        on_pool!(self, "look whether a grant changed", |pool| {
+            let text = format!("SELECT {MARK} FROM grants WHERE id = $1");
+            let row: Option<MarkRow> = sqlx::query_as(sqlx::AssertSqlSafe(text)).bind(id).fetch_optional(pool).await?;
+            row.map(mark).transpose()
         })
     }
 

@@ -26,11 +26,13 @@ use sqlx::{PgPool, SqlitePool};
 
 pub use accounts::{ACCOUNTS_MAX, AccountRecord};
 pub use error::StoreError;
-pub use grants::{GRANTS_LIVE_MAX, GrantEndRecord, GrantFilter, GrantRecord};
+pub use grants::{GRANT_MARKS_MAX, GRANTS_LIVE_MAX, GrantEndRecord, GrantFilter, GrantMark, GrantRecord};
 pub use locks::{LOCKS_LIVE_MAX, LockEndRecord, LockRecord};
 pub use logins::{LOGINS_LISTED_MAX, LoginRecord};
 pub use open::{StoreConfig, TIMEOUT_DEFAULT};
-pub use reviews::{REVIEW_ANSWERS_MAX, REVIEWS_PAGE_MAX, ReviewAnswerRecord, ReviewFilter, ReviewRecord};
+pub use reviews::{
+    REVIEW_ANSWERS_MAX, REVIEW_MARKS_MAX, REVIEWS_PAGE_MAX, ReviewAnswerRecord, ReviewFilter, ReviewMark, ReviewRecord,
+};
 pub use sealed_secrets::{SEALED_SECRETS_MAX, SealedSecret, SealedSecretListing};
 pub use short_lived::{SHORT_LIVED_KEPT_US, ShortLivedAdded, ShortLivedRecord};
 pub use signing_keys::{SIGNING_KEYS_MAX, SigningKeyRecord};

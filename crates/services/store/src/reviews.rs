@@ -8,6 +8,8 @@ use crate::{Store, StoreError, TEXT_BYTES_MAX, fits, on_pool};
 
 /// The most reviews on one page of a list.
 pub const REVIEWS_PAGE_MAX: u32 = 200;
+/// The most marks of reviews that are read at one time.
+pub const REVIEW_MARKS_MAX: u32 = 20_000;
 /// The most answers and comments of one review.
 pub const REVIEW_ANSWERS_MAX: u32 = 200;
 
@@ -53,6 +55,17 @@ pub struct ReviewAnswerRecord {
     pub version: u64,
     /// What its owner knows of it.
     pub content: String,
+}
+
+/// What tells whether a review changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReviewMark {
+    /// Its id.
+    pub id: String,
+    /// Grows with every change.
+    pub version: u64,
+    /// Whether it is pending, or approved and not used.
+    pub open: bool,
 }
 
 /// Which reviews.
@@ -231,6 +244,26 @@ impl Store {
                 .fetch_all(pool)
                 .await?;
             rows.into_iter().map(record).collect()
+        })
+    }
+
+    /// The marks of all open reviews and of the `latest` newest ones, newest first; at most [`REVIEW_MARKS_MAX`].
+    pub async fn review_marks(&self, latest: u32) -> Result<Vec<ReviewMark>, StoreError> {
+        on_pool!(self, "look which reviews changed", |pool| {
+            let rows: Vec<(String, i64, String)> = sqlx::query_as(
+                "SELECT id, version, status FROM reviews WHERE status IN ('pending', 'approved') \
+                 UNION SELECT id, version, status FROM (SELECT id, version, status FROM reviews ORDER BY id DESC LIMIT $1) AS newest \
+                 ORDER BY id DESC LIMIT $2",
+            )
+            .bind(i64::from(latest))
+            .bind(i64::from(REVIEW_MARKS_MAX))
+            .fetch_all(pool)
+            .await?;
+            let mark = |(id, version, status): (String, i64, String)| {
+                let version = version_of(&id, version)?;
+                Ok(ReviewMark { id, version, open: matches!(status.as_str(), "pending" | "approved") })
+            };
+            rows.into_iter().map(mark).collect()
         })
     }
 

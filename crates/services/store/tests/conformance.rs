@@ -144,6 +144,14 @@ async fn reviews(store: &Store) {
     assert_eq!(store.review("r1").await.unwrap().unwrap().1.len(), 2);
     assert_eq!(list(ReviewFilter { open: true, limit: 10, ..Default::default() }).await, ["r4", "r3", "r2"]);
 
+    // What is open is always there, whatever is newer; of what is over, the newest.
+    let marks = async |latest: u32| {
+        let all = store.review_marks(latest).await.unwrap();
+        all.into_iter().map(|m| format!("{} {} {}", m.id, m.version, m.open)).collect::<Vec<_>>()
+    };
+    assert_eq!(marks(3).await, ["r4 1 true", "r3 1 true", "r2 1 true"]);
+    assert_eq!(marks(4).await, ["r4 1 true", "r3 1 true", "r2 1 true", "r1 3 false"]);
+
     let mut busy = review("r3", "bob");
     for _ in 0..REVIEW_ANSWERS_MAX {
         busy.version += 1;

@@ -14,7 +14,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, header};
 use countersign_enforce::{Lockable, Locks as _, Standing};
 use countersign_model::{Access, Decision, Request as Question, SessionContext, SessionId, Timestamp};
-use countersign_store::{GrantFilter, GrantRecord, REVIEWS_PAGE_MAX, ReviewFilter};
+use countersign_store::{GrantMark, ReviewMark, StoreError};
 use futures_util::stream;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 
@@ -28,8 +28,8 @@ use crate::grants::GrantCall;
 const POLL: Duration = Duration::from_millis(500);
 /// Events that are kept for those who come back.
 const KEPT_MAX: usize = 1_024;
-/// The latest reviews, and grants, that are looked at.
-const LATEST: u32 = REVIEWS_PAGE_MAX;
+/// The latest reviews, and grants, that are looked at besides those that are open: what began and ended between two looks is among them.
+const LATEST: u32 = 200;
 /// Streams at one time.
 const STREAMS_MAX: usize = 64;
 /// How often it is asked whether somebody may still watch; and a sign of life for what is in between.
@@ -61,47 +61,64 @@ impl Kind {
     }
 }
 
+/// The count of changes, the grants, and those that changed and are not among them.
+type LookedAtGrants = (Option<u64>, BTreeMap<String, GrantMark>, Vec<String>);
+
 /// What there was, when it was looked.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     sessions: BTreeSet<SessionId>,
     locks: BTreeSet<String>,
-    /// Their versions.
-    reviews: BTreeMap<String, u64>,
+    reviews: BTreeMap<String, ReviewMark>,
+    /// What the store counts of changes of grants: while that stays, they do.
+    grant_changes: Option<u64>,
     grants: BTreeMap<String, GrantMark>,
-}
-
-/// What of a grant changes, but for the time that it has left: status, uses, whether it started and whether it was ended.
-type GrantMark = (String, u32, bool, bool);
-
-fn mark(grant: GrantRecord) -> (String, GrantMark) {
-    (grant.id, (grant.status, grant.uses, grant.started_at.is_some(), grant.ended.is_some()))
+    /// Grants that changed and are not looked at any more.
+    grants_left: Vec<String>,
 }
 
 impl Seen {
     async fn look(desk: &Desk, before: &Self) -> Self {
-        let latest = ReviewFilter { open: false, kind: None, before: None, limit: LATEST };
-        let reviews = match desk.store.list_reviews(&latest).await {
-            Ok(all) => all.into_iter().map(|r| (r.id, r.version)).collect(),
+        let reviews = match desk.store.review_marks(LATEST).await {
+            Ok(all) => all.into_iter().map(|r| (r.id.clone(), r)).collect(),
             Err(error) => {
                 tracing::warn!(%error, "it cannot be seen which reviews changed");
                 before.reviews.clone()
             }
         };
-        let latest = GrantFilter { live_at: None, before: None, limit: LATEST };
-        let grants = match desk.store.list_grants(&latest).await {
-            Ok(all) => all.into_iter().map(mark).collect(),
+        let (grant_changes, grants, grants_left) = match before.look_at_grants(desk).await {
+            Ok(looked) => looked,
             Err(error) => {
                 tracing::warn!(%error, "it cannot be seen which grants changed");
-                before.grants.clone()
+                (before.grant_changes, before.grants.clone(), Vec::new())
             }
         };
         Self {
             sessions: desk.sessions.sessions().iter().map(|s| s.id).collect(),
             locks: desk.locks.live((desk.clock)()).iter().map(|l| l.id.clone()).collect(),
             reviews,
+            grant_changes,
             grants,
+            grants_left,
         }
+    }
+
+    async fn look_at_grants(&self, desk: &Desk) -> Result<LookedAtGrants, StoreError> {
+        // The number first: a change that comes in between is seen now, and looked for once more.
+        let number = Some(desk.store.grant_changes().await?);
+        if number == self.grant_changes {
+            return Ok((number, self.grants.clone(), Vec::new()));
+        }
+        let marks = desk.store.grant_marks(LATEST, (desk.clock)()).await?;
+        let now: BTreeMap<String, GrantMark> = marks.into_iter().map(|g| (g.id.clone(), g)).collect();
+        let mut left = Vec::new();
+        for (id, mark) in self.grants.iter().filter(|(id, _)| !now.contains_key(*id)) {
+            // Its time may be over, which is no change.
+            if desk.store.grant_mark(id).await?.is_some_and(|g| g != *mark) {
+                left.push(id.clone());
+            }
+        }
+        Ok((number, now, left))
     }
 
     /// What is different now.
@@ -111,10 +128,14 @@ impl Seen {
         all.extend(self.sessions.difference(&now.sessions).map(|id| (Kind::SessionEnded, id.to_string())));
         all.extend(now.locks.difference(&self.locks).map(|id| (Kind::LockAdded, id.clone())));
         all.extend(self.locks.difference(&now.locks).map(|id| (Kind::LockEnded, id.clone())));
-        let changed = now.reviews.iter().filter(|(id, version)| self.reviews.get(*id) != Some(version));
+        let changed = now.reviews.iter().filter(|(id, mark)| self.reviews.get(*id) != Some(mark));
         all.extend(changed.map(|(id, _)| (Kind::ReviewChanged, id.clone())));
+        // Open ones are always looked at: one that is not there any more was closed.
+        let closed = self.reviews.values().filter(|r| r.open && !now.reviews.contains_key(&r.id));
+        all.extend(closed.map(|r| (Kind::ReviewChanged, r.id.clone())));
         let changed = now.grants.iter().filter(|(id, mark)| self.grants.get(*id) != Some(mark));
         all.extend(changed.map(|(id, _)| (Kind::GrantChanged, id.clone())));
+        all.extend(now.grants_left.iter().map(|id| (Kind::GrantChanged, id.clone())));
         all
     }
 }
@@ -168,9 +189,10 @@ impl Hub {
     async fn join(self: &Arc<Self>, desk: &Arc<Desk>) -> (String, u64) {
         let mut log = self.log.lock().await;
         if !log.watching {
+            // Whoever asked may be gone while this looks: nothing is said to be watched before somebody watches.
+            let seen = Seen::look(desk, &Seen::default()).await;
             let now = (desk.clock)();
             *log = Log { run: SessionId::new(now, rand::random()).to_string(), watching: true, ..Log::default() };
-            let seen = Seen::look(desk, &Seen::default()).await;
             tokio::spawn(look(Arc::downgrade(self), desk.clone(), seen));
         }
         (log.run.clone(), log.next)
@@ -377,18 +399,26 @@ mod tests {
     #[test]
     fn changes_are_what_differs() {
         let session = SessionId::from_u128(1);
-        let grant = |uses| [("g".to_owned(), ("active".to_owned(), uses, true, false))].into();
+        let grant = |uses| {
+            let mark = GrantMark { id: "g".to_owned(), status: "active".to_owned(), uses, started: true };
+            [("g".to_owned(), mark)].into()
+        };
+        let review = |id: &str, version, open| (id.to_owned(), ReviewMark { id: id.to_owned(), version, open });
         let before = Seen {
             sessions: BTreeSet::new(),
             locks: ["a".to_owned()].into(),
-            reviews: [("r".to_owned(), 1)].into(),
+            // Of those that are looked at no more, one was open and one was over before.
+            reviews: [review("r", 1, true), review("o", 4, true), review("p", 4, false)].into(),
             grants: grant(1),
+            ..Seen::default()
         };
         let now = Seen {
             sessions: [session].into(),
             locks: ["b".to_owned()].into(),
-            reviews: [("r".to_owned(), 2), ("s".to_owned(), 1)].into(),
+            reviews: [review("r", 2, true), review("s", 1, true)].into(),
             grants: grant(2),
+            grants_left: vec!["f".to_owned()],
+            ..Seen::default()
         };
         let names = |all: Vec<(Kind, String)>| {
             all.into_iter().map(|(k, id)| format!("{} {id}", k.as_str())).collect::<Vec<_>>()
@@ -399,9 +429,12 @@ mod tests {
             "lock.ended a",
             "review.changed r",
             "review.changed s",
+            "review.changed o",
             "grant.changed g",
+            "grant.changed f",
         ];
         assert_eq!(names(before.changes(&now)), want);
-        assert_eq!(names(now.changes(&now.clone())), [""; 0]);
+        let same = Seen { grants_left: Vec::new(), ..now.clone() };
+        assert_eq!(names(now.changes(&same)), [""; 0]);
     }
 }

@@ -43,6 +43,9 @@ pub(crate) async fn once(
     let name = hex(&Sha256::digest(whose.concat().as_bytes()));
     let mut said = Sha256::new();
     said.update(call.path.as_bytes());
+    for (parameter, value) in &call.query {
+        said.update(format!("\0{}:{parameter}{}:{value}", parameter.len(), value.len()).as_bytes());
+    }
     said.update([0]);
     said.update(&call.body);
     let said = hex(&said.finalize());

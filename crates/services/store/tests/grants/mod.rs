@@ -98,6 +98,20 @@ pub(crate) async fn suite(store: &Store) {
     assert_eq!(list(GrantFilter { live_at: Some(at(100)), ..GrantFilter::default() }).await, ["g4", "g1"]);
     assert_eq!(list(GrantFilter { before: Some("g3".into()), ..GrantFilter::default() }).await, ["g2", "g1"]);
 
+    // What is open is always there, whatever is newer; of what is over, the newest.
+    let marks = async |latest: u32, s: i64| {
+        let all = store.grant_marks(latest, at(s)).await.unwrap();
+        all.into_iter().map(|m| format!("{} {} {} {}", m.id, m.status, m.uses, m.started)).collect::<Vec<_>>()
+    };
+    assert_eq!(marks(0, 119).await, ["g4 requested 0 false", "g1 active 0 true"]);
+    assert_eq!(marks(0, 120).await, ["g4 requested 0 false"]);
+    assert_eq!(marks(2, 119).await, ["g4 requested 0 false", "g3 ended 0 false", "g1 active 0 true"]);
+    assert_eq!(
+        store.grant_mark("g2").await.unwrap().map(|m| (m.status, m.uses, m.started)),
+        Some(("ended".into(), 3, true))
+    );
+    assert_eq!(store.grant_mark("g9").await.unwrap(), None);
+
     let long = GrantRecord { content: "x".repeat(TEXT_BYTES_MAX + 1), ..grant("g5", None) };
     assert!(matches!(store.add_grant(&long).await, Err(StoreError::Limit(_))));
 }
