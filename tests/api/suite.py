@@ -35,12 +35,17 @@ def operations(document):
             yield method.upper(), path, operation
 
 
-def one(world, actor, method, path, operation):
+def one(world, actor, method, path, operation, everybody=False):
     name = operation["operationId"]
     id = world.lock("somebody", "for the matrix") if name in ("locks.show", "locks.remove") and actor in ("auditor", "admin", "machine") else NOWHERE
     path = path.replace("{id}", id)
     if any(p["name"] == "reason" and p["required"] for p in operation.get("parameters", [])):
         path += "?reason=over"
+    body = BODIES.get(name)
+    if everybody and method == "GET":
+        path += "?everybody=true"
+    elif everybody:
+        body = {**body, "everybody": True}
     if name in FORMS:
         return world.ask(actor, method, path, FORMS[name], kind="application/x-www-form-urlencoded")
     required = operation.get("requestBody", {}).get("required")
@@ -48,19 +53,23 @@ def one(world, actor, method, path, operation):
     if name == "events.watch":
         # It does not end: that nobody may keep at a HEAD.
         method = "HEAD" if actor not in ("anonymous", "garbage", "disabled", "locked") else method
-    return world.ask(actor, method, path, BODIES.get(name))
+    return world.ask(actor, method, path, body)
 
 
 def the_matrix(world):
     """Each actor at each operation: exactly what the golden file says, and a problem wherever it is an error."""
     document = world.ask(None, "GET", "/v1/openapi.json").json()
     actors = ["anonymous", "garbage", *ACTORS]
-    rows = [f"{'operation':<24}{'who':<14}" + " ".join(actors)]
+    rows = [f"{'operation':<37}{'who':<14}" + " ".join(actors)]
+    each = []
     for method, path, operation in sorted(operations(document), key=lambda o: o[2]["operationId"]):
+        own = operation["x-countersign-who"].startswith("own-or-")
+        each += [(method, path, operation, everybody) for everybody in ((False, True) if own else (False,))]
+    for method, path, operation, everybody in each:
         name, who = operation["operationId"], operation["x-countersign-who"]
-        row = f"{name:<24}{who:<14}"
+        row = f"{name + (' of everybody' if everybody else ''):<37}{who:<14}"
         for actor in actors:
-            answer = one(world, actor, method, path, operation)
+            answer = one(world, actor, method, path, operation, everybody)
             row += f"{answer.status:<{max(len(actor), 3) + 1}}"
             assert str(answer.status) in operation["responses"], f"{actor} {name}: {answer.status} is not described"
             oauth = "application/x-www-form-urlencoded" in operation.get("requestBody", {}).get("content", {}) or name == "login.end"
@@ -180,20 +189,27 @@ def a_stream_tells_of_changes(world):
                 said[name] = value
         return said or None
 
+    def hear(stream, *wanted):
+        """The last of these that comes. What changed just before somebody began to listen may come first."""
+        wanted = set(wanted)
+        while wanted:
+            heard = event(stream)
+            assert heard, "the stream ended"
+            wanted.discard((heard["event"], json.loads(heard["data"]).get("id")))
+        return heard
+
     admin, analyst = watch("admin"), watch("analyst")
     assert event(admin)["event"] == "ready" and event(analyst)["event"] == "ready"
     add = lambda name: world.ask("admin", "POST", "/v1/locks", {"matcher": {"name": name}, "reason": "to watch"}).json()["id"]
-    first = add("watched")
-    heard = event(admin)
-    assert heard["event"] == "lock.added" and json.loads(heard["data"]) == {"id": first}, heard
+    heard = hear(admin, ("lock.added", add("watched")))
     admin.close()
     second = add("missed")
     resumed = watch("admin", heard["id"])
-    missed = event(resumed)
-    assert json.loads(missed["data"]) == {"id": second}, missed
+    hear(resumed, ("lock.added", second))
     asked = world.ask("admin", "POST", "/v1/grants", BODIES["grants.request"]).json()["id"]
-    told = {(e["event"], json.loads(e["data"])["id"]) for e in (event(resumed), event(resumed))}
-    assert told == {("review.changed", asked), ("grant.changed", asked)}, told
+    hear(resumed, ("review.changed", asked), ("grant.changed", asked))
+    world.ask("approver", "POST", f"/v1/reviews/{asked}/deny")
+    hear(resumed, ("review.changed", asked), ("grant.changed", asked))
     assert event(watch("admin", "01JGV2XJ8E0000000000000000-3"))["event"] == "reset"
     add("analyst")
     # Signs of life, but nothing of locks and of what others asked for; then it ends.
@@ -203,9 +219,13 @@ def a_stream_tells_of_changes(world):
 def schemathesis(world):
     """Nothing that the document allows is refused for its form, nothing that it forbids is taken, every answer is as described."""
     report = world.dir / "schemathesis.xml"
-    described = len(list(operations(world.ask(None, "GET", "/v1/openapi.json").json())))
+    document = world.ask(None, "GET", "/v1/openapi.json").json()
+    # From a file: where the document is read from is an operation that is left out.
+    said = world.dir / "openapi.json"
+    said.write_text(json.dumps(document))
+    described = {f"{method} {path}" for method, path, _ in operations(document)}
     command = [
-        str(pathlib.Path(sys.executable).parent / "st"), "run", f"{world.url}/v1/openapi.json", "--url", world.url,
+        str(pathlib.Path(sys.executable).parent / "st"), "--config-file", str(HERE / "schemathesis.toml"), "run", str(said), "--url", world.url,
         "-H", f"Authorization: Bearer {world.tokens['admin']}", "--seed", str(SEED), "--max-examples", str(EXAMPLES),
         "--phases", "examples,coverage,fuzzing", "--no-shrink", "--generation-database", "none", "--continue-on-failure",
         # It does not end by itself; a_stream_tells_of_changes is about it.
@@ -217,7 +237,9 @@ def schemathesis(world):
     cases = list(xml.parse(report).getroot().iter("testcase")) if report.exists() else []
     bad = [c.get("name") for c in cases if c.find("failure") is not None or c.find("error") is not None]
     print(f"schemathesis: {len(cases) - len(bad)} of {len(cases)} operations as described")
-    assert done.returncode == 0 and len(cases) == described - 1, f"{bad}\n{done.stdout[-12000:]}\n{done.stderr[-2000:]}"
+    assert done.returncode == 0, f"{bad}\n{done.stdout[-12000:]}\n{done.stderr[-2000:]}"
+    left_out = described - {c.get("name") for c in cases}
+    assert left_out == {"GET /v1/events"}, left_out
 
 
 CASES = [

@@ -33,6 +33,6 @@ pub use v1::{
     AskedGrantView, AskerView, Callers, Desk, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView,
     EndedView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView,
     LoginView, NewLockBody, OPERATIONS, Operation, Parameter, PartyView, Place, PoliciesInForce, PolicyPage,
-    PolicyText, Problem, RequirementView, ReviewBody, ReviewPage, ReviewView, SaidView, SessionPage, SessionView,
-    SiblingView, VOCABULARY, Who, openapi, would_cut,
+    PolicyText, Problem, RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView, SessionPage,
+    SessionView, SiblingView, VOCABULARY, Who, openapi, would_cut,
 };

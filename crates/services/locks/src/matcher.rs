@@ -39,7 +39,7 @@ pub struct Matcher {
     #[schemars(schema_with = "text_schema")]
     pub group: Option<String>,
     /// Claims by name, such as `repository` or `job_workflow_ref`. A `*` at the end of a value stands for anything.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "some")]
     #[schemars(schema_with = "claims_schema")]
     pub claims: BTreeMap<String, String>,
     /// A login: every certificate of it.
@@ -71,6 +71,11 @@ pub struct Matcher {
 /// A part that is named must be there: `null` could be read as "anything".
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Option<T>, D::Error> {
     T::deserialize(d).map(Some)
+}
+
+fn some<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let claims = BTreeMap::deserialize(d)?;
+    if claims.is_empty() { Err(serde::de::Error::custom("`claims` names no claim")) } else { Ok(claims) }
 }
 
 /// Not empty, and more than a `*`. Lengths count bytes, which JSON Schema cannot say.

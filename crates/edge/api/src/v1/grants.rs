@@ -3,8 +3,8 @@
 use super::call::{Call, Done};
 use super::operation::Operation;
 use super::problem::Problem;
-use super::reviews::{done, id, named};
-use super::table::{ANSWERED_PAGE_MAX, GRANT_REASON_CHARS_MAX, SECONDS_MAX};
+use super::reviews::{check_said, done, id, named};
+use super::table::{ANSWERED_PAGE_MAX, SECONDS_MAX};
 use super::views::{EndGrantBody, EndGrantsBody, EndedGrantsView, GrantBody};
 use crate::grants::{GrantCall, GrantDoors, GrantQuery};
 
@@ -21,19 +21,19 @@ pub(crate) async fn serve(doors: &dyn GrantDoors, operation: &Operation, call: &
         }),
         "grants.request" => {
             let body: GrantBody = call.json()?;
-            check_reason(&body.reason)?;
+            check_said("reason", &body.reason)?;
             check_moment("starts_at", body.starts_at)?;
             GrantCall::Request(body)
         }
         "grants.show" => GrantCall::Show(named(call)?),
         "grants.revoke" => {
             let body: EndGrantBody = call.json()?;
-            check_reason(&body.reason)?;
+            check_said("reason", &body.reason)?;
             GrantCall::Revoke(named(call)?, body)
         }
         "grants.revoke-approved" => {
             let body: EndGrantsBody = call.json()?;
-            check_reason(&body.reason)?;
+            check_said("reason", &body.reason)?;
             check_moment("since", body.since)?;
             check_moment("until", body.until)?;
             GrantCall::RevokeApproved(body)
@@ -50,19 +50,6 @@ pub(crate) async fn serve(doors: &dyn GrantDoors, operation: &Operation, call: &
     done(answer, affected)
 }
 
-/// A reason as the document says that it is.
-fn check_reason(text: &str) -> Result<(), Problem> {
-    let fits = !text.trim().is_empty()
-        && text.chars().count() <= GRANT_REASON_CHARS_MAX
-        && !text.chars().any(|c| c.is_control() && c != '\n');
-    if fits {
-        return Ok(());
-    }
-    Err(Problem::bad_request(format!(
-        "`reason` has 1 to {GRANT_REASON_CHARS_MAX} characters, not all of them blank, and no control characters"
-    )))
-}
-
 fn check_moment(name: &str, seconds: Option<i64>) -> Result<(), Problem> {
     if seconds.is_none_or(|s| (0..=SECONDS_MAX).contains(&s)) {
         return Ok(());
@@ -72,26 +59,7 @@ fn check_moment(name: &str, seconds: Option<i64>) -> Result<(), Problem> {
 
 #[cfg(test)]
 mod tests {
-    use super::{GRANT_REASON_CHARS_MAX, SECONDS_MAX, check_moment, check_reason};
-
-    #[test]
-    fn a_reason_is_there_and_short_and_text() {
-        let longest = "é".repeat(GRANT_REASON_CHARS_MAX);
-        let longer = format!("{longest}x");
-        for (text, fits) in [
-            ("ticket 4711", true),
-            ("two\nlines", true),
-            (longest.as_str(), true),
-            (longer.as_str(), false),
-            ("", false),
-            (" \n\u{a0}", false),
-            ("a\tb", false),
-            ("\u{1b}[2J", false),
-            ("a\u{85}", false),
-        ] {
-            assert_eq!(check_reason(text).is_ok(), fits, "{text:?}");
-        }
-    }
+    use super::{SECONDS_MAX, check_moment};
 
     #[test]
     fn a_moment_is_one_that_has_a_date() {

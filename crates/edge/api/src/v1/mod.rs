@@ -51,8 +51,8 @@ pub use table::OPERATIONS;
 pub use views::{
     AskedGrantView, AskerView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView,
     GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView, LoginView,
-    NewLockBody, PartyView, RequirementView, ReviewBody, ReviewPage, ReviewView, SaidView, SessionPage, SessionView,
-    SiblingView,
+    NewLockBody, PartyView, RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView,
+    SessionPage, SessionView, SiblingView,
 };
 
 /// What operations tell policy about themselves.

@@ -5,7 +5,8 @@ use axum::http::StatusCode;
 use super::call::{Call, Done};
 use super::operation::Operation;
 use super::problem::Problem;
-use super::table::ANSWERED_PAGE_MAX;
+use super::table::{ANSWERED_PAGE_MAX, SAID_CHARS_MAX};
+use super::views::{ReviewBody, ReviewCommentBody};
 use crate::issuer::Answer;
 use crate::reviews::{ReviewDoors, ReviewQuery, ReviewVerb};
 
@@ -35,7 +36,28 @@ pub(crate) async fn act(
     call: &Call,
     verb: ReviewVerb,
 ) -> Result<Done, Problem> {
+    if verb == ReviewVerb::Comment {
+        check_said("comment", &call.json::<ReviewCommentBody>()?.comment)?;
+    } else if !call.body.is_empty()
+        && let Some(comment) = call.json::<ReviewBody>()?.comment.filter(|c| !c.trim().is_empty() || has_control(c))
+    {
+        check_said("comment", &comment)?;
+    }
     done(doors.act(call.door_request(operation), named(call)?, verb).await, 1)
+}
+
+/// Words of somebody, as the document says that they are.
+pub(super) fn check_said(name: &str, text: &str) -> Result<(), Problem> {
+    if !text.trim().is_empty() && text.chars().count() <= SAID_CHARS_MAX && !has_control(text) {
+        return Ok(());
+    }
+    Err(Problem::bad_request(format!(
+        "`{name}` has 1 to {SAID_CHARS_MAX} characters, not all of them blank, and no control characters"
+    )))
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() && c != '\n')
 }
 
 pub(super) fn id(text: &str) -> Result<String, Problem> {
@@ -58,4 +80,28 @@ pub(super) fn done(answer: Answer, affected: u64) -> Result<Done, Problem> {
     }
     Err(serde_json::from_str(&answer.body)
         .unwrap_or_else(|_| Problem::with_status(status.as_u16(), "it gave no reason")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SAID_CHARS_MAX, check_said};
+
+    #[test]
+    fn what_somebody_says_is_there_and_short_and_text() {
+        let longest = "é".repeat(SAID_CHARS_MAX);
+        let longer = format!("{longest}x");
+        for (text, fits) in [
+            ("ticket 4711", true),
+            ("two\nlines", true),
+            (longest.as_str(), true),
+            (longer.as_str(), false),
+            ("", false),
+            (" \n\u{a0}", false),
+            ("a\tb", false),
+            ("\u{1b}[2J", false),
+            ("a\u{85}", false),
+        ] {
+            assert_eq!(check_said("reason", text).is_ok(), fits, "{text:?}");
+        }
+    }
 }

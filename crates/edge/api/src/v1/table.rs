@@ -1,4 +1,13 @@
-//! Every operation there is. A new one is a line here, an arm where operations are performed, and a row of the matrix in the tests.
+//! Every operation there is. To add one:
+//!
+//! 1. Types in `views` for what it takes (`deny_unknown_fields`) and answers. What is checked of them has its limit in the schema, too.
+//! 2. A line in [`OPERATIONS`]: a noun and a verb, method, path, who may, parameters, body, answer. By it the operation is routed, judged,
+//!    recorded and described; nothing else has to be told of it.
+//! 3. An arm in `perform`. What services do comes through a door in `Behind`, which the binary gives, as those of reviews and grants.
+//! 4. `COUNTERSIGN_BLESS=1 cargo test -p countersign-api --test openapi`; a line in `BODIES` of `tests/api/suite.py` where it needs a body;
+//!    `tests/api/run --bless the_matrix`, and every new cell of `tests/api/matrix.txt` read: it says who may.
+//!
+//! It must never have an operation that is not judged where it is performed: who may is said here, and nowhere a second time.
 
 use countersign_model::Access;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -9,8 +18,8 @@ use super::recordings;
 use super::views::{
     ActivityView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, ExchangeForm,
     ExchangedView, GrantBody, GrantDetailView, GrantPage, GrantView, LockPage, LockView, LoginFactsView, LogoutView,
-    NewLockBody, RecordingPage, RecordingView, RenewForm, ReviewBody, ReviewPage, ReviewView, SessionPage, SessionView,
-    WhoamiView,
+    NewLockBody, RecordingPage, RecordingView, RenewForm, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView,
+    SessionPage, SessionView, WhoamiView,
 };
 
 /// The usual and the most entries of a page.
@@ -18,8 +27,8 @@ pub(crate) const PAGE: usize = 100;
 pub(crate) const PAGE_MAX: usize = 1_000;
 /// The most reviews, or grants, of a page.
 pub(crate) const ANSWERED_PAGE_MAX: usize = 100;
-/// The most characters of the reason of a request for access, or of its end.
-pub(crate) const GRANT_REASON_CHARS_MAX: usize = 1_000;
+/// The most characters of a comment, of the reason of a request for access, or of that of its end.
+pub(crate) const SAID_CHARS_MAX: usize = 1_000;
 /// The longest that a rule can let a grant last, in seconds: seven days.
 pub(crate) const GRANT_S_MAX: u64 = 604_800;
 /// The last second that has a date of four digits for its year, since the Unix epoch.
@@ -164,7 +173,9 @@ pub const OPERATIONS: &[Operation] = &[
     answer_to_review("reviews.approve", "/v1/reviews/{id}/approve")
         .says("Says yes. Exactly what is shown goes on, once, when enough people say so."),
     answer_to_review("reviews.deny", "/v1/reviews/{id}/deny").says("Says no."),
-    answer_to_review("reviews.comment", "/v1/reviews/{id}/comment").says("Says something, for everybody who may see it."),
+    answer_to_review("reviews.comment", "/v1/reviews/{id}/comment")
+        .says("Says something, for everybody who may see it.")
+        .takes(Content::Json(schema_of::<ReviewCommentBody>)),
     answer_to_review("reviews.withdraw", "/v1/reviews/{id}/withdraw").says("Takes back what the caller asked for."),
     Operation::get("grants.list", "/v1/grants", OWN_OR_READ, schema_of::<GrantPage>)
         .says("The grants that the caller holds, asked for or may be asked about, latest first; with everybody, all of them.")

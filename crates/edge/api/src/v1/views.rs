@@ -13,15 +13,21 @@ use countersign_runtime::SessionInfo;
 use countersign_store::LoginRecord;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Number;
 
-use super::table::EXPIRES_IN_S_MAX;
+use super::table::{EXPIRES_IN_S_MAX, SAID_CHARS_MAX};
 
 pub use grants::{
     EndGrantBody, EndGrantsBody, EndedGrantsView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView,
 };
 pub(crate) use identity::{ExchangeForm, ExchangedView, LoginFactsView, LogoutView, OauthError, RenewForm, WhoamiView};
 pub(crate) use recordings::{ActivityView, CountsView, HourView, RecordingPage, RecordingView};
-pub use reviews::{AskedGrantView, AskerView, RequirementView, ReviewBody, ReviewPage, ReviewView, SaidView};
+pub use reviews::{
+    AskedGrantView, AskerView, RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView,
+};
+
+/// The largest number that is read where it is written as a float: no number here is larger, and all up to it are read exactly.
+const FLOAT_MAX: f64 = 1e12;
 
 /// A lock to be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,7 +42,7 @@ pub struct NewLockBody {
     #[schemars(regex(pattern = r"\S"))]
     pub reason: String,
     /// Seconds until it ends by itself; without it, somebody has to end it.
-    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "given")]
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "given_whole")]
     #[schemars(schema_with = "expires_in_s")]
     pub expires_in_s: Option<u64>,
 }
@@ -52,9 +58,33 @@ pub struct DryRunBody {
     pub siblings: bool,
 }
 
+/// A whole number; as JSON Schema has it, one that is written with a fraction of nothing is one, too.
+fn whole_of<T: TryFrom<i64>, E: serde::de::Error>(number: &Number) -> Result<T, E> {
+    let float = || number.as_f64().filter(|f| f.fract() == 0.0 && f.abs() <= FLOAT_MAX).map(|f| f as i64);
+    let whole = number.as_i64().or_else(float).and_then(|n| T::try_from(n).ok());
+    whole.ok_or_else(|| E::custom(format!("{number} is no whole number, or too small or too large")))
+}
+
+/// A whole number, or `null`.
+fn whole<'de, D: Deserializer<'de>, T: TryFrom<i64>>(d: D) -> Result<Option<T>, D::Error> {
+    Option::<Number>::deserialize(d)?.map(|n| whole_of(&n)).transpose()
+}
+
 /// What is named must be there: `null` could be read as "never".
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(d).map(Some)
+fn given_whole<'de, D: Deserializer<'de>, T: TryFrom<i64>>(d: D) -> Result<Option<T>, D::Error> {
+    whole_of(&Number::deserialize(d)?).map(Some)
+}
+
+/// What somebody has to say: not blank, and no control characters but line feeds.
+fn said(_: &mut SchemaGenerator) -> Schema {
+    const PATTERN: &str = r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x09\x0b-\x1f\x7f-\x9f]*$";
+    json_schema!({ "type": "string", "maxLength": SAID_CHARS_MAX, "pattern": PATTERN })
+}
+
+/// The same, or nothing.
+fn maybe_said(_: &mut SchemaGenerator) -> Schema {
+    const PATTERN: &str = r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f]*$";
+    json_schema!({ "type": ["string", "null"], "maxLength": SAID_CHARS_MAX, "pattern": PATTERN })
 }
 
 fn expires_in_s(_: &mut SchemaGenerator) -> Schema {
@@ -248,4 +278,26 @@ pub struct DryRun {
 pub struct EndedView {
     /// Its id.
     pub ended: String,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_read_however_they_are_written() {
+        let read = |text: &str| {
+            let body = format!(r#"{{"matcher": {{"name": "eve"}}, "reason": "x", "expires_in_s": {text}}}"#);
+            serde_json::from_str::<NewLockBody>(&body).ok().map(|b| b.expires_in_s)
+        };
+        for (text, want) in
+            [("7", Some(7)), ("7.0", Some(7)), ("7e2", Some(700)), ("253402300799.0", Some(253_402_300_799))]
+        {
+            assert_eq!(read(text), Some(want), "{text}");
+        }
+        for bad in ["7.5", "-1", "-7.0", "null", "\"7\"", "true", "1e300", "1000000000001.0", "18446744073709551616"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
 }

@@ -49,8 +49,8 @@ pub struct DoorRequest<'a> {
 enum No {
     /// It is not as it must be: the error's code, and what is wrong.
     Malformed(&'static str, &'static str),
-    /// There is no credential.
-    Missing,
+    /// There is no credential, or none of a kind that is taken; and which of both.
+    Missing(&'static str),
     /// A credential was refused; and whose it claims to be.
     Refused(Rejection, String),
 }
@@ -84,9 +84,7 @@ impl IdentityService {
     fn say_no(&self, no: No, door: &'static str, code: &'static str, source: SocketAddr, now: Timestamp) -> Reply {
         let (rejection, about) = match no {
             No::Malformed(code, why) => return Reply::error(400, code, why),
-            No::Missing => {
-                return challenged(Reply::error(401, "invalid_request", "there is no credential"), CHALLENGE);
-            }
+            No::Missing(why) => return challenged(Reply::error(401, "invalid_request", why), CHALLENGE),
             No::Refused(rejection, about) => (rejection, about),
         };
         let denial = self.say_denied(&rejection, &about, door, source, now);

@@ -93,12 +93,12 @@ impl IdentityService {
         let Some(authorization) = request.authorization else {
             if request.certificate.is_empty() {
                 // Nobody stole anything: there is no credential at all.
-                return Err(No::Missing);
+                return Err(No::Missing("there is no credential"));
             }
             return self.identity_of(request.certificate, now).await.map_err(No::certificate(request.certificate));
         };
         let (scheme, token) =
-            authorization.split_once(' ').ok_or(No::request("the Authorization header has no token"))?;
+            authorization.split_once(' ').ok_or(No::Missing("the Authorization header has no token"))?;
         let token = token.trim();
         let certificate = request.certificate.first().map(|c| of_certificate(c));
         let proof = Proof { certificate: certificate.as_deref(), ..Proof::NONE };
@@ -107,7 +107,7 @@ impl IdentityService {
             return Ok((identity, None));
         }
         if !scheme.eq_ignore_ascii_case("dpop") {
-            return Err(No::request("the Authorization header is neither Bearer nor DPoP"));
+            return Err(No::Missing("the Authorization header is neither Bearer nor DPoP"));
         }
         let given = request.dpop.ok_or_else(|| No::token(token)(Rejection::Proof("is missing")))?;
         let urls = self.urls(request.path);

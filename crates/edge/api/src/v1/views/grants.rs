@@ -4,8 +4,8 @@ use countersign_model::Access;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::ReviewView;
-use crate::v1::table::{GRANT_REASON_CHARS_MAX, GRANT_S_MAX, SECONDS_MAX};
+use super::{ReviewView, said, whole};
+use crate::v1::table::{GRANT_S_MAX, SECONDS_MAX};
 
 /// A request for access.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,20 +17,20 @@ pub struct GrantBody {
     #[schemars(schema_with = "accesses")]
     pub actions: Vec<Access>,
     /// Why: whoever decides reads it.
-    #[schemars(schema_with = "reason")]
+    #[schemars(schema_with = "said")]
     pub reason: String,
     /// Only by this rule, where several offer it.
     pub rule: Option<String>,
     /// How long it lasts from its start; without it, as long as the rule lets it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schemars(schema_with = "lasts")]
     pub for_s: Option<u64>,
     /// For how many statements; without it, as many as the rule lets it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schemars(schema_with = "uses")]
     pub uses: Option<u32>,
     /// When it starts; without it, when it is used first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schemars(schema_with = "moment")]
     pub starts_at: Option<i64>,
     /// Given now and reviewed afterwards, where the rule lets that be.
@@ -43,7 +43,7 @@ pub struct GrantBody {
 #[serde(deny_unknown_fields)]
 pub struct EndGrantBody {
     /// Why.
-    #[schemars(schema_with = "reason")]
+    #[schemars(schema_with = "said")]
     pub reason: String,
     /// Also one that is not the caller's to end, where policy lets them.
     #[serde(default)]
@@ -57,26 +57,19 @@ pub struct EndGrantsBody {
     /// Who approved them: a name, or `ISSUER#SUBJECT`.
     pub answered_by: String,
     /// Not before this time.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schemars(schema_with = "moment")]
     pub since: Option<i64>,
     /// Before this time.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schemars(schema_with = "moment")]
     pub until: Option<i64>,
     /// Why.
-    #[schemars(schema_with = "reason")]
+    #[schemars(schema_with = "said")]
     pub reason: String,
     /// Also those that are not the caller's to end, where policy lets them.
     #[serde(default)]
     pub everybody: bool,
-}
-
-/// Not blank, and no control characters but line feeds.
-const REASON_PATTERN: &str = r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x09\x0b-\x1f\x7f-\x9f]*$";
-
-fn reason(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "maxLength": GRANT_REASON_CHARS_MAX, "pattern": REASON_PATTERN })
 }
 
 fn accesses(_: &mut SchemaGenerator) -> Schema {

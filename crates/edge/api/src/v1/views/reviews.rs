@@ -5,13 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{maybe_said, said};
+
 /// What comes with an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewBody {
-    /// What the one who answers has to say. A comment needs it.
+    /// What the one who answers has to say.
+    #[serde(default)]
+    #[schemars(schema_with = "maybe_said")]
     pub comment: Option<String>,
     /// The digest of what was looked at: anything else is not answered.
+    pub action: Option<String>,
+}
+
+/// A comment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewCommentBody {
+    /// What somebody has to say.
+    #[schemars(schema_with = "said")]
+    pub comment: String,
+    /// The digest of what was looked at: of anything else nothing is said.
     pub action: Option<String>,
 }
 
