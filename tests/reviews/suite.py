@@ -346,7 +346,7 @@ def a_watched_list_tells_what_changes(world):
         assert grant not in stranger.said, stranger.said
     finally:
         for one in (*watching.values(), stranger):
-            one.process.send_signal(signal.SIGINT)
+            one.process.terminate()
             one.process.wait(30)
 
 

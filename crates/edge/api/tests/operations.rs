@@ -375,6 +375,7 @@ async fn a_request_with_a_key_is_done_once() {
     assert_eq!(add("responder", "l", "").await.0, "400");
     assert_eq!(add("responder", "l", "").await.0, "400", "what was wrong stays wrong");
     assert_eq!(add("responder", &"k".repeat(256), "eve").await.0, "400");
+    assert_eq!(add("responder", "two words", "eve").await.0, "400");
     assert_eq!(add("responder", &"k".repeat(255), "eve").await.0, "201");
 }
 

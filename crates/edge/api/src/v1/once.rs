@@ -32,8 +32,10 @@ pub(crate) async fn once(
     call: &Call,
     key: &str,
 ) -> Result<Done, Problem> {
-    if key.is_empty() || key.len() > KEY_BYTES_MAX {
-        return Err(Problem::bad_request(format!("an idempotency key has 1 to {KEY_BYTES_MAX} bytes")));
+    if key.is_empty() || key.len() > KEY_BYTES_MAX || !key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Problem::bad_request(format!(
+            "an idempotency key has 1 to {KEY_BYTES_MAX} characters of ASCII, and no blanks"
+        )));
     }
     let unavailable = |e: countersign_store::StoreError| {
         tracing::warn!(error = %e, "an idempotency key could not be looked up");
