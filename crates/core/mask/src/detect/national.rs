@@ -216,13 +216,16 @@ fn swedish(place: &Place<'_, '_>, n: usize) -> Form {
         2 => grouped(place, &[first, 4], &[Separator::Dash]),
         _ => grouped(place, &[first], &[]),
     };
+    if !fits {
+        return None;
+    }
     let digits = place.digits(n);
     let ten = digits.get(digits.len().checked_sub(10)?..)?;
     let century = value(digits.get(..digits.len() - 10)?);
     let [y1, y2, m1, m2, d1, d2, ..] = ten else { return None };
     let (month, day) = (u32::from(m1 * 10 + m2), u32::from(d1 * 10 + d2));
     let dated = exists(2000 + u32::from(y1 * 10 + y2), month, if day > 60 { day - 60 } else { day });
-    if !fits || !dated || !matches!(century, 0 | 18..=20) || !luhn(ten) {
+    if !dated || !matches!(century, 0 | 18..=20) || !luhn(ten) {
         return None;
     }
     let otherwise = if n == 2 || digits.len() == 12 { Likely } else { Possible };
