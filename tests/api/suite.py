@@ -24,6 +24,8 @@ BODIES = {
     "grants.revoke": {"reason": "over"},
     "grants.revoke-approved": {"answered_by": "approver", "reason": "over"},
     "reviews.comment": {"comment": "why?"},
+    "api-keys.create": {"name": "nightly", "scope": ["locks.list"], "expires_in_s": 3600},
+    "api-keys.revoke": {"reason": "over"},
 }
 FORMS = {"login.exchange": b"grant_type=nothing", "login.renew": b"csr=nothing"}
 NOWHERE = "01JGV2XJ8E0000000000000000"
@@ -170,6 +172,65 @@ def a_grant_is_asked_for_given_and_ended(world):
     assert ask("approver", "POST", "/revoke", {"answered_by": "approver", "reason": "over"}).json() == {"grants": []}
 
 
+def a_key_is_no_more_than_its_scope_and_its_owner(world):
+    """Made, used, attacked and revoked; and nobody finds it in what is kept."""
+    ask = lambda key, method, path, body=None: world.ask(None, method, path, body, {"Authorization": f"Bearer {key}"})
+    make = lambda actor: world.ask(actor, "POST", "/v1/api-keys", {**BODIES["api-keys.create"], "scope": ["locks.list", "events.watch"]})
+    assert make("auditor").status == 403
+    made = make("admin").json()
+    key, id = made["secret"], made["id"]
+    assert key.startswith(f"csk_{id}_") and made["live"] and made["owner"]["name"] == "admin", made
+    good = lambda: ask(key, "GET", "/v1/locks").status
+    assert good() == 200
+    for method, path, body, want in [
+        ("GET", "/v1/sessions", None, 403),
+        ("POST", "/v1/locks", BODIES["locks.add"], 403),
+        ("GET", "/v1/api-keys", None, 403),
+        ("POST", "/v1/api-keys", BODIES["api-keys.create"], 403),
+        ("POST", f"/v1/reviews/{NOWHERE}/approve", None, 403),
+        ("GET", "/v1/whoami", None, 401),
+        ("POST", "/v1/logout", None, 400),
+    ]:
+        answer = ask(key, method, path, body)
+        assert answer.status == want, f"{method} {path}: {answer.status} {answer.body}"
+    for forged in [key[:-1], key + "A", key.replace(id, NOWHERE), key.lower(), "csk_"]:
+        assert ask(forged, "GET", "/v1/locks").status == 401, forged
+    exchange = f"grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={key}"
+    exchange += "&subject_token_type=urn:ietf:params:oauth:token-type:access_token&csr=x"
+    assert world.ask(None, "POST", "/v1/exchange", exchange.encode(), kind="application/x-www-form-urlencoded").status == 400
+    token = world.ask("admin", "GET", "/v1/whoami").json()["token_id"]
+    for matcher in [{"token_id": id}, {"token_id": token}, {"name": "admin"}]:
+        lock = world.ask("machine", "POST", "/v1/locks", {"matcher": matcher, "reason": "stolen"}).json()["id"]
+        assert good() == 403, matcher
+        world.ask("machine", "DELETE", f"/v1/locks/{lock}?reason=over")
+        assert good() == 200, matcher
+    revoke = lambda actor, **more: world.ask(actor, "POST", f"/v1/api-keys/{id}/revoke", {"reason": "leaked", **more})
+    listed = lambda actor, more="": [k["id"] for k in world.ask(actor, "GET", f"/v1/api-keys?all=true{more}").json().get("keys", [])]
+    assert id in listed("admin") and id not in listed("machine") and id in listed("auditor", "&everybody=true")
+    assert (revoke("machine").status, revoke("auditor", everybody=True).status, good()) == (404, 403, 200)
+    watched = urllib.request.Request(world.url + "/v1/events", headers={"Authorization": f"Bearer {key}"})
+    stream, began = urllib.request.urlopen(watched, timeout=30), time.monotonic()
+    seen = world.ask("machine", "POST", "/v1/locks", {"matcher": {"name": "heard"}, "reason": "to hear"}).json()["id"]
+    assert world.ask("admin", "POST", "/v1/grants", BODIES["grants.request"]).status == 201
+    assert revoke("machine", everybody=True).json()["ended"]["why"] == "leaked"
+    assert (good(), revoke("admin").status) == (401, 409)
+    heard = stream.read().decode()
+    assert time.monotonic() - began < 30 and seen in heard, heard
+    assert "review." not in heard and "grant." not in heard, f"of what is in no scope it hears nothing: {heard}"
+    # Whoever is not there any more leaves no key behind.
+    world.operate("accounts", "add", "leaver", "--group=responders")
+    world.tokens["leaver"] = world.operate("token", "leaver")
+    left = make("leaver").json()["secret"]
+    assert ask(left, "GET", "/v1/locks").status == 200
+    world.operate("accounts", "disable", "leaver")
+    assert ask(left, "GET", "/v1/locks").status == 401
+    secrets = [text[len("csk_") + 26 + 1 :].encode() for text in (key, left)]
+    for path in world.dir.rglob("*"):
+        if path.is_file():
+            kept = path.read_bytes()
+            assert not any(secret in kept for secret in secrets), f"{path} has the secret of a key"
+
+
 def a_stream_tells_of_changes(world):
     """What an admin hears, what an analyst does not, that it goes on after the last event, and that a lock ends it."""
 
@@ -248,6 +309,7 @@ CASES = [
     a_key_does_it_once,
     everything_that_changes_is_recorded,
     a_grant_is_asked_for_given_and_ended,
+    a_key_is_no_more_than_its_scope_and_its_owner,
     a_stream_tells_of_changes,
     schemathesis,
 ]

@@ -3,9 +3,12 @@
 import json
 import pathlib
 import signal
+import ssl
 import subprocess
 import sys
 import traceback
+import urllib.error
+import urllib.request
 
 from world import HERE, Heard, Held, World, pause, psql, until
 
@@ -329,6 +332,37 @@ def glass_is_broken_at_once_and_looked_at_afterwards(world):
     again = json.loads(world.people["omar"].run(*break_glass).exits(0).out)["id"]
     world.people["lena"].run("reviews", "approve", again).exits(0)
     shop(world, "omar", "update orders set note = 'glass again' where id = 16").says("UPDATE 1")
+
+
+@case
+def an_api_key_is_made_used_and_revoked(world):
+    dora, mona = world.people["dora"], world.people["mona"]
+    create = ["api-keys", "create", "--name", "nightly", "--scope", "locks.list,recordings.list", "--expires", "2h"]
+    mona.run(*create).exits(1).complains("no rule allows it")
+    dora.run(*create[:-1], "91d").exits(1).complains("7776000")
+    dora.run("api-keys", "create", "--name", "x", "--scope", "locks.lst", "--expires", "2h").exits(1).complains("locks.list, ")
+    made = dora.run(*create).exits(0).complains("it is not shown again")
+    key = made.out.strip()
+    assert key.startswith("csk_") and "\n" not in key and key not in made.err, made
+    id = key[4:30]
+    trusted = ssl.create_default_context(cafile=world.ca)
+
+    def status(path):
+        request = urllib.request.Request(world.url + path, headers={"Authorization": f"Bearer {key}"})
+        try:
+            return urllib.request.urlopen(request, context=trusted, timeout=30).status
+        except urllib.error.HTTPError as no:
+            return no.code
+
+    assert (status("/v1/locks"), status("/v1/recordings"), status("/v1/sessions")) == (200, 200, 403)
+    dora.run("api-keys", "list").exits(0).says(id, "in force", "nightly", "dora")
+    mona.run("api-keys", "list", "--all").exits(0).says("there are no API keys that you may see")
+    mona.run("api-keys", "revoke", id, "--reason", "x").exits(4)
+    dora.run("api-keys", "revoke", id, "--reason", "done").exits(0).says("revoked", "done")
+    assert status("/v1/locks") == 401
+    dora.run("api-keys", "list").exits(0).says("there are no API keys in force")
+    shown = json.loads(dora.run("api-keys", "list", "--all", "--output", "json").exits(0).out)["keys"]
+    assert [k["id"] for k in shown] == [id] and key not in json.dumps(shown), shown
 
 
 @case

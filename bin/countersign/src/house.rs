@@ -20,6 +20,7 @@ use countersign_runtime::{RouteTable, Services};
 use countersign_store::Store;
 
 use crate::adapters::{LoggedAlerts, SealedKeys, StoredAccounts, StoredShortLived};
+use crate::api_keys::StoredApiKeys;
 use crate::failed::Failed;
 use crate::grants::{GrantCounter, Orders};
 use crate::logins::{StoredLogins, StoredUses, api_url};
@@ -244,7 +245,8 @@ impl House {
             Arc::new(LoggedAlerts),
         )
         .recording(recorder.clone())
-        .heeding(locks.clone());
+        .heeding(locks.clone())
+        .with_api_keys(Arc::new(StoredApiKeys(cellar.store.clone())));
         let identity = Arc::new(identity);
         let reviews = Approvals::new(ApprovalsParts {
             store: cellar.store.clone(),

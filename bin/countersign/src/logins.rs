@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use countersign_api::{Answer, Callers, DoorRequest as Asked, IdentityDoors};
+use countersign_api::{Answer, Caller, CallerKey, Callers, DoorRequest as Asked, IdentityDoors};
 use countersign_config::{self as config, Config};
 use countersign_enforce::{Authenticator, BoxFuture, Standing};
 use countersign_identity::local::{CLI_CLIENT_ID, CLI_SCOPES, Reply, StoreFault};
 use countersign_identity::login::{Login, LoginEnd, LoginStore, Use, UseLedger};
-use countersign_identity::{DoorRequest, IdentityService};
-use countersign_model::{Identity, Timestamp};
+use countersign_identity::{ApiKey, DoorRequest, IdentityService, KeyHolder};
+use countersign_model::Timestamp;
 use countersign_store::{LoginRecord, Store};
 use serde_json::{Value, json};
 
@@ -155,21 +155,39 @@ impl IdentityDoors for ServiceDoors {
     }
 }
 
+fn key_of(key: &ApiKey) -> CallerKey {
+    CallerKey {
+        id: key.id.clone(),
+        name: key.content.name.clone(),
+        scope: key.content.scope.clone(),
+        made_with: key.content.owner.clone(),
+    }
+}
+
 /// Who asks something of the API.
 pub(crate) struct ApiCallers(pub(crate) Arc<IdentityService>);
 
 impl Callers for ApiCallers {
-    fn identify(&self, request: Asked) -> BoxFuture<'_, Result<Arc<Identity>, Answer>> {
+    fn identify(&self, request: Asked) -> BoxFuture<'_, Result<Caller, Answer>> {
         Box::pin(async move {
-            match &request.known {
-                Some(known) => Ok(known.clone()),
-                None => self.0.caller(&asked(&request), clock::now()).await.map_err(answer),
+            let now = clock::now();
+            if let Some(known) = &request.known {
+                return Ok(Caller { identity: known.clone(), key: None });
             }
+            if let Some(holder) = self.0.key_holder(&asked(&request), now).await {
+                let KeyHolder { identity, key } = holder.map_err(answer)?;
+                return Ok(Caller { identity, key: Some(Arc::new(key_of(&key))) });
+            }
+            let identity = self.0.caller(&asked(&request), now).await.map_err(answer)?;
+            Ok(Caller { identity, key: None })
         })
     }
 
-    fn standing<'a>(&'a self, identity: &'a Identity, now: Timestamp) -> BoxFuture<'a, Standing> {
-        Authenticator::standing(&*self.0, identity, now)
+    fn standing<'a>(&'a self, caller: &'a Caller, now: Timestamp) -> BoxFuture<'a, Standing> {
+        match &caller.key {
+            Some(key) => Box::pin(self.0.key_standing(&key.id, now)),
+            None => Authenticator::standing(&*self.0, &caller.identity, now),
+        }
     }
 }
 

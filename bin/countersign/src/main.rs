@@ -2,6 +2,7 @@
 
 mod accounts;
 mod adapters;
+mod api_keys;
 mod certificates;
 mod cli;
 mod client;

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use countersign_api::{Api, Check, Desk, GrantDoor, IdentityDoor, IssuerDoor, Metrics, ReviewDoor, ServeOptions};
+use countersign_api::{
+    Api, ApiKeyDoor, Check, Desk, GrantDoor, IdentityDoor, IssuerDoor, Metrics, ReviewDoor, ServeOptions,
+};
 use countersign_config::{self as config, Certificate, Config};
 use countersign_enforce::{Hosted, Protocol};
 use countersign_locks::POLL_INTERVAL;
@@ -25,6 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::adapters::{IssuerDoors, LoggedAlerts};
+use crate::api_keys::ApiKeyCounter;
 use crate::certificates::Authority;
 use crate::failed::Failed;
 use crate::house::{House, ask, load_config, local_issuer_url};
@@ -316,6 +319,7 @@ async fn start_api(
             locks: house.locks.clone(),
         }))),
         grants: Some(GrantDoor(Arc::new(house.grant_counter()))),
+        api_keys: Some(ApiKeyDoor(Arc::new(ApiKeyCounter(house.identity.clone())))),
         pages: Some(console::pages(house, login_facts)),
     };
     let tls = match &config.api.tls {

@@ -2,6 +2,7 @@
 //!
 //! What it keeps is for its owner alone; what servers and targets say reaches a terminal only as text.
 
+mod api_keys;
 mod browser;
 mod connect;
 pub(crate) mod desk;
@@ -70,6 +71,9 @@ pub(crate) enum Client {
     /// Access for a while: lists, shows and ends it.
     #[command(subcommand)]
     Grants(grants::Grants),
+    /// Keys for the gateway's API: makes, lists and revokes them.
+    #[command(subcommand)]
+    ApiKeys(api_keys::ApiKeys),
     /// What waits for people: lists, shows and answers it.
     #[command(subcommand)]
     Reviews(reviews::Reviews),
@@ -86,6 +90,7 @@ pub(crate) async fn run(command: Client) -> Result<(), Failed> {
         Client::SshConfig(args) => ssh_config::run(&args).await,
         Client::Request(args) => grants::request(&args).await,
         Client::Grants(command) => grants::run(&command).await,
+        Client::ApiKeys(command) => api_keys::run(&command).await,
         Client::Reviews(command) => reviews::run(&command).await,
     }
 }

@@ -4,6 +4,7 @@
 //! It answers; it decides nothing. It must never show a secret, a reason that only operators may read, or anything about sessions to
 //! somebody who has not logged in; nor take a password over an open wire from another machine.
 
+mod api_keys;
 mod grants;
 mod identity;
 mod issuer;
@@ -15,6 +16,7 @@ mod router;
 mod serve;
 mod v1;
 
+pub use api_keys::{ApiKeyDoor, ApiKeyDoors, ApiKeyList, ApiKeyRevocation};
 pub use grants::{GrantCall, GrantDoor, GrantDoors, GrantQuery};
 pub use identity::{DoorRequest, IDENTITY_FORM_BYTES_MAX, IdentityDoor, IdentityDoors, KnownCaller};
 pub use issuer::{
@@ -30,9 +32,10 @@ pub use serve::{
     TlsSource, serve,
 };
 pub use v1::{
-    AskedGrantView, AskerView, Callers, Desk, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView,
-    EndedView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView,
-    LoginView, NewLockBody, OPERATIONS, Operation, Parameter, PartyView, Place, PoliciesInForce, PolicyPage,
-    PolicyText, Problem, RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView, SessionPage,
-    SessionView, SiblingView, VOCABULARY, Who, openapi, would_cut,
+    ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AskedGrantView, AskerView, Caller, CallerKey,
+    Callers, Desk, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, GrantAskerView,
+    GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView, LoginView, NewApiKeyView,
+    NewLockBody, OPERATIONS, Operation, Parameter, PartyView, Place, PoliciesInForce, PolicyPage, PolicyText, Problem,
+    RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView, SessionPage, SessionView,
+    SiblingView, VOCABULARY, Who, openapi, would_cut,
 };

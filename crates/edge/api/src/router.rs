@@ -12,6 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 
+use crate::api_keys::ApiKeyDoor;
 use crate::grants::GrantDoor;
 use crate::identity::IdentityDoor;
 use crate::issuer::{self, IssuerDoor};
@@ -53,6 +54,8 @@ pub struct Api {
     pub reviews: Option<ReviewDoor>,
     /// Grants; `None` leaves them out, and so does having no desk.
     pub grants: Option<GrantDoor>,
+    /// API keys; `None` leaves them out, and so does having no desk.
+    pub api_keys: Option<ApiKeyDoor>,
     /// The pages for people; `None` leaves them out.
     pub pages: Option<Pages>,
 }
@@ -99,6 +102,7 @@ impl Api {
             desk: self.desk.map(Arc::new),
             reviews: self.reviews,
             grants: self.grants,
+            api_keys: self.api_keys,
             hub: Arc::default(),
         };
         router = router.merge(behind.router());

@@ -6,6 +6,7 @@
 //! accept a symmetric algorithm, take a key from a token, log a token or a key, or go on when it cannot check.
 
 mod alarms;
+mod api_keys;
 mod authenticator;
 mod certificate;
 mod check;
@@ -39,6 +40,10 @@ use std::collections::BTreeMap;
 use countersign_enforce::BoxFuture;
 use serde_json::Value;
 
+pub use api_keys::{
+    API_KEY_LIFETIME_S_MAX, API_KEY_LIFETIME_S_MIN, API_KEY_PREFIX, API_KEYS_OF_OWNER_MAX, ApiKey, ApiKeyContent,
+    ApiKeyEnd, ApiKeyFault, ApiKeyQuery, ApiKeyStore, KeyHolder,
+};
 pub use authenticator::{IssuerEntry, TokenAuthenticator};
 pub use certificate::{AuthorityFault, CERTIFICATE_LIFETIME_S_MAX, IdentityAuthority};
 pub use check::{Finding, FindingLevel, check};

@@ -9,6 +9,7 @@ use countersign_model::{Actor, CredentialBinding, Identity, IdentityKind, Identi
 use serde_json::{Map, Value};
 
 use crate::Rejection;
+use crate::api_keys::ApiKey;
 use crate::claims::Times;
 use crate::config::{ClaimMatch, IssuerConfig, MappingRule, Unmapped};
 use crate::derived::derive;
@@ -99,6 +100,19 @@ pub(crate) fn of_login(login: &Login, serial: String, expires_at: Timestamp) -> 
         token_id: Some(serial),
         expires_at,
         ..login.identity.clone()
+    })
+}
+
+/// The identity of whoever comes with an API key: of the one who made it, by a credential of its own. The caller has verified the key.
+pub(crate) fn of_api_key(key: &ApiKey) -> Identity {
+    vouch(IdentityParts {
+        credential: CredentialBinding::Bearer,
+        key: None,
+        login: None,
+        token_id: Some(key.id.clone()),
+        issued_at: key.created_at,
+        expires_at: key.expires_at,
+        ..key.content.owner.clone()
     })
 }
 

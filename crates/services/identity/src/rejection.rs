@@ -124,6 +124,18 @@ pub enum Rejection {
     /// Whether the login stands cannot be told.
     #[error("whether the login stands cannot be told: {0}")]
     LoginUnknown(String),
+    /// There is no such API key, or its secret is another.
+    #[error("there is no such API key")]
+    ApiKeyUnknown,
+    /// The API key was revoked.
+    #[error("the API key was revoked")]
+    ApiKeyRevoked,
+    /// The API key has ended by itself.
+    #[error("the API key expired {ago_s} s ago")]
+    ApiKeyExpired {
+        /// How long ago.
+        ago_s: u64,
+    },
     /// It was used from two networks at once.
     #[error("it is in use from two networks at once")]
     Cloned,
@@ -213,6 +225,9 @@ impl Rejection {
             Self::LoginOver => "login_over",
             Self::LoginGone => "login_gone",
             Self::LoginUnknown(_) => "login_unknown",
+            Self::ApiKeyUnknown => "api_key_unknown",
+            Self::ApiKeyRevoked => "api_key_revoked",
+            Self::ApiKeyExpired { .. } => "api_key_expired",
             Self::Cloned => "cloned",
             Self::Request(_) => "request",
             Self::Actor(_) => "actor",
@@ -237,6 +252,7 @@ impl Rejection {
             | Self::Cloned
             | Self::LoginEnded(_)
             | Self::LoginGone
+            | Self::ApiKeyRevoked
             | Self::Certificate(_)
             | Self::Signature
             | Self::Header(_) => Some(Severity::High),
@@ -252,8 +268,9 @@ impl Rejection {
             | Self::Actor(_)
             | Self::KeyRevoked
             | Self::NotVouched(_)
+            | Self::ApiKeyUnknown
             | Self::AccountEnded => Some(Severity::Medium),
-            Self::Expired { .. } | Self::BearerRefused(_) => Some(Severity::Low),
+            Self::Expired { .. } | Self::ApiKeyExpired { .. } | Self::BearerRefused(_) => Some(Severity::Low),
             _ => None,
         }
     }
@@ -344,6 +361,12 @@ impl Rejection {
             Self::AccountChanged => {
                 (ClientText::new("the account was changed since the login"), Some(ClientText::new("Log in again.")))
             }
+            Self::ApiKeyUnknown => (ClientText::new("there is no such API key"), None),
+            Self::ApiKeyRevoked => (ClientText::new("the API key was revoked"), None),
+            Self::ApiKeyExpired { ago_s } => (
+                ClientText::new("the API key expired ").number(*ago_s).and(" s ago"),
+                Some(ClientText::new("Make another one with `countersign api-keys create`.")),
+            ),
             Self::Certificate(_) => (ClientText::new("the client certificate was not accepted"), None),
             Self::Proof(why) => {
                 (ClientText::new("the proof of possession (DPoP) was not accepted: it ").and(why), None)

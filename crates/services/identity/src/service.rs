@@ -17,6 +17,7 @@ use countersign_model::{
 };
 
 use crate::alarms::Alarms;
+use crate::api_keys::ApiKeyStore;
 use crate::authenticator::{svid_id, use_id};
 use crate::certificate::{IdentityAuthority, Leaf};
 use crate::clones::Sightings;
@@ -83,6 +84,7 @@ pub struct IdentityService {
     alerts: Arc<dyn AlertSink>,
     recorder: Option<Arc<dyn Recorder>>,
     locks: Option<Arc<dyn Locks>>,
+    pub(crate) api_keys: Option<Arc<dyn ApiKeyStore>>,
 }
 
 impl std::fmt::Debug for IdentityService {
@@ -110,7 +112,15 @@ impl IdentityService {
             alerts,
             recorder: None,
             locks: None,
+            api_keys: None,
         }
+    }
+
+    /// Has API keys made and taken.
+    #[must_use]
+    pub fn with_api_keys(mut self, keys: Arc<dyn ApiKeyStore>) -> Self {
+        self.api_keys = Some(keys);
+        self
     }
 
     /// Has refusals over HTTP recorded, as those of sessions are by the runtime.
@@ -169,7 +179,7 @@ impl IdentityService {
         {
             tracing::warn!(%fault, "the identity authority's keys could not be looked after");
         }
-        for swept in [self.logins.sweep(now).await, self.tokens.sweep(now).await] {
+        for swept in [self.logins.sweep(now).await, self.tokens.sweep(now).await, self.sweep_api_keys(now).await] {
             if let Err(fault) = swept {
                 tracing::warn!(%fault, "what is over could not be removed");
             }

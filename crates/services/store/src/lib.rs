@@ -6,6 +6,7 @@
 //! when the database cannot be asked: a store that cannot be reached is an error, and its callers refuse.
 
 mod accounts;
+mod api_keys;
 mod credential_uses;
 mod error;
 mod grants;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use sqlx::{PgPool, SqlitePool};
 
 pub use accounts::{ACCOUNTS_MAX, AccountRecord};
+pub use api_keys::{API_KEYS_LIVE_MAX, API_KEYS_PAGE_MAX, ApiKeyEndRecord, ApiKeyFilter, ApiKeyRecord};
 pub use error::StoreError;
 pub use grants::{GRANT_MARKS_MAX, GRANTS_LIVE_MAX, GrantEndRecord, GrantFilter, GrantMark, GrantRecord};
 pub use locks::{LOCKS_LIVE_MAX, LockEndRecord, LockRecord};

@@ -1,6 +1,7 @@
 //! One suite, both databases: a store behaves the same whatever is below it. Then each one's own faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod api_keys;
 mod cluster;
 mod grants;
 
@@ -69,6 +70,7 @@ async fn suite(config: &StoreConfig) {
     credential_uses(&store).await;
     locks(&store).await;
     Box::pin(reviews(&store)).await;
+    Box::pin(api_keys::suite(&store)).await;
     Box::pin(grants::suite(&store)).await;
     Box::pin(grants::at_once(&store)).await;
 

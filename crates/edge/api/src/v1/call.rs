@@ -10,9 +10,9 @@ use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use countersign_enforce::{Act, GateParts, Lockable, Locks as _, Outcome, OutcomeStatus};
 use countersign_model::{
-    Access, Action, Attribute, Attributes, Decision, Denial, Effects, Fingerprint, GATEWAY_TARGET, Identity, Policy,
-    RecordLevel, Request as Question, RuleId, Secret, SessionContext, SessionId, Shape, Target, TargetName, Timestamp,
-    Use, Verdict,
+    Access, Action, Attribute, Attributes, Decision, Denial, Effects, Fingerprint, GATEWAY_TARGET, Identity,
+    IdentityParts, Policy, RecordLevel, Request as Question, RuleId, Secret, SessionContext, SessionId, Shape, Target,
+    TargetName, Timestamp, Use, Verdict,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -22,7 +22,7 @@ use super::once::once;
 use super::operation::{Operation, Place, Who};
 use super::problem::Problem;
 use super::table::SECONDS_MAX;
-use super::{Behind, Desk, events, perform};
+use super::{Behind, Caller, CallerKey, Desk, events, perform};
 use crate::identity::{DoorRequest, read, single};
 use crate::issuer::Answer;
 use crate::serve::Peer;
@@ -37,6 +37,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) struct Call {
     /// Who asks.
     pub(crate) caller: Arc<Identity>,
+    /// The API key that they came with.
+    pub(crate) key: Option<Arc<CallerKey>>,
     /// From where.
     pub(crate) source: SocketAddr,
     /// The session that it is recorded as.
@@ -59,6 +61,9 @@ impl Call {
         let mut by = format!("{} ({}#{})", c.name, c.issuer, c.subject);
         for actor in &c.delegation {
             by.push_str(&format!(" through {} ({}#{})", actor.name, actor.issuer, actor.subject));
+        }
+        if let Some(key) = &self.key {
+            by.push_str(&format!(" with API key {} ({})", key.id, key.name));
         }
         by
     }
@@ -222,7 +227,7 @@ async fn served(desk: &Arc<Desk>, behind: &Behind, operation: &Operation, reques
         .as_deref()
         .is_none_or(|t| t.split(';').next().is_some_and(|t| t.trim() == "application/json"));
     let (source, body) = (asked.source, Bytes::copy_from_slice(asked.body.expose()));
-    let caller = desk.callers.identify(asked).await.map_err(unidentified)?;
+    let Caller { identity: caller, key: by } = desk.callers.identify(asked).await.map_err(unidentified)?;
     if !body.is_empty() && !is_json {
         return Err(Problem::with_status(415, "the body must be application/json").into());
     }
@@ -231,13 +236,17 @@ async fn served(desk: &Arc<Desk>, behind: &Behind, operation: &Operation, reques
     let id = place.and_then(|n| path.split('/').nth(n)).unwrap_or_default().to_owned();
     let session = SessionId::new(now, rand::random());
     let parameters = parameters(operation, &query)?;
-    let call = Call { caller, source, session, path, id, query: parameters, body, encrypted, now };
+    let call = Call { caller, key: by, source, session, path, id, query: parameters, body, encrypted, now };
+    if operation.told_once && key.is_some() {
+        let why = "what this answers is told once: it takes no idempotency key, which would keep it";
+        return Err(Problem::bad_request(why).into());
+    }
     let act = begin(desk, operation, &call, &query).await?;
     if operation.name == "events.watch" {
         let response = events::stream(desk.clone(), behind.clone(), call, last_event).await?;
         return Ok(Said::Stream(response));
     }
-    let done = match key.filter(|_| operation.changes) {
+    let done = match key.filter(|_| operation.takes_key()) {
         None => perform(desk, behind, operation, &call).await,
         Some(key) => once(desk, behind, operation, &call, &key).await,
     };
@@ -253,16 +262,25 @@ async fn served(desk: &Arc<Desk>, behind: &Behind, operation: &Operation, reques
     Ok(Said::Done(done?))
 }
 
-/// Asks the locks and the gate, and records what is about to be done. What everybody may read who is known is not recorded.
+/// Why locks keep the caller out, if they do; also one on the credential with which the API key was made that they came with.
+pub(crate) fn kept_out(desk: &Desk, call: &Call, target: &Target, now: Timestamp) -> Option<Denial> {
+    let keeps_out = |identity: &IdentityParts| {
+        let what = Lockable { identity, source: call.source, target: &target.name, session: call.session };
+        desk.locks.keeps_out(&what, now)
+    };
+    keeps_out(&call.caller).or_else(|| keeps_out(&call.key.as_ref()?.made_with))
+}
+
+/// Asks the locks, the scope of an API key and the gate, and records what is about to be done. What everybody may read who is known is not recorded.
 async fn begin(desk: &Desk, operation: &Operation, call: &Call, query: &str) -> Result<Option<Act>, No> {
     let target =
         gateway_target().ok_or_else(|| Problem::with_status(500, "internal error: the gateway has no name"))?;
-    let what = Lockable { identity: &call.caller, source: call.source, target: &target.name, session: call.session };
     let refuse = |denial: &Denial| {
         tracing::info!(session = %call.session, identity = call.caller.name, operation = operation.name, denial = %denial, "refused");
         No::from(Problem::from(denial))
     };
-    if let Some(denial) = desk.locks.keeps_out(&what, call.now) {
+    let beyond = || call.key.as_ref()?.refuses(operation);
+    if let Some(denial) = kept_out(desk, call, &target, call.now).or_else(beyond) {
         let refused = countersign_enforce::Refused {
             id: call.session,
             at: call.now,

@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, header};
-use countersign_enforce::{Lockable, Locks as _, Standing};
+use countersign_enforce::Standing;
 use countersign_model::{Access, Decision, Request as Question, SessionContext, SessionId, Timestamp};
 use countersign_store::{GrantMark, ReviewMark, StoreError};
 use futures_util::stream;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 
-use super::call::{Call, gateway_target, shape_of};
+use super::call::{Call, gateway_target, kept_out, shape_of};
 use super::operation::Operation;
 use super::problem::Problem;
-use super::{Behind, Desk, OPERATIONS};
+use super::{Behind, Caller, Desk, OPERATIONS};
 use crate::grants::GrantCall;
 
 /// How often it is looked what changed.
@@ -330,16 +330,25 @@ impl Stream {
             Kind::LockAdded | Kind::LockEnded => self.rights.locks,
             Kind::ReviewChanged => {
                 let Some(door) = &self.behind.reviews else { return false };
-                let Some(show) = operation("reviews.show") else { return false };
+                let Some(show) = operation("reviews.show").filter(|o| in_scope(&self.call, o.name)) else {
+                    return false;
+                };
                 door.0.show(self.call.door_request(show), id.to_owned()).await.status == 200
             }
             Kind::GrantChanged => {
                 let Some(door) = &self.behind.grants else { return false };
-                let Some(show) = operation("grants.show") else { return false };
+                let Some(show) = operation("grants.show").filter(|o| in_scope(&self.call, o.name)) else {
+                    return false;
+                };
                 door.0.serve(self.call.door_request(show), GrantCall::Show(id.to_owned())).await.status == 200
             }
         }
     }
+}
+
+/// An API key hears of what it may look at.
+fn in_scope(call: &Call, name: &str) -> bool {
+    operation(name).is_some_and(|o| call.key.as_ref().is_none_or(|key| key.refuses(o).is_none()))
 }
 
 fn operation(name: &str) -> Option<&'static Operation> {
@@ -349,12 +358,12 @@ fn operation(name: &str) -> Option<&'static Operation> {
 /// What the caller may hear of; `None` when they may not be here at all.
 async fn rights(desk: &Desk, call: &Call, now: Timestamp) -> Option<Rights> {
     let target = gateway_target()?;
-    let what = Lockable { identity: &call.caller, source: call.source, target: &target.name, session: call.session };
-    if desk.locks.keeps_out(&what, now).is_some() || call.caller.expires_at <= now {
+    if kept_out(desk, call, &target, now).is_some() || call.caller.expires_at <= now {
         return None;
     }
     // What cannot be told now is no yes: whoever watches comes back.
-    if desk.callers.standing(&call.caller, now).await != Standing::Stands {
+    let caller = Caller { identity: call.caller.clone(), key: call.key.clone() };
+    if desk.callers.standing(&caller, now).await != Standing::Stands {
         return None;
     }
     let context = SessionContext {
@@ -368,7 +377,7 @@ async fn rights(desk: &Desk, call: &Call, now: Timestamp) -> Option<Rights> {
     let may = |operation: &'static str| {
         let shape = shape_of(operation, Access::Read);
         let question = Question { identity: &call.caller, target: &target, session: &context, shape: &shape, now };
-        desk.policy.evaluate(&question).decision == Decision::Allow
+        in_scope(call, operation) && desk.policy.evaluate(&question).decision == Decision::Allow
     };
     Some(Rights { sessions: may("sessions.list"), locks: may("locks.list") })
 }

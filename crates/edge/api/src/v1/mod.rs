@@ -5,6 +5,7 @@
 //! It must never do anything for somebody whom the gate has not let do it, and has no rights of its own; nor route what is not in the
 //! table.
 
+mod api_keys;
 mod call;
 mod events;
 mod grants;
@@ -35,11 +36,13 @@ use countersign_recording::Reader;
 use countersign_runtime::SessionRegistry;
 use countersign_store::Store;
 
+use crate::api_keys::ApiKeyDoor;
 use crate::grants::GrantDoor;
 use crate::identity::{self, DoorRequest, IdentityDoor};
 use crate::issuer::Answer;
 use crate::reviews::{ReviewDoor, ReviewVerb};
 
+pub use api_keys::CallerKey;
 pub(crate) use call::unidentified;
 pub(crate) use events::Hub;
 pub use locks::would_cut;
@@ -49,10 +52,10 @@ pub use policies::{PoliciesInForce, PolicyPage, PolicyText};
 pub use problem::Problem;
 pub use table::OPERATIONS;
 pub use views::{
-    AskedGrantView, AskerView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView,
-    GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView, LoginView,
-    NewLockBody, PartyView, RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView,
-    SessionPage, SessionView, SiblingView,
+    ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AskedGrantView, AskerView, DryRun, DryRunBody,
+    EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, GrantAskerView, GrantBody, GrantDetailView, GrantPage,
+    GrantView, LockEndView, LockPage, LockView, LoginView, NewApiKeyView, NewLockBody, PartyView, RequirementView,
+    ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView, SessionPage, SessionView, SiblingView,
 };
 
 /// What operations tell policy about themselves.
@@ -62,13 +65,22 @@ pub const VOCABULARY: Vocabulary = &[AttributeSpec {
     doc: "On target countersign: the operation of the gateway's API, such as locks.add.",
 }];
 
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// The API key that they came with; `None` for a login or a token, which are for every operation.
+    pub key: Option<Arc<CallerKey>>,
+}
+
 /// Knows who asks. Given by the binary.
 pub trait Callers: Send + Sync {
     /// Who it is; else the answer for them.
-    fn identify(&self, request: DoorRequest) -> BoxFuture<'_, Result<Arc<Identity>, Answer>>;
+    fn identify(&self, request: DoorRequest) -> BoxFuture<'_, Result<Caller, Answer>>;
 
     /// Whether somebody who was let in before still stands.
-    fn standing<'a>(&'a self, identity: &'a Identity, now: Timestamp) -> BoxFuture<'a, Standing>;
+    fn standing<'a>(&'a self, caller: &'a Caller, now: Timestamp) -> BoxFuture<'a, Standing>;
 }
 
 /// What the operations work with.
@@ -111,6 +123,7 @@ pub(crate) struct Behind {
     pub(crate) desk: Option<Arc<Desk>>,
     pub(crate) reviews: Option<ReviewDoor>,
     pub(crate) grants: Option<GrantDoor>,
+    pub(crate) api_keys: Option<ApiKeyDoor>,
     pub(crate) hub: Arc<Hub>,
 }
 
@@ -137,6 +150,7 @@ impl Behind {
             "whoami.show" => get(identity::whoami).with_state(doors()?),
             name if name.starts_with("reviews.") && self.reviews.is_none() => return None,
             name if name.starts_with("grants.") && self.grants.is_none() => return None,
+            name if name.starts_with("api-keys.") && self.api_keys.is_none() => return None,
             _ => {
                 let (desk, behind) = (self.desk.clone()?, self.clone());
                 let handle = move |request: Request| call::serve(desk, behind, operation, request);
@@ -171,6 +185,15 @@ async fn perform(
         "sessions.list" => sessions::list(desk, call),
         "sessions.show" => sessions::show(desk, call),
         "sessions.end" => sessions::end(desk, call),
+        name if name.starts_with("api-keys.") => {
+            let doors = &*behind.api_keys.as_ref().ok_or_else(nothing)?.0;
+            match name {
+                "api-keys.create" => api_keys::create(doors, call).await,
+                "api-keys.list" => api_keys::list(doors, call).await,
+                "api-keys.revoke" => api_keys::revoke(doors, call).await,
+                _ => Err(nothing()),
+            }
+        }
         name if name.starts_with("grants.") => {
             let doors = &*behind.grants.as_ref().ok_or_else(nothing)?.0;
             grants::serve(doors, operation, call).await

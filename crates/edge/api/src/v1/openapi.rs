@@ -65,6 +65,10 @@ fn document() -> Value {
             "securitySchemes": {
                 "certificate": { "type": "mutualTLS", "description": "The certificate of a login." },
                 "token": { "type": "http", "scheme": "bearer", "description": "A token of an issuer that the gateway trusts." },
+                "key": {
+                    "type": "http", "scheme": "bearer", "bearerFormat": "csk_...",
+                    "description": "An API key, of whose scope the operation is.",
+                },
                 "dpop": {
                     "type": "http", "scheme": "dpop",
                     "description": "A token that is bound to a key, with a proof in the header DPoP (RFC 9449).",
@@ -81,6 +85,7 @@ fn noun(operation: &Operation) -> &'static str {
 fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let security = match operation.who {
         Who::Anyone => json!([]),
+        _ if operation.by_key => json!([{ "certificate": [] }, { "token": [] }, { "dpop": [] }, { "key": [] }]),
         Who::Known | Who::Own(_) | Who::Policy(_) => json!([{ "certificate": [] }, { "token": [] }, { "dpop": [] }]),
     };
     let who = match operation.who {
@@ -99,6 +104,7 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "responses": responses(operation, generator),
         "x-countersign-who": who,
         "x-countersign-changes": operation.changes,
+        "x-countersign-api-keys": operation.by_key,
     });
     let parameters = parameters(operation, generator);
     if let Value::Object(members) = &mut described {
@@ -125,7 +131,7 @@ fn parameters(operation: &Operation, generator: &mut SchemaGenerator) -> Vec<Val
             "name": p.name, "in": place, "required": p.required, "description": p.doc, "schema": schema,
         }));
     }
-    if operation.changes {
+    if operation.takes_key() {
         all.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "For a day, a second request of the same caller with the same key gets the answer of the first.",
@@ -195,7 +201,10 @@ fn problems(operation: &Operation) -> Vec<u16> {
         all.push(404);
     }
     if operation.changes {
-        all.extend([409, 422]);
+        all.push(409);
+    }
+    if operation.takes_key() {
+        all.push(422);
     }
     all
 }

@@ -90,6 +90,10 @@ pub struct Operation {
     pub oauth: bool,
     /// The status of an answer that is none of an error.
     pub status: u16,
+    /// Whether an API key may be for it.
+    pub by_key: bool,
+    /// Whether its answer is told once: then it takes no idempotency key, by which it would be kept.
+    pub told_once: bool,
     pub(crate) body: Content,
     pub(crate) answer: Content,
 }
@@ -113,6 +117,8 @@ impl Operation {
             parameters: &[],
             oauth: false,
             status: 200,
+            by_key: !matches!(who, Who::Anyone),
+            told_once: false,
             body: Content::Nothing,
             answer: Content::Json(answer),
         }
@@ -143,6 +149,20 @@ impl Operation {
 
     pub(crate) const fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
+    }
+
+    /// No API key is for it: it takes a login.
+    pub(crate) const fn without_keys(self) -> Self {
+        Self { by_key: false, ..self }
+    }
+
+    pub(crate) const fn told_once(self) -> Self {
+        Self { told_once: true, ..self }
+    }
+
+    /// Whether it takes an idempotency key.
+    pub(crate) const fn takes_key(&self) -> bool {
+        self.changes && !self.told_once
     }
 
     pub(crate) const fn as_oauth(self) -> Self {

@@ -37,7 +37,7 @@ impl Problem {
     }
 
     /// A problem with this status, as somebody else found it.
-    pub(crate) fn with_status(status: u16, detail: impl Into<String>) -> Self {
+    pub fn with_status(status: u16, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), detail)
     }
 

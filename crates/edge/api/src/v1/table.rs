@@ -16,10 +16,10 @@ use super::operation::{Content, Operation, Parameter, Place, SchemaOf, Who, sche
 use super::policies::PolicyPage;
 use super::recordings;
 use super::views::{
-    ActivityView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, ExchangeForm,
-    ExchangedView, GrantBody, GrantDetailView, GrantPage, GrantView, LockPage, LockView, LoginFactsView, LogoutView,
-    NewLockBody, RecordingPage, RecordingView, RenewForm, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView,
-    SessionPage, SessionView, WhoamiView,
+    ActivityView, ApiKeyBody, ApiKeyPage, ApiKeyView, DryRun, DryRunBody, EndApiKeyBody, EndGrantBody, EndGrantsBody,
+    EndedGrantsView, EndedView, ExchangeForm, ExchangedView, GrantBody, GrantDetailView, GrantPage, GrantView,
+    LockPage, LockView, LoginFactsView, LogoutView, NewApiKeyView, NewLockBody, RecordingPage, RecordingView,
+    RenewForm, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SessionPage, SessionView, WhoamiView,
 };
 
 /// The usual and the most entries of a page.
@@ -35,6 +35,11 @@ pub(crate) const GRANT_S_MAX: u64 = 604_800;
 pub(crate) const SECONDS_MAX: i64 = 253_402_300_799;
 /// The highest number of an item in a session's life: what every reader of JSON can hold (RFC 8259, 6).
 pub(crate) const ITEMS_SEEN_MAX: u64 = (1 << 53) - 1;
+/// The most characters of the name of an API key.
+pub(crate) const API_KEY_NAME_CHARS_MAX: usize = 64;
+/// The shortest and the longest life of an API key, in seconds: a minute, 90 days.
+pub(crate) const API_KEY_S_MIN: u64 = 60;
+pub(crate) const API_KEY_S_MAX: u64 = 90 * 86_400;
 /// The longest life of a lock that ends by itself, in seconds: a hundred years.
 pub(crate) const EXPIRES_IN_S_MAX: u64 = 3_155_760_000;
 
@@ -149,7 +154,8 @@ pub const OPERATIONS: &[Operation] = &[
         .says("Ends the login whose certificate the connection was made with: its certificates and its sessions.")
         .as_oauth(),
     Operation::get("whoami.show", "/v1/whoami", Who::Known, schema_of::<WhoamiView>)
-        .says("The caller as the gateway sees it."),
+        .says("The caller as the gateway sees it.")
+        .without_keys(),
     Operation {
         answer: Content::Events,
         ..Operation::get("events.watch", "/v1/events", Who::Known, text)
@@ -171,8 +177,9 @@ pub const OPERATIONS: &[Operation] = &[
         .says("One review, with everything that its reviewers are shown.")
         .with(REVIEW),
     answer_to_review("reviews.approve", "/v1/reviews/{id}/approve")
-        .says("Says yes. Exactly what is shown goes on, once, when enough people say so."),
-    answer_to_review("reviews.deny", "/v1/reviews/{id}/deny").says("Says no."),
+        .says("Says yes. Exactly what is shown goes on, once, when enough people say so.")
+        .without_keys(),
+    answer_to_review("reviews.deny", "/v1/reviews/{id}/deny").says("Says no.").without_keys(),
     answer_to_review("reviews.comment", "/v1/reviews/{id}/comment")
         .says("Says something, for everybody who may see it.")
         .takes(Content::Json(schema_of::<ReviewCommentBody>)),
@@ -258,6 +265,26 @@ pub const OPERATIONS: &[Operation] = &[
             query("after", "Only what came after this many: `next` of the page before.", count),
             query("limit", "The most entries of the page.", items_limit),
         ]),
+    Operation::change("api-keys.create", "POST", "/v1/api-keys", ADMIN, schema_of::<NewApiKeyView>)
+        .says("Makes an API key of the caller, for some operations and a time. Its text is told in this answer, never again.")
+        .takes(Content::Json(schema_of::<ApiKeyBody>))
+        .with_status(201)
+        .told_once()
+        .without_keys(),
+    Operation::get("api-keys.list", "/v1/api-keys", OWN_OR_READ, schema_of::<ApiKeyPage>)
+        .says("The API keys of the caller, newest first; with everybody, all of them.")
+        .with(&[
+            query("all", "Those that are over, too.", flag),
+            query("everybody", "Everybody's, where policy lets the caller read them.", flag),
+            query("before", "Only those older than this one: `next` of the page before.", review_id),
+            LIMIT,
+        ])
+        .without_keys(),
+    Operation::change("api-keys.revoke", "POST", "/v1/api-keys/{id}/revoke", OWN_OR_ADMIN, schema_of::<ApiKeyView>)
+        .says("Ends an API key, at every gateway.")
+        .with(&[id("The key.", review_id)])
+        .takes(Content::Json(schema_of::<EndApiKeyBody>))
+        .without_keys(),
     Operation::get("policies.show", "/v1/policies", READ, schema_of::<PolicyPage>)
         .says("The files, rules and warnings in force."),
 ];

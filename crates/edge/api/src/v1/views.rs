@@ -1,5 +1,6 @@
 //! What requests and answers look like. Times are RFC 3339 text, but for those of reviews, grants, recordings and identities.
 
+mod api_keys;
 mod grants;
 mod identity;
 mod recordings;
@@ -17,6 +18,8 @@ use serde_json::Number;
 
 use super::table::{EXPIRES_IN_S_MAX, SAID_CHARS_MAX};
 
+pub(crate) use api_keys::EndApiKeyBody;
+pub use api_keys::{ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, NewApiKeyView};
 pub use grants::{
     EndGrantBody, EndGrantsBody, EndedGrantsView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView,
 };

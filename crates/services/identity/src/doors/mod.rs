@@ -104,6 +104,17 @@ impl IdentityService {
 }
 
 impl IdentityService {
+    /// The answer to whoever came to the API with a credential that is refused.
+    pub(crate) fn refused_at_api(
+        &self,
+        rejection: Rejection,
+        about: String,
+        source: SocketAddr,
+        now: Timestamp,
+    ) -> Reply {
+        self.say_no(No::Refused(rejection, about), "api", "invalid_token", source, now)
+    }
+
     /// The refusal of a credential, logged, recorded and alarmed where it should be.
     fn say_denied(
         &self,
