@@ -14,6 +14,7 @@ use countersign_enforce::{Dialling, Machine, Output, Protocol};
 use countersign_model::SessionId;
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::buffers::{Filled, Input};
@@ -27,6 +28,13 @@ const SHARDS: usize = 16;
 
 /// The longest that giving an order may take, on top of the route's time to connect.
 pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many orders of sessions that end are under way at once. A lock may end hundreds in one moment: their clients are told first, and the target
+/// is not stormed with connections, each of which costs it a process.
+const ENDING_ORDERS_MAX: usize = 8;
+
+/// The longest that such an order waits for its turn; then it goes without one.
+const TURN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The most that a target may say to a cancel order.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -44,17 +52,29 @@ pub(crate) struct CancelOrder {
 type Shard = Mutex<HashMap<u64, Arc<CancelOrder>>>;
 
 /// The keys of all sessions of a gateway.
-#[derive(Default)]
 pub(crate) struct CancelRegistry {
     shards: [Shard; SHARDS],
     /// Keyed with random bits of this process, so that where a key is kept tells nothing about it.
     hasher: RandomState,
+    turns: Semaphore,
+}
+
+impl Default for CancelRegistry {
+    fn default() -> Self {
+        let turns = Semaphore::new(ENDING_ORDERS_MAX);
+        Self { shards: Default::default(), hasher: RandomState::new(), turns }
+    }
 }
 
 impl CancelRegistry {
     fn place(&self, protocol: &str, key: &[u8]) -> Option<(u64, &Shard)> {
         let hash = self.hasher.hash_one((protocol, key));
         self.shards.get(usize::try_from(hash >> 32).unwrap_or(0) % SHARDS).map(|shard| (hash, shard))
+    }
+
+    /// Waits for the turn of an order that ends a session's own work, which lasts until what comes back is dropped.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        timeout(TURN_TIMEOUT, self.turns.acquire()).await.ok()?.ok()
     }
 
     /// Makes the key valid until the guard is dropped.

@@ -311,6 +311,7 @@ impl<P: Protocol> Driver<P> {
         }
         let (order, shared) = (kept.order.clone(), self.shared.clone());
         self.aside = Some(Box::pin(async move {
+            let _turn = shared.core.cancels.turn().await;
             let result = report(deliver(&shared.protocol, &order).await, &order);
             shared.core.telemetry.cancelled(result);
         }));
