@@ -330,7 +330,7 @@ fn nino(place: &Place<'_, '_>) -> Form {
     let (start, end) = (place.groups.start(place.group), place.groups.end(place.group + 2));
     let view = place.view;
     let (Some(b' ' | b'-'), Some(b' ' | b'-')) = (view.before(start), view.at(end)) else { return None };
-    let (a, b) = (view.before(start - 2)?, view.before(start - 1)?);
+    let (a, b) = (view.before(start.checked_sub(2)?)?, view.before(start - 1)?);
     let suffix = view.at(end + 1)?;
     let alone = !view.before(start - 3).is_some_and(is_word) && !view.at(end + 2).is_some_and(is_word);
     (alone && is_nino_prefix(a, b) && matches!(suffix.to_ascii_uppercase(), b'A'..=b'D'))

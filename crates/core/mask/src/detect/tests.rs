@@ -137,6 +137,29 @@ fn national_numbers() {
     }
 }
 
+/// Whatever stands around a find in other texts may be missing in this one.
+#[test]
+fn a_text_may_begin_and_end_anywhere() {
+    let texts = [
+        "AB 12 34 56 C AB-12-34-56-C 12 34 56 7",
+        "X-1234567-L 12345678-Z 131052-308T 19811218-9876",
+        "00:1b:44:11:3a:b7 00-1b-44-11-3a-b7 001b.4411.3ab7 2001:db8::8a2e:370:7334 203.0.113.9",
+        "(0) 20 7946 0018 +44 (0)20 7946 0018 (11) 91234-5678",
+        "born 9 July 1984, 1984-07-09",
+        "a@b.example https://u:p@h/ password=hunter2hunter key_AKIAIOSFODNN7EXAMPLE",
+    ];
+    let mut hits = Vec::new();
+    for text in texts.map(str::to_owned).into_iter().chain([mixture(3)]) {
+        let text = text.as_bytes();
+        for i in 0..=text.len() {
+            for part in [&text[i..], &text[..i]] {
+                scan(part, b"", Wanted::ALL, &mut hits);
+                assert!(hits.iter().all(|h| h.range.end <= part.len()));
+            }
+        }
+    }
+}
+
 /// More digits than a number holds, in any group of any form.
 #[test]
 fn long_groups_are_no_numbers() {
