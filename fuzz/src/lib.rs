@@ -25,6 +25,7 @@ pub mod postgres_server;
 pub mod recording_segment;
 pub mod sh_commands;
 pub mod sql_classify;
+pub mod webauthn;
 
 /// A fuzz target: its name and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
@@ -41,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     ("recording_segment", recording_segment::run),
     ("sh_commands", sh_commands::run),
     ("sql_classify", sql_classify::run),
+    ("webauthn", webauthn::run),
 ];
 
 /// Makes the `main` of a file in `fuzz_targets/`: the fuzzing engine's, or without one a replay of the files that are named.

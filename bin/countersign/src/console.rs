@@ -42,7 +42,7 @@ pub(crate) fn client(config: &Config) -> Option<ClientConfig> {
 }
 
 /// The addresses that browsers reach the gateway under, the usual one first.
-fn bases(config: &Config) -> Vec<String> {
+pub(crate) fn bases(config: &Config) -> Vec<String> {
     let origin = |url: &str| {
         let (scheme, rest) = url.split_once("://")?;
         Some(format!("{scheme}://{}", rest.split('/').next().unwrap_or_default()))

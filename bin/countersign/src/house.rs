@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use countersign_approvals::{Approvals, ApprovalsParts, GrantDesk, GrantKeeper};
 use countersign_config::{Config, Loaded, ProtocolFacts};
 use countersign_credentials::{AccountBook, Vault};
+use countersign_enforce::NoFactors;
 use countersign_identity::local::{LocalIssuer, LocalIssuerConfig, SignInConfig};
 use countersign_identity::{IdentityAuthority, IdentityService, IssuerEntry, TokenAuthenticator};
 use countersign_locks::{LockConfig, LockService};
@@ -21,6 +22,7 @@ use countersign_store::Store;
 
 use crate::adapters::{LoggedAlerts, SealedKeys, StoredAccounts, StoredShortLived};
 use crate::api_keys::StoredApiKeys;
+use crate::factors::missing;
 use crate::failed::Failed;
 use crate::grants::{GrantCounter, Orders};
 use crate::logins::{StoredLogins, StoredUses, api_url};
@@ -224,6 +226,10 @@ impl House {
         let language = language()?;
         let files = policy_files(&config)?;
         let set = PolicySet::load(&files, &language, 1).map_err(|p| policy_problems(&p))?;
+        let lacking = missing(&set);
+        if !lacking.is_empty() {
+            return Err(policy_problems(&lacking));
+        }
         for warning in set.warnings() {
             tracing::warn!("{warning}");
         }
@@ -250,6 +256,7 @@ impl House {
         let identity = Arc::new(identity);
         let reviews = Approvals::new(ApprovalsParts {
             store: cellar.store.clone(),
+            factors: Arc::new(NoFactors),
             people: Arc::new(KnownPeople { identity: identity.clone(), locks: locks.clone() }),
             clock: Arc::new(clock::now),
             tasks: tokio::runtime::Handle::current(),
@@ -311,7 +318,11 @@ impl House {
         let routes = convert::routes(config)?;
         let issuers = self.cellar.issuers(config)?;
         // Looked at first, so that a mistake anywhere leaves everything as it was.
-        PolicySet::load(&policy_files(config)?, &self.language, 0).map_err(|p| policy_problems(&p))?;
+        let set = PolicySet::load(&policy_files(config)?, &self.language, 0).map_err(|p| policy_problems(&p))?;
+        let lacking = missing(&set);
+        if !lacking.is_empty() {
+            return Err(policy_problems(&lacking));
+        }
         convert::recording(config).check().map_err(Failed::invalid)?;
         self.tokens.replace(issuers).map_err(|f| findings(&f))?;
         self.identity.configure(convert::identity(config, &api_url(config)));

@@ -11,6 +11,7 @@ mod commands;
 mod console;
 mod convert;
 mod dev;
+mod factors;
 mod failed;
 mod grants;
 mod house;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_api::{Answer, DoorRequest as Asked, ReviewDoors, ReviewQuery, ReviewVerb};
 use countersign_approvals::{Approvals, GrantKeeper, No, People, Review, Said as Answered, Verb, Window};
-use countersign_enforce::{BoxFuture, Lockable, Locks, Standing};
+use countersign_enforce::{BoxFuture, Lockable, Locks, NoFactor, Standing};
 use countersign_identity::IdentityService;
 use countersign_model::{
     ClientText, Culprit, Denial, DenialCode, GATEWAY_TARGET, Identity, IdentityParts, SessionId, TargetName, Timestamp,
@@ -90,12 +90,30 @@ pub(crate) fn refused(no: &No) -> Answer {
         No::Unknown => (404, "Not Found"),
         No::OwnRequest | No::NotAPerson | No::NotAsked | No::NotYours | No::TooMuch(_) => (403, "Forbidden"),
         No::Twice | No::Over(_) | No::Changed | No::Full | No::Unreviewed(_) => (409, "Conflict"),
+        No::Factor(no) => return no_factor(no),
         No::Comment(_) | No::Reason(_) => (400, "Bad Request"),
         No::Busy | No::Unavailable(_) => (503, "Service Unavailable"),
     };
     if let No::Unavailable(why) = no {
         tracing::error!(why, "a review could not be read or written");
         return problem(status, title, "the reviews cannot be read or written now");
+    }
+    problem(status, title, &no.to_string())
+}
+
+/// Why a second factor does not do.
+pub(crate) fn no_factor(no: &NoFactor) -> Answer {
+    let (status, title) = match no {
+        NoFactor::Needed(_) | NoFactor::NotAPerson | NoFactor::None(_) | NoFactor::Wrong(_) => (403, "Forbidden"),
+        NoFactor::LockedOut(_) => (429, "Too Many Requests"),
+        NoFactor::Unknown => (404, "Not Found"),
+        NoFactor::Full(_) => (409, "Conflict"),
+        NoFactor::Unfit(_) => (400, "Bad Request"),
+        NoFactor::NotHere(_) => (501, "Not Implemented"),
+        NoFactor::Busy | NoFactor::Unavailable(_) => (503, "Service Unavailable"),
+    };
+    if let NoFactor::Unavailable(why) = no {
+        tracing::error!(why, "factors could not be read or written");
     }
     problem(status, title, &no.to_string())
 }
@@ -143,7 +161,7 @@ impl ReviewDesk {
                 .map_err(|_| problem(400, "Bad Request", "the body has `comment` and `action`, both text, no more"))?,
         };
         let (comment, action) = (said.comment.as_deref(), said.action.as_deref());
-        let said = Answered { comment, action, source: Some(request.source) };
+        let said = Answered { comment, action, source: Some(request.source), factor: None };
         let answer = async |verb| self.reviews.answer(id, verb, &who, said).await;
         let review: Result<Review, No> = match verb {
             ReviewVerb::Approve => answer(Verb::Approve).await,

@@ -7,6 +7,7 @@ use countersign_policy::{PolicyProblem, PolicySet};
 use serde_json::Value;
 
 use crate::cli::{ConfigFile, Format};
+use crate::factors::missing;
 use crate::failed::Failed;
 use crate::house::{PROTOCOLS, language, policy_files};
 use crate::{convert, output};
@@ -167,7 +168,10 @@ fn policies(loaded: &Loaded, remarks: &mut Vec<Remark>) -> Result<(), Failed> {
     match policy_files(&loaded.config) {
         Err(e) => remarks.push(plain("", &e.to_string())),
         Ok(files) => match PolicySet::load(&files, &language()?, 1) {
-            Ok(set) => remarks.extend(set.warnings().iter().map(|w| of_policy(w, false))),
+            Ok(set) => {
+                remarks.extend(missing(&set).iter().map(|p| of_policy(p, true)));
+                remarks.extend(set.warnings().iter().map(|w| of_policy(w, false)));
+            }
             Err(problems) => remarks.extend(problems.iter().map(|p| of_policy(p, true))),
         },
     }

@@ -85,6 +85,10 @@ impl Fields {
         }
         self.number(spec.expires_s);
         self.number(u64::from(spec.in_transaction));
+        // The last field, so that its absence is told from it, and what was asked for before there were factors is still known.
+        if let Some(factor) = spec.factor {
+            self.add(factor.as_str().as_bytes());
+        }
     }
 
     fn digest(self) -> Digest {
@@ -172,7 +176,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use countersign_model::{
-        Actor, CredentialBinding, IdentityKind, IdentityParts, RecordLevel, Requirement, TargetName,
+        Actor, CredentialBinding, Factor, IdentityKind, IdentityParts, RecordLevel, Requirement, TargetName,
     };
 
     use super::*;
@@ -235,6 +239,7 @@ mod tests {
                 requirements: vec![Requirement { group: "dba".to_owned(), people: 2 }],
                 expires_s: 900,
                 in_transaction: false,
+                factor: None,
             },
         }
     }
@@ -261,7 +266,7 @@ mod tests {
 
     #[test]
     fn every_field_counts_and_none_runs_into_the_next() {
-        let changes: [Change; 16] = [
+        let changes: [Change; 18] = [
             |_| {},
             |w| w.text = Bytes::from_static(b"update t set a = $2"),
             |w| w.parameters = Bytes::from_static(b"\0\x02"),
@@ -281,6 +286,8 @@ mod tests {
             |w| w.spec.requirements.first_mut().unwrap().people = 1,
             |w| w.spec.expires_s = 901,
             |w| w.spec.in_transaction = true,
+            |w| w.spec.factor = Some(Factor::Totp),
+            |w| w.spec.factor = Some(Factor::Webauthn),
         ];
         let all: Vec<Digest> = changes.into_iter().map(digest).collect();
         for (n, a) in all.iter().enumerate() {

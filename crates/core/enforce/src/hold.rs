@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use countersign_model::{
-    ClientText, Culprit, Decision, Denial, DenialCode, Request, ReviewSpec, Shape, Timestamp, Verdict,
+    ClientText, Culprit, Decision, Denial, DenialCode, Factor, Request, ReviewSpec, Shape, Timestamp, Verdict,
 };
 
 use crate::gate::{Admission, Gate, Obstacles};
@@ -128,7 +128,10 @@ impl Gate {
         };
         match judged {
             Ok(verdict) => {
-                if let Err(denial) = self.note(receipt, &approval.review, ReviewStep::Released, &by, None, now) {
+                let shown = shown(approval);
+                if let Err(denial) =
+                    self.note(receipt, &approval.review, ReviewStep::Released, &by, shown.as_deref(), now)
+                {
                     return Admission::Ready(Err(denial));
                 }
                 self.in_flight.push_back((receipt.seq(), now));
@@ -197,7 +200,7 @@ impl Gate {
             )));
         }
         if verdict.effects.review.as_ref().is_some_and(|now| !spec.covers(now)) {
-            return Err(denied("it was approved, and by now the rules ask for more people: send it again"));
+            return Err(denied("it was approved, and by now the rules ask for more: send it again"));
         }
         if let Some(why) = obstacles.against(&verdict) {
             return Err(denied(why));
@@ -235,6 +238,17 @@ pub(crate) fn until_executed(verdict: &Verdict) -> Verdict {
 /// What is denied because it cannot be held.
 pub(crate) fn not_held(verdict: &Verdict, why: &str) -> Verdict {
     Verdict { decision: Decision::Deny, reason: Some(why.to_owned()), ..verdict.clone() }
+}
+
+/// Who showed what beside their login: `webauthn: rita, rolf; totp: ruth`.
+fn shown(approval: &Approval) -> Option<String> {
+    let of = |factor: &Factor| {
+        let who = approval.by.iter().filter(|a| a.factor == Some(*factor)).map(|a| a.name.as_str());
+        let who: Vec<&str> = who.collect();
+        (!who.is_empty()).then(|| format!("{}: {}", factor.as_str(), who.join(", ")))
+    };
+    let all: Vec<String> = Factor::ALL.iter().rev().filter_map(of).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 fn nobody_reviews() -> Denial {

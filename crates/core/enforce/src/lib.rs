@@ -8,6 +8,7 @@
 
 mod act;
 mod binding;
+mod factors;
 mod gate;
 mod hold;
 mod hosted;
@@ -23,6 +24,7 @@ mod upstream;
 
 pub use act::Act;
 pub use binding::{ActionFacts, Digest, GrantFacts, binding};
+pub use factors::{Assertion, FactorAsk, FactorChallenge, FactorProof, FactorPurpose, Factors, NoFactor, NoFactors};
 pub use gate::{Admission, Gate, GateParts, Opened, Waiting};
 pub use hold::Holding;
 pub use hosted::{BoxWire, Call, Courier, End, Host, Hosted, Linked, Wire, propose};

@@ -382,6 +382,7 @@ mod tests {
             requirements: vec![Requirement { group: "dba".to_owned(), people: 1 }],
             expires_s: 900,
             in_transaction: false,
+            factor: None,
         };
         let effects = Effects { probes, review: Some(Arc::new(review)), ..Effects::default() };
         let says = Says { effects, decision: Decision::Hold, left: AtomicU32::new(2) };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use countersign_model::{Access, Identity, ReviewSpec, RuleId, SessionId, Target, Timestamp};
+use countersign_model::{Access, Factor, Identity, ReviewSpec, RuleId, SessionId, Target, Timestamp};
 
 use crate::Digest;
 
@@ -102,6 +102,8 @@ pub struct Approver {
     pub subject: String,
     /// For which of the required groups it counts.
     pub group: String,
+    /// What they showed beside their login.
+    pub factor: Option<Factor>,
 }
 
 /// A yes that is used up: whoever holds it may run the action once.

@@ -29,7 +29,7 @@ pub use identity::{Actor, CredentialBinding, Identity, IdentityKind, IdentityPar
 pub use ids::{RuleId, SessionId};
 pub use mask::{KEPT_CHARS_MAX, Mask, Transform, UnknownTransform};
 pub use probe::{Exposure, NotARate, Probe, ProbeRefusal, RATE_COUNT_MAX, RATE_WINDOW_MAX_S, Rate, Withheld};
-pub use review::{Requirement, ReviewSpec};
+pub use review::{Factor, FactorUsed, Requirement, ReviewSpec};
 pub use secret::Secret;
 pub use session::{Request, SessionContext};
 pub use tag::{Disclosure, TAG_BYTES_MAX, Tag, TagRule, Tagging};

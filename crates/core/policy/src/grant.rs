@@ -16,11 +16,10 @@ const LONGEST_S: (u64, u64, u64) = (3600, 60, 7 * 86_400);
 /// The most uses that a rule may name.
 const USES_MAX: u32 = 1_000_000;
 
-const FORM: &str =
-    "write it as @grant(\"dba:2; for=4h; uses=100; at-once=allow; expires=30m\"): groups as in @review, then options";
-const OPTIONS: [&str; 4] = ["for", "uses", "at-once", "expires"];
+const FORM: &str = "write it as @grant(\"dba:2; for=4h; uses=100; at-once=allow; expires=30m; factor=totp\"): groups as in @review, then options";
+const OPTIONS: [&str; 5] = ["for", "uses", "at-once", "expires", "factor"];
 
-/// Reads a `@grant`. The groups and `expires` are those of a `@review`.
+/// Reads a `@grant`. The groups, `expires` and `factor` are those of a `@review`.
 pub(crate) fn read(value: &str) -> Result<GrantSpec, Fault> {
     let mut parts = value.split(';');
     let mut asked = parts.next().unwrap_or_default().to_owned();
@@ -33,7 +32,7 @@ pub(crate) fn read(value: &str) -> Result<GrantSpec, Fault> {
             "for" => longest_s.replace(seconds(value)?).is_some(),
             "uses" => uses_max.replace(uses(value)?).is_some(),
             "at-once" => at_once.replace(said(value)?).is_some(),
-            "expires" => {
+            "expires" | "factor" => {
                 asked.push(';');
                 asked.push_str(part);
                 false
@@ -122,6 +121,9 @@ mod tests {
             ("dba; at-once", Err("not OPTION=VALUE")),
             ("dba; expires=5s", Err("@grant: expires=5s is out of bounds")),
             ("dba; expires=1m; expires=2m", Err("twice")),
+            ("dba; factor=webauthn; for=1h", Ok("1 of dba (with webauthn), 900 s, for 3600 s")),
+            ("dba; factor=none", Err("@grant: factor=\"none\" is neither")),
+            ("dba; factor=totp; factor=totp", Err("twice")),
         ] {
             match (read(value), expected) {
                 (Ok(spec), Ok(expected)) => {

@@ -2,7 +2,7 @@
 //!
 //! It must never take a text for less than it says: whatever is not understood is a fault.
 
-use countersign_model::{Requirement, ReviewSpec};
+use countersign_model::{Factor, Requirement, ReviewSpec};
 
 use crate::annotation::{Fault, fault};
 use crate::problem::did_you_mean;
@@ -14,9 +14,9 @@ const PEOPLE_MAX: u16 = 16;
 /// How long a review may take, in seconds: when a rule does not say, at least, and at most.
 const EXPIRES_S: (u64, u64, u64) = (15 * 60, 10, 24 * 3600);
 
-const FORM: &str = "write it as @review(\"dba:2,security; expires=15m; in-transaction=allow\"): groups with how many of each (1 \
-                    when it is left out), then options";
-const OPTIONS: [&str; 2] = ["expires", "in-transaction"];
+const FORM: &str = "write it as @review(\"dba:2,security; expires=15m; in-transaction=allow; factor=webauthn\"): groups with how \
+                    many of each (1 when it is left out), then options";
+const OPTIONS: [&str; 3] = ["expires", "in-transaction", "factor"];
 
 fn wrong<T>(message: String) -> Result<T, Fault> {
     fault(message, Some(FORM.to_owned()))
@@ -41,7 +41,7 @@ pub(crate) fn read(value: &str) -> Result<ReviewSpec, Fault> {
             Some(format!("the most is {PEOPLE_MAX} people and {GROUPS_MAX} groups")),
         );
     }
-    let mut spec = ReviewSpec { requirements, expires_s: EXPIRES_S.0, in_transaction: false };
+    let mut spec = ReviewSpec { requirements, expires_s: EXPIRES_S.0, in_transaction: false, factor: None };
     let mut seen = Vec::new();
     for part in parts {
         let Some((name, value)) = part.split_once('=').map(|(n, v)| (n.trim(), v.trim())) else {
@@ -59,6 +59,13 @@ pub(crate) fn read(value: &str) -> Result<ReviewSpec, Fault> {
                     "refuse" => false,
                     _ => return wrong(format!("@review: in-transaction=\"{value}\" is neither allow nor refuse")),
                 }
+            }
+            "factor" => {
+                let known = Factor::parse(value);
+                let Some(factor) = known else {
+                    return wrong(format!("@review: factor=\"{value}\" is neither webauthn nor totp"));
+                };
+                spec.factor = Some(factor);
             }
             _ => {
                 let help = did_you_mean(name, OPTIONS).unwrap_or_else(|| FORM.to_owned());
@@ -146,6 +153,13 @@ mod tests {
             ("dba; expires=99999999999999999999h", Err("not a number")),
             ("dba; expires=1m; expires=2m", Err("twice")),
             ("dba; in-transaction=yes", Err("neither allow nor refuse")),
+            ("dba:2; factor=webauthn", Ok("2 of dba (with webauthn), 900 s")),
+            ("dba; factor = totp ; expires=1h", Ok("1 of dba (with totp), 3600 s")),
+            ("dba; factor=sms", Err("neither webauthn nor totp")),
+            ("dba; factor=", Err("neither webauthn nor totp")),
+            ("dba; factor=Totp", Err("neither webauthn nor totp")),
+            ("dba; factor=totp; factor=webauthn", Err("twice")),
+            ("dba; factors=totp", Err("not one of")),
         ] {
             match (read(value), expected) {
                 (Ok(spec), Ok(expected)) => {

@@ -1,5 +1,6 @@
 //! Why an answer is not taken. Texts are for the person who answers.
 
+use countersign_enforce::NoFactor;
 use countersign_store::StoreError;
 
 /// Why an answer is not taken.
@@ -20,6 +21,9 @@ pub enum No {
     /// They said that before.
     #[error("you have said so already: one person counts once")]
     Twice,
+    /// What they showed beside their login does not do, or they showed nothing.
+    #[error("{0}")]
+    Factor(NoFactor),
     /// Only the asker may do that.
     #[error("only who asked may take it back")]
     NotYours,
@@ -50,6 +54,16 @@ pub enum No {
     /// The store could not be asked.
     #[error("the reviews cannot be read or written now: {0}")]
     Unavailable(String),
+}
+
+impl From<NoFactor> for No {
+    fn from(no: NoFactor) -> Self {
+        match no {
+            NoFactor::Unavailable(why) => Self::Unavailable(why),
+            NoFactor::Busy => Self::Busy,
+            other => Self::Factor(other),
+        }
+    }
 }
 
 impl From<StoreError> for No {

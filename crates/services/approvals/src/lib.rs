@@ -25,6 +25,6 @@ pub use held::{GRANT_LEASE, GRANT_POLL, GrantKeeper, LIVING_MAX};
 pub use matching::assign;
 pub use people::{Person, is_party_to, parties};
 pub use service::{Approvals, ApprovalsParts, COMMENT_CHARS_MAX, Clock, OPEN_MAX, OPEN_OF_ASKER_MAX, People, Said};
-pub use state::{Answer, Change, Redemption, Review, Status, Verb};
+pub use state::{Answer, Change, Manner, Redemption, Review, Status, Verb};
 pub use view::{LISTED_MAX, Listed};
 pub use waiting::{HELD_MAX, LEASE, POLL};

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use countersign_enforce::{BoxFuture, Digest, Standing};
-use countersign_model::{IdentityParts, SessionId, Timestamp};
+use countersign_enforce::{
+    BoxFuture, Digest, FactorAsk, FactorChallenge, FactorProof, FactorPurpose, Factors, NoFactor, Standing,
+};
+use countersign_model::{Factor, FactorUsed, IdentityParts, SessionId, Timestamp};
 use countersign_store::{ReviewAnswerRecord, ReviewRecord, Store};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -14,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::error::No;
 use crate::give;
-use crate::state::{Answer, Change, Review, Status, Verb};
+use crate::state::{Answer, Change, Manner, Review, Status, Verb};
 
 /// Reviews that are open at once, in the whole house.
 pub const OPEN_MAX: u32 = 10_000;
@@ -56,6 +58,8 @@ pub struct Said<'a> {
     pub action: Option<&'a str>,
     /// Where it comes from.
     pub source: Option<SocketAddr>,
+    /// What is shown beside the login, with a yes.
+    pub factor: Option<&'a FactorProof>,
 }
 
 /// What the service is made of.
@@ -65,6 +69,8 @@ pub struct ApprovalsParts {
     pub store: Store,
     /// Knows who still stands.
     pub people: Arc<dyn People>,
+    /// Knows what people show beside their logins.
+    pub factors: Arc<dyn Factors>,
     /// Tells the time.
     pub clock: Clock,
     /// Where the tasks of waiting sessions run.
@@ -117,18 +123,39 @@ impl Approvals {
             None if verb == Verb::Comment => return Err(No::Comment(COMMENT_CHARS_MAX)),
             other => other.map(str::to_owned),
         };
+        let shown = match said.factor.filter(|_| verb == Verb::Approve) {
+            None => None,
+            Some(proof) => Some(Box::pin(self.0.shown(id, by, said.action, proof)).await?),
+        };
         let changing = self.0.change(id, |review, now| {
-            if !review.is_visible_to(by) {
-                return Err(No::Unknown);
-            }
-            if said.action.is_some_and(|a| a != review.action.to_string()) {
+            looks_at(review, by, said.action)?;
+            // It was shown for what an approval was good for then.
+            if shown.as_ref().is_some_and(|(_, signed)| *signed != review.signing()) {
                 return Err(No::Changed);
             }
-            review.answer(verb, by, said.source, comment.clone(), now)
+            let factor = shown.as_ref().map(|(used, _)| used.clone());
+            review.answer(verb, by, Manner { source: said.source, comment: comment.clone(), factor }, now)
         });
         let review = Box::pin(changing).await?;
         tracing::info!(review = id, verb = ?verb, by = by.name, issuer = by.issuer, status = review.status.as_str(), "answered");
         Box::pin(give::settled(&self.0, review)).await
+    }
+
+    /// What a key of theirs is to sign, so that it says yes to exactly this review as it waits now. `action` is the digest of what they
+    /// looked at, if they say so; `origin` is where their browser is.
+    ///
+    /// # Errors
+    /// Why they may not say yes, or not so.
+    pub async fn challenge(
+        &self,
+        id: &str,
+        by: &IdentityParts,
+        action: Option<&str>,
+        origin: Option<&str>,
+    ) -> Result<FactorChallenge, No> {
+        let (review, now) = self.0.asked(id, by, action).await?;
+        let purpose = FactorPurpose::Approve { review: &review.id, bound: review.signing() };
+        Ok(self.0.parts.factors.challenge(FactorAsk { person: by, purpose, now }, origin).await?)
     }
 
     /// The asker takes it back.
@@ -157,6 +184,32 @@ impl Shared {
     pub(crate) async fn load(&self, id: &str) -> Result<Option<Review>, No> {
         let Some((record, answers)) = self.parts.store.review(id).await? else { return Ok(None) };
         read(record, &answers).map(Some)
+    }
+
+    /// A review that this person may say yes to now.
+    async fn asked(&self, id: &str, by: &IdentityParts, action: Option<&str>) -> Result<(Review, Timestamp), No> {
+        let review = self.load(id).await?.ok_or(No::Unknown)?;
+        let now = self.now();
+        looks_at(&review, by, action)?;
+        review.may_say(Verb::Approve, by, now)?;
+        Ok((review, now))
+    }
+
+    /// What a yes is shown with, and what it was shown for; asked only of somebody who may say yes, because it is used up by that.
+    async fn shown(
+        &self,
+        id: &str,
+        by: &IdentityParts,
+        action: Option<&str>,
+        proof: &FactorProof,
+    ) -> Result<(FactorUsed, Digest), No> {
+        let (review, now) = self.asked(id, by, action).await?;
+        if let (Some(Factor::Webauthn), FactorProof::Code(_)) = (review.content.spec.factor, proof) {
+            return Err(No::Factor(NoFactor::Needed(Factor::Webauthn)));
+        }
+        let bound = review.signing();
+        let purpose = FactorPurpose::Approve { review: &review.id, bound };
+        Ok((self.parts.factors.prove(FactorAsk { person: by, purpose, now }, proof).await?, bound))
     }
 
     /// Makes a change of whatever the review is now, until it is made of what is kept.
@@ -200,6 +253,17 @@ impl Shared {
             waiting.notify_one();
         }
     }
+}
+
+/// That somebody may see a review, and that it is what they looked at, if they say what that was.
+fn looks_at(review: &Review, by: &IdentityParts, action: Option<&str>) -> Result<(), No> {
+    if !review.is_visible_to(by) {
+        return Err(No::Unknown);
+    }
+    if action.is_some_and(|a| a != review.action.to_string()) {
+        return Err(No::Changed);
+    }
+    Ok(())
 }
 
 /// A new id: a ULID.

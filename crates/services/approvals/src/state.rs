@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use countersign_enforce::{Approver, Digest, binding};
-use countersign_model::{IdentityParts, SessionId, Timestamp};
+use countersign_enforce::{Approver, Digest, NoFactor, binding};
+use countersign_model::{FactorUsed, IdentityParts, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
@@ -91,6 +91,20 @@ pub struct Answer {
     /// In words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// What they showed beside their login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<FactorUsed>,
+}
+
+/// How an answer is given.
+#[derive(Clone, Debug, Default)]
+pub struct Manner {
+    /// Where from.
+    pub source: Option<SocketAddr>,
+    /// In words.
+    pub comment: Option<String>,
+    /// What was shown beside the login, and found good for this answer.
+    pub factor: Option<FactorUsed>,
 }
 
 /// A review.
@@ -169,6 +183,19 @@ impl Review {
         self.session.map(|session| binding(self.action, session, self.expires_at))
     }
 
+    /// What somebody who says yes now puts their factor to: the same as [`Review::binding`], of no session where it waits in none.
+    pub fn signing(&self) -> Digest {
+        self.binding().unwrap_or_else(|| binding(self.action, SessionId::from_u128(0), self.expires_at))
+    }
+
+    /// That this is enough for a yes, or what is.
+    fn is_shown(&self, factor: Option<&FactorUsed>) -> Result<(), No> {
+        match self.content.spec.factor {
+            Some(needed) if factor.is_none_or(|f| f.kind < needed) => Err(No::Factor(NoFactor::Needed(needed))),
+            _ => Ok(()),
+        }
+    }
+
     /// That this identity may see it: the asker and those who have a part in it, and everybody who is asked.
     pub fn is_visible_to(&self, who: &IdentityParts) -> bool {
         is_party_to(&self.content.asker, who) || self.is_asked(who)
@@ -205,7 +232,9 @@ impl Review {
             latest.push((person, answer));
         }
         // Whoever could not answer does not count, whatever is kept.
-        let counts = |a: &&Answer| a.verb == Verb::Approve && self.may_answer(&a.by).is_ok();
+        let counts = |a: &&Answer| {
+            a.verb == Verb::Approve && self.may_answer(&a.by).is_ok() && self.is_shown(a.factor.as_ref()).is_ok()
+        };
         latest.into_iter().map(|(_, a)| a).filter(counts).collect()
     }
 
@@ -215,15 +244,8 @@ impl Review {
         assign(&self.content.spec.requirements, &groups)
     }
 
-    /// Somebody answers or comments.
-    pub fn answer(
-        &self,
-        verb: Verb,
-        by: &IdentityParts,
-        source: Option<SocketAddr>,
-        comment: Option<String>,
-        now: Timestamp,
-    ) -> Result<Change, No> {
+    /// That this identity may say this now, or why not. What a yes has to be shown with is asked of the answer itself.
+    pub fn may_say(&self, verb: Verb, by: &IdentityParts, now: Timestamp) -> Result<(), No> {
         if verb == Verb::Comment {
             if !self.is_visible_to(by) {
                 return Err(No::Unknown);
@@ -235,7 +257,17 @@ impl Review {
         if verb == Verb::Approve && self.approvers().iter().any(|p| Person::of(p) == Person::of(by)) {
             return Err(No::Twice);
         }
-        let answer = Answer { at: now, verb, by: by.clone(), source, comment };
+        Ok(())
+    }
+
+    /// Somebody answers or comments.
+    pub fn answer(&self, verb: Verb, by: &IdentityParts, manner: Manner, now: Timestamp) -> Result<Change, No> {
+        self.may_say(verb, by, now)?;
+        if verb == Verb::Approve {
+            self.is_shown(manner.factor.as_ref())?;
+        }
+        let Manner { source, comment, factor } = manner;
+        let answer = Answer { at: now, verb, by: by.clone(), source, comment, factor };
         let mut next = self.next(self.status);
         next.answers.push(answer.clone());
         match verb {
@@ -316,9 +348,11 @@ impl Review {
         if self.session != Some(session) || self.binding() != Some(bound) {
             return Err(No::NotYours);
         }
-        let approvers = self.approvers();
+        let approvals = self.approvals();
+        let approvers: Vec<&IdentityParts> = approvals.iter().map(|a| &a.by).collect();
         if let Some(gone) = approvers.iter().find(|p| !stands(p)) {
-            let answer = Answer { at: now, verb: Verb::Void, by: (*gone).clone(), source: None, comment: None };
+            let answer =
+                Answer { at: now, verb: Verb::Void, by: (*gone).clone(), source: None, comment: None, factor: None };
             let mut next = self.next(Status::Pending);
             next.answers.push(answer.clone());
             if next.enough(&next.approvers()).is_some() {
@@ -327,13 +361,15 @@ impl Review {
             return Ok(Redemption::Void(Box::new(Change { next, answer: Some(answer) })));
         }
         let Some(places) = self.enough(&approvers) else { return Ok(Redemption::NotYet) };
-        let by = approvers.iter().zip(places).filter_map(|(p, place)| {
+        let by = approvals.iter().zip(places).filter_map(|(a, place)| {
             let requirement = self.content.spec.requirements.get(place?)?;
+            let p = &a.by;
             Some(Approver {
                 name: p.name.clone(),
                 issuer: p.issuer.clone(),
                 subject: p.subject.clone(),
                 group: requirement.group.clone(),
+                factor: a.factor.as_ref().map(|f| f.kind),
             })
         });
         let by: Vec<Approver> = by.collect();

@@ -1,6 +1,6 @@
 //! Reviews as their askers and reviewers see them.
 
-use countersign_model::{IdentityParts, Timestamp};
+use countersign_model::{Factor, IdentityParts, Timestamp};
 use countersign_store::{REVIEWS_PAGE_MAX, ReviewFilter};
 use serde_json::{Value, json};
 
@@ -105,6 +105,7 @@ impl Review {
             "parameters": c.held.parameters,
             "rules": c.rules,
             "requirements": requirements,
+            "factor": c.spec.factor.map(Factor::as_str),
             "approved_by": approved,
             "answers": self.answers.iter().map(said).collect::<Vec<_>>(),
             "action": self.action.to_string(),
@@ -121,5 +122,6 @@ fn said(a: &Answer) -> Value {
         Verb::Comment => "comment",
         Verb::Void => "void",
     };
-    json!({"at": a.at.unix_s(), "verb": verb, "by": a.by.name, "issuer": a.by.issuer, "comment": a.comment})
+    json!({"at": a.at.unix_s(), "verb": verb, "by": a.by.name, "issuer": a.by.issuer, "comment": a.comment,
+        "factor": a.factor.as_ref().map(|f| f.kind.as_str())})
 }

@@ -322,6 +322,16 @@ fn over(review: &Review, session: SessionId) -> Option<ReviewRefusal> {
 async fn standing(shared: &Shared, approvals: &[&Answer], now: Timestamp) -> Option<HashSet<Person>> {
     let mut standing = HashSet::new();
     for answer in approvals {
+        if let Some(used) = &answer.factor {
+            match shared.parts.factors.stands(&answer.by, used).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(no) => {
+                    tracing::warn!(%no, "it cannot be told whether a factor is still theirs");
+                    return None;
+                }
+            }
+        }
         match shared.parts.people.standing(&answer.by, answer.source, now).await {
             Standing::Stands => {
                 standing.insert(Person::of(&answer.by));

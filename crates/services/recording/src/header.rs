@@ -273,6 +273,7 @@ mod tests {
                     requirements: vec![Requirement { group: "dba".to_owned(), people: 2 }],
                     expires_s: 900,
                     in_transaction: true,
+                    factor: None,
                 })),
                 grants: [std::sync::Arc::from("01J")].into(),
             },

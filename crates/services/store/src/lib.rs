@@ -1,5 +1,5 @@
-//! The state that outlives the process: accounts, logins, locks, grants, signing keys, sealed secrets, what is good once, what waits for
-//! people. SQLite for one gateway,
+//! The state that outlives the process: accounts, logins, locks, grants, signing keys, sealed secrets, what is good once, what people
+//! show beside their logins, what waits for people. SQLite for one gateway,
 //! PostgreSQL for several, behind the same methods and one conformance suite.
 //!
 //! It keeps what it is given. It must never hold a key that opens what is sealed in it, wait without a limit, or answer from memory
@@ -9,6 +9,7 @@ mod accounts;
 mod api_keys;
 mod credential_uses;
 mod error;
+mod factors;
 mod grants;
 mod locks;
 mod logins;

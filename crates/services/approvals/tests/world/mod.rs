@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_approvals::{Approvals, ApprovalsParts, People, Review};
 use countersign_enforce::{
-    ActionFacts, Approval, BoxFuture, PendingReview, ReviewEvent, ReviewQuestion, ReviewRefusal, Reviews as _, Standing,
+    ActionFacts, Approval, BoxFuture, Factors, NoFactors, PendingReview, ReviewEvent, ReviewQuestion, ReviewRefusal,
+    Reviews as _, Standing,
 };
 use countersign_model::{
     Access, Actor, ClientText, CredentialBinding, Culprit, Denial, DenialCode, Identity, IdentityKind, IdentityParts,
@@ -133,7 +134,7 @@ pub(crate) struct Facts {
 
 pub(crate) fn spec(all: &[(&str, u16)]) -> ReviewSpec {
     let one = |(group, people): &(&str, u16)| Requirement { group: (*group).to_owned(), people: *people };
-    ReviewSpec { requirements: all.iter().map(one).collect(), expires_s: 900, in_transaction: false }
+    ReviewSpec { requirements: all.iter().map(one).collect(), expires_s: 900, in_transaction: false, factor: None }
 }
 
 pub(crate) struct World {
@@ -141,16 +142,18 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) people: Arc<Known>,
     pub(crate) clock: Arc<AtomicI64>,
+    pub(crate) factors: Arc<dyn Factors>,
     pub(crate) reviews: Approvals,
     /// Another process over the same store.
     pub(crate) second: Approvals,
 }
 
-fn parts(store: &Store, people: &Arc<Known>, clock: &Arc<AtomicI64>) -> ApprovalsParts {
+fn parts(store: &Store, people: &Arc<Known>, clock: &Arc<AtomicI64>, factors: &Arc<dyn Factors>) -> ApprovalsParts {
     let clock = clock.clone();
     ApprovalsParts {
         store: store.clone(),
         people: people.clone(),
+        factors: factors.clone(),
         clock: Arc::new(move || Timestamp::from_unix_us(clock.load(Ordering::SeqCst))),
         tasks: tokio::runtime::Handle::current(),
     }
@@ -162,19 +165,31 @@ impl World {
         let config = StoreConfig::Sqlite { path: dir.path().join("store.db"), timeout: Duration::from_secs(20) };
         let store = Store::open(&config).await.unwrap();
         let (people, clock) = (Arc::<Known>::default(), Arc::new(AtomicI64::new(BEGIN_US)));
-        let reviews = Approvals::new(parts(&store, &people, &clock));
-        let second = Approvals::new(parts(&store, &people, &clock));
-        Self { dir, store, people, clock, reviews, second }
+        let factors: Arc<dyn Factors> = Arc::new(NoFactors);
+        let reviews = Approvals::new(parts(&store, &people, &clock, &factors));
+        let second = Approvals::new(parts(&store, &people, &clock, &factors));
+        Self { dir, store, people, clock, factors, reviews, second }
     }
 
     /// Another process takes over; what waited in the one before is not told.
     pub(crate) async fn restart(&mut self) {
-        self.reviews = Approvals::new(parts(&self.store, &self.people, &self.clock));
+        self.reviews = Approvals::new(self.parts());
+    }
+
+    /// Both processes know these factors.
+    pub(crate) async fn with_factors(&mut self, factors: Arc<dyn Factors>) {
+        self.factors = factors;
+        self.second = Approvals::new(self.parts());
+        self.restart().await;
+    }
+
+    fn parts(&self) -> ApprovalsParts {
+        parts(&self.store, &self.people, &self.clock, &self.factors)
     }
 
     /// A process of its own over the same store, whose tasks run there.
     pub(crate) fn process(&self, tasks: tokio::runtime::Handle) -> Approvals {
-        Approvals::new(ApprovalsParts { tasks, ..parts(&self.store, &self.people, &self.clock) })
+        Approvals::new(ApprovalsParts { tasks, ..self.parts() })
     }
 
     pub(crate) fn denial() -> Denial {
