@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use countersign_approvals::{Approvals, ApprovalsParts, GrantDesk, GrantKeeper};
 use countersign_config::{Config, Loaded, ProtocolFacts};
 use countersign_credentials::{AccountBook, Vault};
-use countersign_enforce::NoFactors;
+use countersign_factors::{SecondFactors, SecondFactorsParts};
 use countersign_identity::local::{LocalIssuer, LocalIssuerConfig, SignInConfig};
 use countersign_identity::{IdentityAuthority, IdentityService, IssuerEntry, TokenAuthenticator};
 use countersign_locks::{LockConfig, LockService};
@@ -22,7 +22,7 @@ use countersign_store::Store;
 
 use crate::adapters::{LoggedAlerts, SealedKeys, StoredAccounts, StoredShortLived};
 use crate::api_keys::StoredApiKeys;
-use crate::factors::missing;
+use crate::factors::{FactorCounter, SealedCodes, missing, sites};
 use crate::failed::Failed;
 use crate::grants::{GrantCounter, Orders};
 use crate::logins::{StoredLogins, StoredUses, api_url};
@@ -215,6 +215,7 @@ pub(crate) struct House {
     pub(crate) identity: Arc<IdentityService>,
     pub(crate) locks: Arc<LockService>,
     pub(crate) reviews: Approvals,
+    pub(crate) factors: SecondFactors,
     /// The policies' files as they are in force, for people to read.
     pub(crate) policy_texts: ArcSwap<Vec<PolicyFile>>,
     pub(crate) grants: GrantKeeper,
@@ -226,7 +227,7 @@ impl House {
         let language = language()?;
         let files = policy_files(&config)?;
         let set = PolicySet::load(&files, &language, 1).map_err(|p| policy_problems(&p))?;
-        let lacking = missing(&set);
+        let lacking = missing(&set, &config);
         if !lacking.is_empty() {
             return Err(policy_problems(&lacking));
         }
@@ -254,9 +255,15 @@ impl House {
         .heeding(locks.clone())
         .with_api_keys(Arc::new(StoredApiKeys(cellar.store.clone())));
         let identity = Arc::new(identity);
+        let factors = SecondFactors::new(SecondFactorsParts {
+            store: cellar.store.clone(),
+            sealer: cellar.vault.clone().map(|vault| Arc::new(SealedCodes(vault)) as _),
+            alerts: Arc::new(LoggedAlerts),
+            sites: sites(&config),
+        });
         let reviews = Approvals::new(ApprovalsParts {
             store: cellar.store.clone(),
-            factors: Arc::new(NoFactors),
+            factors: Arc::new(factors.clone()),
             people: Arc::new(KnownPeople { identity: identity.clone(), locks: locks.clone() }),
             clock: Arc::new(clock::now),
             tasks: tokio::runtime::Handle::current(),
@@ -272,6 +279,7 @@ impl House {
             tokens,
             identity,
             reviews,
+            factors,
             language,
             routes,
             accounts,
@@ -312,6 +320,11 @@ impl House {
         }
     }
 
+    /// Second factors behind their HTTP doors.
+    pub(crate) fn factor_counter(&self) -> FactorCounter {
+        FactorCounter { factors: self.factors.clone(), identity: self.identity.clone(), locks: self.locks.clone() }
+    }
+
     /// Takes over what may change while sessions run: policies, targets, accounts, issuers, retention. All or nothing of each; what
     /// has an error stays as it was.
     pub(crate) fn reload(&self, config: &Config) -> Result<(), Failed> {
@@ -319,7 +332,7 @@ impl House {
         let issuers = self.cellar.issuers(config)?;
         // Looked at first, so that a mistake anywhere leaves everything as it was.
         let set = PolicySet::load(&policy_files(config)?, &self.language, 0).map_err(|p| policy_problems(&p))?;
-        let lacking = missing(&set);
+        let lacking = missing(&set, &self.config);
         if !lacking.is_empty() {
             return Err(policy_problems(&lacking));
         }

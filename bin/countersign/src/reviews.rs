@@ -3,17 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use countersign_api::{Answer, DoorRequest as Asked, ReviewDoors, ReviewQuery, ReviewVerb};
+use countersign_api::{
+    Answer, DoorRequest as Asked, ReviewBody, ReviewChallengeBody, ReviewDoors, ReviewQuery, ReviewVerb,
+};
 use countersign_approvals::{Approvals, GrantKeeper, No, People, Review, Said as Answered, Verb, Window};
-use countersign_enforce::{BoxFuture, Lockable, Locks, NoFactor, Standing};
+use countersign_enforce::{BoxFuture, Lockable, Locks, Standing};
 use countersign_identity::IdentityService;
 use countersign_model::{
     ClientText, Culprit, Denial, DenialCode, GATEWAY_TARGET, Identity, IdentityParts, SessionId, TargetName, Timestamp,
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::clock;
+use crate::factors::{challenge, no_factor, proof};
 use crate::grants::noticed;
 use crate::logins::{answer, asked};
 
@@ -59,15 +61,6 @@ pub(crate) struct ReviewDesk {
     pub(crate) locks: Arc<dyn Locks>,
 }
 
-/// What comes with an answer.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Said {
-    comment: Option<String>,
-    /// The digest of what was looked at.
-    action: Option<String>,
-}
-
 /// Approvals in a window of time, where somebody is named.
 pub(crate) fn window(answered_by: Option<String>, since: Option<i64>, until: Option<i64>) -> Option<Window> {
     let at = |s: Option<i64>| s.map(Timestamp::from_unix_s);
@@ -97,23 +90,6 @@ pub(crate) fn refused(no: &No) -> Answer {
     if let No::Unavailable(why) = no {
         tracing::error!(why, "a review could not be read or written");
         return problem(status, title, "the reviews cannot be read or written now");
-    }
-    problem(status, title, &no.to_string())
-}
-
-/// Why a second factor does not do.
-pub(crate) fn no_factor(no: &NoFactor) -> Answer {
-    let (status, title) = match no {
-        NoFactor::Needed(_) | NoFactor::NotAPerson | NoFactor::None(_) | NoFactor::Wrong(_) => (403, "Forbidden"),
-        NoFactor::LockedOut(_) => (429, "Too Many Requests"),
-        NoFactor::Unknown => (404, "Not Found"),
-        NoFactor::Full(_) => (409, "Conflict"),
-        NoFactor::Unfit(_) => (400, "Bad Request"),
-        NoFactor::NotHere(_) => (501, "Not Implemented"),
-        NoFactor::Busy | NoFactor::Unavailable(_) => (503, "Service Unavailable"),
-    };
-    if let NoFactor::Unavailable(why) = no {
-        tracing::error!(why, "factors could not be read or written");
     }
     problem(status, title, &no.to_string())
 }
@@ -155,13 +131,14 @@ impl ReviewDesk {
 
     async fn acted(&self, request: &Asked, id: &str, verb: ReviewVerb) -> Result<Answer, Answer> {
         let who = self.caller(request).await?;
-        let said: Said = match request.body.expose() {
-            [] => Said::default(),
+        let said: ReviewBody = match request.body.expose() {
+            [] => ReviewBody::default(),
             _ => serde_json::from_slice(json_body(request)?)
-                .map_err(|_| problem(400, "Bad Request", "the body has `comment` and `action`, both text, no more"))?,
+                .map_err(|_| problem(400, "Bad Request", "the body has `comment`, `action` and `factor`, no more"))?,
         };
         let (comment, action) = (said.comment.as_deref(), said.action.as_deref());
-        let said = Answered { comment, action, source: Some(request.source), factor: None };
+        let shown = said.factor.as_ref().map(proof).transpose().map_err(|no| no_factor(&no))?;
+        let said = Answered { comment, action, source: Some(request.source), factor: shown.as_ref() };
         let answer = async |verb| self.reviews.answer(id, verb, &who, said).await;
         let review: Result<Review, No> = match verb {
             ReviewVerb::Approve => answer(Verb::Approve).await,
@@ -205,6 +182,18 @@ impl ReviewDoors for ReviewDesk {
                 Ok::<_, Answer>(private(200, &review.view(&who, clock::now())))
             };
             shown.await.unwrap_or_else(|no| no)
+        })
+    }
+
+    fn challenge(&self, request: Asked, id: String, body: ReviewChallengeBody) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            let asked = async {
+                let who = self.caller(&request).await?;
+                let (action, origin) = (body.action.as_deref(), body.origin.as_deref());
+                let asked = self.reviews.challenge(&id, &who, action, origin).await.map_err(|no| refused(&no))?;
+                Ok::<_, Answer>(private(200, &challenge(&who, &asked)))
+            };
+            asked.await.unwrap_or_else(|no| no)
         })
     }
 

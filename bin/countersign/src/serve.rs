@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use countersign_api::{
-    Api, ApiKeyDoor, Check, Desk, GrantDoor, IdentityDoor, IssuerDoor, Metrics, ReviewDoor, ServeOptions,
+    Api, ApiKeyDoor, Check, Desk, GrantDoor, IdentityDoor, IssuerDoor, Metrics, ReviewDoor, ServeOptions, FactorDoor,
 };
 use countersign_config::{self as config, Certificate, Config};
 use countersign_enforce::{Hosted, Protocol};
@@ -320,6 +320,7 @@ async fn start_api(
         }))),
         grants: Some(GrantDoor(Arc::new(house.grant_counter()))),
         api_keys: Some(ApiKeyDoor(Arc::new(ApiKeyCounter(house.identity.clone())))),
+        factors: Some(FactorDoor(Arc::new(house.factor_counter()))),
         pages: Some(console::pages(house, login_facts)),
     };
     let tls = match &config.api.tls {

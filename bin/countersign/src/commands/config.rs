@@ -169,7 +169,7 @@ fn policies(loaded: &Loaded, remarks: &mut Vec<Remark>) -> Result<(), Failed> {
         Err(e) => remarks.push(plain("", &e.to_string())),
         Ok(files) => match PolicySet::load(&files, &language()?, 1) {
             Ok(set) => {
-                remarks.extend(missing(&set).iter().map(|p| of_policy(p, true)));
+                remarks.extend(missing(&set, &loaded.config).iter().map(|p| of_policy(p, true)));
                 remarks.extend(set.warnings().iter().map(|w| of_policy(w, false)));
             }
             Err(problems) => remarks.extend(problems.iter().map(|p| of_policy(p, true))),

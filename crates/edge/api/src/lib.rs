@@ -5,6 +5,7 @@
 //! somebody who has not logged in; nor take a password over an open wire from another machine.
 
 mod api_keys;
+mod factors;
 mod grants;
 mod identity;
 mod issuer;
@@ -17,6 +18,7 @@ mod serve;
 mod v1;
 
 pub use api_keys::{ApiKeyDoor, ApiKeyDoors, ApiKeyList, ApiKeyRevocation};
+pub use factors::{FactorCall, FactorDoor, FactorDoors};
 pub use grants::{GrantCall, GrantDoor, GrantDoors, GrantQuery};
 pub use identity::{DoorRequest, IDENTITY_FORM_BYTES_MAX, IdentityDoor, IdentityDoors, KnownCaller};
 pub use issuer::{
@@ -32,10 +34,5 @@ pub use serve::{
     TlsSource, serve,
 };
 pub use v1::{
-    ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AskedGrantView, AskerView, Caller, CallerKey,
-    Callers, Desk, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, GrantAskerView,
-    GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView, LoginView, NewApiKeyView,
-    NewLockBody, OPERATIONS, Operation, Parameter, PartyView, Place, PoliciesInForce, PolicyPage, PolicyText, Problem,
-    RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView, SessionPage, SessionView,
-    SiblingView, VOCABULARY, Who, openapi, would_cut,
+    ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AskedGrantView, AskerView, Caller, CallerKey, Callers, Desk, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView, LoginView, NewApiKeyView, NewLockBody, OPERATIONS, Operation, Parameter, PartyView, Place, PoliciesInForce, PolicyPage, PolicyText, Problem, RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView, SessionPage, SessionView, SiblingView, VOCABULARY, Who, openapi, would_cut, AddCodesBody, AddKeyBody, AssertionBody, CodeBody, CodeText, CodesView, FactorBody, FactorChallengeBody, FactorChallengeView, FactorPage, FactorUse, FactorView, RemoveFactorBody, ResetFactorsBody, ResetFactorsView, ReviewChallengeBody,
 };

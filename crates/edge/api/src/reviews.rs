@@ -9,6 +9,7 @@ use countersign_enforce::BoxFuture;
 
 use crate::identity::DoorRequest;
 use crate::issuer::Answer;
+use crate::v1::ReviewChallengeBody;
 
 /// Which reviews.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +50,9 @@ pub trait ReviewDoors: Send + Sync {
 
     /// `GET /v1/reviews/{id}`.
     fn show(&self, request: DoorRequest, id: String) -> BoxFuture<'_, Answer>;
+
+    /// `POST /v1/reviews/{id}/challenge`: what a key is to sign, so that it says yes.
+    fn challenge(&self, request: DoorRequest, id: String, body: ReviewChallengeBody) -> BoxFuture<'_, Answer>;
 
     /// `POST /v1/reviews/{id}/{approve,deny,comment,withdraw}`.
     fn act(&self, request: DoorRequest, id: String, verb: ReviewVerb) -> BoxFuture<'_, Answer>;

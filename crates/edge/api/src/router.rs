@@ -13,6 +13,7 @@ use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 
 use crate::api_keys::ApiKeyDoor;
+use crate::factors::FactorDoor;
 use crate::grants::GrantDoor;
 use crate::identity::IdentityDoor;
 use crate::issuer::{self, IssuerDoor};
@@ -56,6 +57,8 @@ pub struct Api {
     pub grants: Option<GrantDoor>,
     /// API keys; `None` leaves them out, and so does having no desk.
     pub api_keys: Option<ApiKeyDoor>,
+    /// Second factors; `None` leaves them out, and so does having no desk.
+    pub factors: Option<FactorDoor>,
     /// The pages for people; `None` leaves them out.
     pub pages: Option<Pages>,
 }
@@ -103,6 +106,7 @@ impl Api {
             reviews: self.reviews,
             grants: self.grants,
             api_keys: self.api_keys,
+            factors: self.factors,
             hub: Arc::default(),
         };
         router = router.merge(behind.router());

@@ -1,4 +1,4 @@
-//! What pages load: a style sheet and a script, compiled in, named by their digest so that browsers may keep them.
+//! What pages load: a style sheet and two scripts, compiled in, named by their digest so that browsers may keep them.
 
 use std::sync::LazyLock;
 
@@ -13,8 +13,13 @@ const CSS: &str = include_str!("../assets/console.css");
 const SCRIPT: &str = include_str!("../assets/htmx-2.0.11.min.js");
 const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
+/// Ours: asks security keys.
+const KEYS: &str = include_str!("../assets/factor.js");
+
 static CSS_NAME: LazyLock<String> = LazyLock::new(|| named("console", "css", CSS));
 static SCRIPT_NAME: LazyLock<String> = LazyLock::new(|| named("htmx", "js", SCRIPT));
+
+static KEYS_NAME: LazyLock<String> = LazyLock::new(|| named("factor", "js", KEYS));
 
 fn named(stem: &str, kind: &str, content: &str) -> String {
     let digest: String = Sha256::digest(content.as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect();
@@ -31,12 +36,19 @@ pub(crate) fn script() -> String {
     format!("/console/static/{}", *SCRIPT_NAME)
 }
 
+/// The path of the script that asks security keys.
+pub(crate) fn keys() -> String {
+    format!("/console/static/{}", *KEYS_NAME)
+}
+
 /// `GET /console/static/{name}`: exactly what there is.
 pub(crate) async fn serve(Path(name): Path<String>) -> Response<Body> {
     let (kind, content) = if name == *CSS_NAME {
         ("text/css; charset=utf-8", CSS)
     } else if name == *SCRIPT_NAME {
         ("text/javascript; charset=utf-8", SCRIPT)
+    } else if name == *KEYS_NAME {
+        ("text/javascript; charset=utf-8", KEYS)
     } else {
         return (StatusCode::NOT_FOUND, "there is nothing at this path").into_response();
     };

@@ -37,6 +37,13 @@ pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response<Body> {
     response
 }
 
+/// JSON for a script of ours.
+pub(crate) fn document(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    let mut response = (status, value.to_string()).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// Sends the browser on, with GET. `to` is a path of the console, or the page of a configured issuer.
 pub(crate) fn see_other(to: &str, cookies: &[String]) -> Response<Body> {
     let mut response = StatusCode::SEE_OTHER.into_response();

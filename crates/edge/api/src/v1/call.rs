@@ -51,6 +51,8 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// Whether the connection is.
     pub(crate) encrypted: bool,
+    /// Whether a page of the console asks, for whoever is signed in there.
+    pub(crate) in_console: bool,
     pub(crate) now: Timestamp,
 }
 
@@ -226,6 +228,7 @@ async fn served(desk: &Arc<Desk>, behind: &Behind, operation: &Operation, reques
         .content_type
         .as_deref()
         .is_none_or(|t| t.split(';').next().is_some_and(|t| t.trim() == "application/json"));
+    let in_console = asked.known.is_some();
     let (source, body) = (asked.source, Bytes::copy_from_slice(asked.body.expose()));
     let Caller { identity: caller, key: by } = desk.callers.identify(asked).await.map_err(unidentified)?;
     if !body.is_empty() && !is_json {
@@ -236,7 +239,7 @@ async fn served(desk: &Arc<Desk>, behind: &Behind, operation: &Operation, reques
     let id = place.and_then(|n| path.split('/').nth(n)).unwrap_or_default().to_owned();
     let session = SessionId::new(now, rand::random());
     let parameters = parameters(operation, &query)?;
-    let call = Call { caller, key: by, source, session, path, id, query: parameters, body, encrypted, now };
+    let call = Call { caller, key: by, source, session, path, id, query: parameters, body, encrypted, in_console, now };
     if operation.told_once && key.is_some() {
         let why = "what this answers is told once: it takes no idempotency key, which would keep it";
         return Err(Problem::bad_request(why).into());
@@ -298,15 +301,21 @@ async fn begin(desk: &Desk, operation: &Operation, call: &Call, query: &str) -> 
     let (access, policy): (Access, Arc<dyn Policy>) = match operation.who {
         Who::Policy(access) => (access, desk.policy.clone()),
         Who::Own(access) if call.is_about_everybody(operation)? => (access, desk.policy.clone()),
-        Who::Known | Who::Anyone | Who::Own(_) if operation.changes => (Access::Execute, Arc::new(Everybody)),
-        Who::Known | Who::Anyone | Who::Own(_) => return Ok(None),
+        Who::Console if !call.in_console => {
+            let why = "this is done in the console, by whoever is signed in there";
+            return Err(Problem::with_status(403, why).into());
+        }
+        Who::Known | Who::Console | Who::Anyone | Who::Own(_) if operation.changes => {
+            (Access::Execute, Arc::new(Everybody))
+        }
+        Who::Known | Who::Console | Who::Anyone | Who::Own(_) => return Ok(None),
     };
     let shape = shape_of(operation.name, access);
     let separator = if query.is_empty() { "" } else { "?" };
     let mut text = format!("{} {}{separator}{query}", operation.method, call.path).into_bytes();
     if !call.body.is_empty() {
         text.push(b'\n');
-        text.extend_from_slice(&call.body);
+        text.extend_from_slice(&told(operation, &call.body));
     }
     let parts = GateParts {
         identity: call.caller.clone(),
@@ -346,6 +355,32 @@ impl Policy for Everybody {
 
     fn epoch(&self) -> u64 {
         0
+    }
+}
+
+/// A body as it is recorded: without what the operation hides. What cannot be read is not recorded where something has to be hidden.
+fn told(operation: &Operation, body: &Bytes) -> Bytes {
+    if operation.hides.is_empty() {
+        return body.clone();
+    }
+    let Ok(mut said) = serde_json::from_slice::<serde_json::Value>(body) else {
+        return Bytes::from_static(b"(not recorded: it cannot be read)");
+    };
+    hide(&mut said, operation.hides);
+    Bytes::from(said.to_string())
+}
+
+fn hide(value: &mut serde_json::Value, names: &[&str]) {
+    match value {
+        serde_json::Value::Object(members) => members.iter_mut().for_each(|(name, member)| {
+            if names.contains(&name.as_str()) {
+                *member = "(not recorded)".into();
+            } else {
+                hide(member, names);
+            }
+        }),
+        serde_json::Value::Array(all) => all.iter_mut().for_each(|one| hide(one, names)),
+        _ => {}
     }
 }
 

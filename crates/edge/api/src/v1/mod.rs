@@ -8,6 +8,7 @@
 mod api_keys;
 mod call;
 mod events;
+mod factors;
 mod grants;
 mod locks;
 mod once;
@@ -37,6 +38,7 @@ use countersign_runtime::SessionRegistry;
 use countersign_store::Store;
 
 use crate::api_keys::ApiKeyDoor;
+use crate::factors::FactorDoor;
 use crate::grants::GrantDoor;
 use crate::identity::{self, DoorRequest, IdentityDoor};
 use crate::issuer::Answer;
@@ -52,10 +54,7 @@ pub use policies::{PoliciesInForce, PolicyPage, PolicyText};
 pub use problem::Problem;
 pub use table::OPERATIONS;
 pub use views::{
-    ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AskedGrantView, AskerView, DryRun, DryRunBody,
-    EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, GrantAskerView, GrantBody, GrantDetailView, GrantPage,
-    GrantView, LockEndView, LockPage, LockView, LoginView, NewApiKeyView, NewLockBody, PartyView, RequirementView,
-    ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView, SessionPage, SessionView, SiblingView,
+    ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AskedGrantView, AskerView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView, LoginView, NewApiKeyView, NewLockBody, PartyView, RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView, SessionPage, SessionView, SiblingView, AddCodesBody, AddKeyBody, AssertionBody, CodeBody, CodeText, CodesView, FactorBody, FactorChallengeBody, FactorChallengeView, FactorPage, FactorUse, FactorView, RemoveFactorBody, ResetFactorsBody, ResetFactorsView, ReviewChallengeBody,
 };
 
 /// What operations tell policy about themselves.
@@ -124,6 +123,7 @@ pub(crate) struct Behind {
     pub(crate) reviews: Option<ReviewDoor>,
     pub(crate) grants: Option<GrantDoor>,
     pub(crate) api_keys: Option<ApiKeyDoor>,
+    pub(crate) factors: Option<FactorDoor>,
     pub(crate) hub: Arc<Hub>,
 }
 
@@ -151,6 +151,7 @@ impl Behind {
             name if name.starts_with("reviews.") && self.reviews.is_none() => return None,
             name if name.starts_with("grants.") && self.grants.is_none() => return None,
             name if name.starts_with("api-keys.") && self.api_keys.is_none() => return None,
+            name if name.starts_with("factors.") && self.factors.is_none() => return None,
             _ => {
                 let (desk, behind) = (self.desk.clone()?, self.clone());
                 let handle = move |request: Request| call::serve(desk, behind, operation, request);
@@ -194,6 +195,10 @@ async fn perform(
                 _ => Err(nothing()),
             }
         }
+        name if name.starts_with("factors.") => {
+            let doors = &*behind.factors.as_ref().ok_or_else(nothing)?.0;
+            factors::serve(doors, operation, call).await
+        }
         name if name.starts_with("grants.") => {
             let doors = &*behind.grants.as_ref().ok_or_else(nothing)?.0;
             grants::serve(doors, operation, call).await
@@ -203,6 +208,7 @@ async fn perform(
             let verb = match name {
                 "reviews.list" => return reviews::list(doors, operation, call).await,
                 "reviews.show" => return reviews::show(doors, operation, call).await,
+                "reviews.challenge" => return reviews::challenge(doors, operation, call).await,
                 "reviews.approve" => ReviewVerb::Approve,
                 "reviews.deny" => ReviewVerb::Deny,
                 "reviews.comment" => ReviewVerb::Comment,

@@ -86,11 +86,14 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let security = match operation.who {
         Who::Anyone => json!([]),
         _ if operation.by_key => json!([{ "certificate": [] }, { "token": [] }, { "dpop": [] }, { "key": [] }]),
-        Who::Known | Who::Own(_) | Who::Policy(_) => json!([{ "certificate": [] }, { "token": [] }, { "dpop": [] }]),
+        Who::Known | Who::Console | Who::Own(_) | Who::Policy(_) => {
+            json!([{ "certificate": [] }, { "token": [] }, { "dpop": [] }])
+        }
     };
     let who = match operation.who {
         Who::Anyone => "anyone",
         Who::Known => "known",
+        Who::Console => "console",
         Who::Own(Access::Read) => "own-or-read",
         Who::Own(_) => "own-or-admin",
         Who::Policy(Access::Read) => "read",
@@ -197,7 +200,8 @@ fn problems(operation: &Operation) -> Vec<u16> {
         }
     }
     // A request names its target in the body.
-    if operation.parameters.iter().any(|p| p.place == Place::Path) || operation.name == "grants.request" {
+    let in_body = matches!(operation.name, "grants.request" | "factors.reset");
+    if operation.parameters.iter().any(|p| p.place == Place::Path) || in_body {
         all.push(404);
     }
     if operation.changes {

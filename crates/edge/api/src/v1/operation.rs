@@ -15,6 +15,8 @@ pub enum Who {
     /// Whoever is known, of what is their own. With `everybody`, whoever policy allows this access on the target `countersign`:
     /// [`Access::Read`] or [`Access::Admin`].
     Own(Access),
+    /// Whoever is signed in at the console, of what is their own.
+    Console,
     /// Whoever policy allows this access on the target `countersign`: [`Access::Read`] or [`Access::Admin`].
     Policy(Access),
 }
@@ -86,6 +88,8 @@ pub struct Operation {
     pub changes: bool,
     /// Its parameters.
     pub parameters: &'static [Parameter],
+    /// Members of the body that are not recorded, at any depth.
+    pub hides: &'static [&'static str],
     /// Whether its errors are OAuth's (RFC 6749, 5.2): it is a door of a protocol of others.
     pub oauth: bool,
     /// The status of an answer that is none of an error.
@@ -114,10 +118,11 @@ impl Operation {
             summary: "",
             who,
             changes: false,
+            hides: &[],
             parameters: &[],
             oauth: false,
             status: 200,
-            by_key: !matches!(who, Who::Anyone),
+            by_key: !matches!(who, Who::Anyone | Who::Console),
             told_once: false,
             body: Content::Nothing,
             answer: Content::Json(answer),
@@ -149,6 +154,11 @@ impl Operation {
 
     pub(crate) const fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
+    }
+
+    /// With members of the body that are not recorded.
+    pub(crate) const fn hiding(self, hides: &'static [&'static str]) -> Self {
+        Self { hides, ..self }
     }
 
     /// No API key is for it: it takes a login.

@@ -6,7 +6,7 @@ use super::call::{Call, Done};
 use super::operation::Operation;
 use super::problem::Problem;
 use super::table::{ANSWERED_PAGE_MAX, SAID_CHARS_MAX};
-use super::views::{ReviewBody, ReviewCommentBody};
+use super::views::{ReviewBody, ReviewChallengeBody, ReviewCommentBody};
 use crate::issuer::Answer;
 use crate::reviews::{ReviewDoors, ReviewQuery, ReviewVerb};
 
@@ -28,6 +28,11 @@ pub(crate) async fn list(doors: &dyn ReviewDoors, operation: &Operation, call: &
 
 pub(crate) async fn show(doors: &dyn ReviewDoors, operation: &Operation, call: &Call) -> Result<Done, Problem> {
     done(doors.show(call.door_request(operation), named(call)?).await, 0)
+}
+
+pub(crate) async fn challenge(doors: &dyn ReviewDoors, operation: &Operation, call: &Call) -> Result<Done, Problem> {
+    let body: ReviewChallengeBody = if call.body.is_empty() { Default::default() } else { call.json()? };
+    done(doors.challenge(call.door_request(operation), named(call)?, body).await, 0)
 }
 
 pub(crate) async fn act(

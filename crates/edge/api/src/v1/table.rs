@@ -16,10 +16,7 @@ use super::operation::{Content, Operation, Parameter, Place, SchemaOf, Who, sche
 use super::policies::PolicyPage;
 use super::recordings;
 use super::views::{
-    ActivityView, ApiKeyBody, ApiKeyPage, ApiKeyView, DryRun, DryRunBody, EndApiKeyBody, EndGrantBody, EndGrantsBody,
-    EndedGrantsView, EndedView, ExchangeForm, ExchangedView, GrantBody, GrantDetailView, GrantPage, GrantView,
-    LockPage, LockView, LoginFactsView, LogoutView, NewApiKeyView, NewLockBody, RecordingPage, RecordingView,
-    RenewForm, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SessionPage, SessionView, WhoamiView,
+    ActivityView, ApiKeyBody, ApiKeyPage, ApiKeyView, DryRun, DryRunBody, EndApiKeyBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, ExchangeForm, ExchangedView, GrantBody, GrantDetailView, GrantPage, GrantView, LockPage, LockView, LoginFactsView, LogoutView, NewApiKeyView, NewLockBody, RecordingPage, RecordingView, RenewForm, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SessionPage, SessionView, WhoamiView, AddCodesBody, AddKeyBody, CodeBody, CodesView, FactorChallengeBody, FactorChallengeView, FactorPage, FactorView, RemoveFactorBody, ResetFactorsBody, ResetFactorsView, ReviewChallengeBody,
 };
 
 /// The usual and the most entries of a page.
@@ -29,6 +26,8 @@ pub(crate) const PAGE_MAX: usize = 1_000;
 pub(crate) const ANSWERED_PAGE_MAX: usize = 100;
 /// The most characters of a comment, of the reason of a request for access, or of that of its end.
 pub(crate) const SAID_CHARS_MAX: usize = 1_000;
+/// The most characters of the name of a second factor.
+pub(crate) const FACTOR_NAME_CHARS_MAX: usize = 64;
 /// The longest that a rule can let a grant last, in seconds: seven days.
 pub(crate) const GRANT_S_MAX: u64 = 604_800;
 /// The last second that has a date of four digits for its year, since the Unix epoch.
@@ -116,6 +115,9 @@ const fn why(doc: &'static str) -> Parameter {
 }
 
 const REVIEW: &[Parameter] = &[id("The review.", review_id)];
+const FACTOR: &[Parameter] = &[id("The factor.", review_id)];
+/// What is not recorded of what somebody shows beside their login: it may be good for a minute still.
+const CODES: &[&str] = &["code"];
 const GRANT: &[Parameter] = &[id("The grant.", review_id)];
 const ANSWERED_BY: Parameter =
     query("answered_by", "Only those that this person approved: a name, or ISSUER#SUBJECT.", text);
@@ -134,6 +136,7 @@ const fn answer_to_review(name: &'static str, path: &'static str) -> Operation {
     Operation::change(name, "POST", path, Who::Known, schema_of::<ReviewView>)
         .with(REVIEW)
         .takes(Content::MaybeJson(schema_of::<ReviewBody>))
+        .hiding(CODES)
 }
 
 /// Every operation.
@@ -184,6 +187,63 @@ pub const OPERATIONS: &[Operation] = &[
         .says("Says something, for everybody who may see it.")
         .takes(Content::Json(schema_of::<ReviewCommentBody>)),
     answer_to_review("reviews.withdraw", "/v1/reviews/{id}/withdraw").says("Takes back what the caller asked for."),
+    Operation {
+        method: "POST",
+        ..Operation::get(
+            "reviews.challenge",
+            "/v1/reviews/{id}/challenge",
+            Who::Known,
+            schema_of::<FactorChallengeView>,
+        )
+        .says("What a security key of the caller's is to sign, so that it says yes to exactly this.")
+        .with(REVIEW)
+        .takes(Content::MaybeJson(schema_of::<ReviewChallengeBody>))
+        .without_keys()
+    },
+    Operation::get("factors.list", "/v1/factors", Who::Known, schema_of::<FactorPage>)
+        .says("The caller's second factors."),
+    Operation {
+        method: "POST",
+        ..Operation::get(
+            "factors.challenge",
+            "/v1/factors/challenge",
+            Who::Console,
+            schema_of::<FactorChallengeView>,
+        )
+        .says("What a security key of the caller's is to sign, so that a factor is registered, added or removed.")
+        .takes(Content::Json(schema_of::<FactorChallengeBody>))
+    },
+    Operation::change("factors.add-key", "POST", "/v1/factors/keys", Who::Console, schema_of::<FactorView>)
+        .says("Registers a security key. Whoever has a factor shows it.")
+        .takes(Content::Json(schema_of::<AddKeyBody>))
+        .hiding(CODES)
+        .with_status(201),
+    Operation::change("factors.add-codes", "POST", "/v1/factors/codes", Who::Console, schema_of::<CodesView>)
+        .says("Makes a secret for an authenticator app, shown once. Whoever has a factor shows it.")
+        .takes(Content::Json(schema_of::<AddCodesBody>))
+        .hiding(CODES)
+        .told_once()
+        .with_status(201),
+    Operation::change(
+        "factors.confirm-codes",
+        "POST",
+        "/v1/factors/{id}/confirm",
+        Who::Console,
+        schema_of::<FactorView>,
+    )
+    .says("Makes a factor of a new secret, by its first code.")
+    .with(FACTOR)
+    .takes(Content::Json(schema_of::<CodeBody>))
+    .hiding(CODES),
+    Operation::change("factors.remove", "POST", "/v1/factors/{id}/remove", Who::Console, schema_of::<FactorView>)
+        .says("Removes a factor of the caller's, who shows one: this one or another.")
+        .with(FACTOR)
+        .takes(Content::Json(schema_of::<RemoveFactorBody>))
+        .hiding(CODES),
+    Operation::change("factors.reset", "POST", "/v1/factors/reset", ADMIN, schema_of::<ResetFactorsView>)
+        .says("Removes all second factors of somebody who lost them: their next is trusted as their first.")
+        .takes(Content::Json(schema_of::<ResetFactorsBody>))
+        .without_keys(),
     Operation::get("grants.list", "/v1/grants", OWN_OR_READ, schema_of::<GrantPage>)
         .says("The grants that the caller holds, asked for or may be asked about, latest first; with everybody, all of them.")
         .with(&[

@@ -1,6 +1,7 @@
 //! What requests and answers look like. Times are RFC 3339 text, but for those of reviews, grants, recordings and identities.
 
 mod api_keys;
+mod factors;
 mod grants;
 mod identity;
 mod recordings;
@@ -20,6 +21,11 @@ use super::table::{EXPIRES_IN_S_MAX, SAID_CHARS_MAX};
 
 pub(crate) use api_keys::EndApiKeyBody;
 pub use api_keys::{ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, NewApiKeyView};
+pub use factors::{
+    AddCodesBody, AddKeyBody, AssertionBody, CodeBody, CodeText, CodesView, FactorBody, FactorChallengeBody,
+    FactorChallengeView, FactorPage, FactorUse, FactorView, RemoveFactorBody, ResetFactorsBody, ResetFactorsView,
+    ReviewChallengeBody,
+};
 pub use grants::{
     EndGrantBody, EndGrantsBody, EndedGrantsView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView,
 };

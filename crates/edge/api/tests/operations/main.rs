@@ -17,6 +17,7 @@ use world::{ACTORS, World, now};
 /// The status that each actor gets at each operation; a new operation needs a row.
 const MATRIX: &str = "\
 operation           -   nobody stranger auditor on-call responder helper locked
+factors.reset       401 401    403      403     403     200       403    403
 locks.list          401 401    403      200     403     200       403    403
 locks.add           401 401    403      403     201     201       403    403
 locks.dry-run       401 401    403      200     403     200       403    403
@@ -52,6 +53,7 @@ async fn every_actor_gets_what_is_theirs_at_every_operation() {
             let body = match operation.name {
                 "locks.add" => r#"{"matcher":{"name":"eve"},"reason":"stolen"}"#,
                 "locks.dry-run" => r#"{"matcher":{"name":"eve"}}"#,
+                "factors.reset" => r#"{"person":"rita","reason":"lost"}"#,
                 "api-keys.create" => r#"{"name":"nightly","scope":["locks.list"],"expires_in_s":60}"#,
                 _ => "",
             };
@@ -100,6 +102,48 @@ async fn every_actor_gets_what_is_theirs_at_every_operation() {
 
 fn header() -> String {
     ACTORS.iter().map(|a| format!("{a:<width$}", width = a.len().max(3) + 1)).collect()
+}
+
+#[tokio::test]
+async fn factors_change_in_the_console_alone_and_codes_are_not_recorded() {
+    let w = World::start().await;
+    let id = "01JGV2XJ8E0000000000000000";
+    let bodies = [
+        ("factors.challenge", r#"{"use":"register"}"#),
+        ("factors.add-key", r#"{"name":"blue","client_data":"","attestation":""}"#),
+        ("factors.add-codes", r#"{"name":"phone"}"#),
+        ("factors.confirm-codes", r#"{"code":"123456"}"#),
+        ("factors.remove", r#"{"factor":{"code":"123456"}}"#),
+    ];
+    let console: Vec<_> = OPERATIONS.iter().filter(|o| o.who == Who::Console).collect();
+    assert_eq!(console.len(), bodies.len());
+    for operation in console {
+        let body = bodies.iter().find(|(name, _)| *name == operation.name).unwrap().1;
+        let path = operation.path.replace("{id}", id);
+        for actor in ["stranger", "responder"] {
+            let answer = w.ask(actor, operation.method, &path, "", body).await;
+            assert_eq!(status(&answer), "403", "{}", operation.name);
+            assert!(answer.contains("in the console"), "{answer}");
+        }
+        assert!(w.memory.take().is_empty());
+        let shown = w.in_console(operation.method, &path, body).await;
+        assert_eq!(shown, 200, "{}", operation.name);
+        let recorded = w.memory.take().join("\n");
+        assert_eq!(recorded.contains(operation.name), operation.changes, "{recorded}");
+        assert!(!recorded.contains("123456"), "{recorded}");
+    }
+    let body = r#"{"comment":"fine","factor":{"code":"123456"}}"#;
+    assert_eq!(status(&w.ask("stranger", "POST", &format!("/v1/reviews/{id}/approve"), "", body).await), "200");
+    let recorded = w.memory.take().join("\n");
+    assert!(
+        recorded.contains("fine") && recorded.contains("(not recorded)") && !recorded.contains("123456"),
+        "{recorded}"
+    );
+    let broken = r#"{"factor":{"code":"123456"}"#;
+    assert_eq!(status(&w.ask("stranger", "POST", &format!("/v1/reviews/{id}/approve"), "", broken).await), "400");
+    assert!(!w.memory.take().join("\n").contains("123456"));
+    // A secret that is answered once is not kept for a second request.
+    assert!(OPERATIONS.iter().any(|o| o.name == "factors.add-codes" && o.told_once));
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use countersign_api::{
     Answer, Api, ApiKeyBody, ApiKeyDoor, ApiKeyDoors, ApiKeyList, ApiKeyPage, ApiKeyRevocation, ApiKeyView, Caller,
-    CallerKey, Callers, Desk, DoorRequest, GrantCall, GrantDoor, GrantDoors, IdentityDoor, IdentityDoors,
-    NewApiKeyView, Pages, PolicyPage, Problem, ReviewDoor, ReviewDoors, ReviewQuery, ReviewVerb, ServeOptions,
+    CallerKey, Callers, Desk, DoorRequest, FactorCall, FactorDoor, FactorDoors, GrantCall, GrantDoor, GrantDoors, IdentityDoor, IdentityDoors,
+    KnownCaller, NewApiKeyView, Pages, Peer, PolicyPage, Problem, ReviewChallengeBody, ReviewDoor, ReviewDoors, ReviewQuery, ReviewVerb, ServeOptions,
     VOCABULARY,
 };
 use countersign_enforce::*;
@@ -77,7 +77,8 @@ impl Callers for Known {
         let token = token.strip_prefix("Bearer ").unwrap_or_default();
         // `NAME+OPERATION+OPERATION`: a key of theirs for these.
         let mut parts = token.split('+');
-        let found = identity(parts.next().unwrap_or_default());
+        let named = identity(parts.next().unwrap_or_default());
+        let found = request.known.clone().or(named);
         let scope: BTreeSet<String> = parts.map(str::to_owned).collect();
         let key = |identity: &Arc<Identity>| CallerKey {
             id: "01JGV2XJ8E0000000000000KEY".to_owned(),
@@ -193,8 +194,18 @@ impl ReviewDoors for Doors {
         heard(id)
     }
 
+    fn challenge(&self, _: DoorRequest, id: String, body: ReviewChallengeBody) -> BoxFuture<'_, Answer> {
+        heard((id, body))
+    }
+
     fn act(&self, _: DoorRequest, id: String, verb: ReviewVerb) -> BoxFuture<'_, Answer> {
         heard((verb, id))
+    }
+}
+
+impl FactorDoors for Doors {
+    fn serve(&self, request: DoorRequest, call: FactorCall) -> BoxFuture<'_, Answer> {
+        heard((request.known.map(|k| k.name.clone()), call))
     }
 }
 
@@ -253,6 +264,7 @@ pub(crate) struct World {
     pub(crate) server: Server,
     /// Everything that is routed, as it describes itself.
     pub(crate) routed: Arc<Mutex<String>>,
+    router: Arc<Mutex<Option<axum::Router>>>,
     pub(crate) memory: Memory,
     pub(crate) locks: Arc<LockService>,
     _dir: tempfile::TempDir,
@@ -287,20 +299,36 @@ impl World {
         };
         let routed = Arc::new(Mutex::new(String::new()));
         let seen = routed.clone();
+        let router = Arc::<Mutex<Option<axum::Router>>>::default();
+        let kept = router.clone();
         let api = Api {
             desk: Some(desk),
             identity: Some(IdentityDoor(Arc::new(Doors))),
             reviews: Some(ReviewDoor(Arc::new(Doors))),
             grants: Some(GrantDoor(Arc::new(Doors))),
             api_keys: Some(ApiKeyDoor(Arc::new(Doors))),
+            factors: Some(FactorDoor(Arc::new(Doors))),
             pages: Some(Pages(Arc::new(move |all: axum::Router| {
                 *seen.lock().unwrap() = format!("{all:?}");
+                *kept.lock().unwrap() = Some(all);
                 axum::Router::new()
             }))),
             ..Api::default()
         };
         let server = Server::start(api, ServeOptions::default()).await;
-        Self { server, routed, memory, locks, _dir: dir }
+        Self { server, routed, router, memory, locks, _dir: dir }
+    }
+
+    /// The status of what a page of the console asks for somebody who is signed in there.
+    pub(crate) async fn in_console(&self, method: &str, path: &str, body: &str) -> u16 {
+        let router = self.router.lock().unwrap().clone().unwrap();
+        let request =
+            axum::http::Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let mut request = request.body(axum::body::Body::from(body.to_owned())).unwrap();
+        let peer = Peer { address: "127.0.0.1:5".parse().unwrap(), encrypted: true, certificate: Vec::new().into() };
+        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(KnownCaller(identity("responder").unwrap()));
+        tower::ServiceExt::oneshot(router, request).await.unwrap().status().as_u16()
     }
 
     pub(crate) async fn ask(&self, actor: &str, method: &str, path: &str, headers: &str, body: &str) -> String {

@@ -3,10 +3,11 @@
 use askama::Template;
 use axum::body::Body;
 use axum::extract::Path;
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode};
 use countersign_model::{Identity, Timestamp};
 use serde_json::{Value, json};
 
+use super::factors::{origin, shown, told};
 use super::{Shell, because, is_id};
 use crate::ask::{Ask, Refusal};
 use crate::facts::{Facts, encoded};
@@ -100,7 +101,12 @@ fn needs(r: Facts<'_>) -> Shown {
         .collect();
     let yes = r.at("approved_by").list().count();
     let yes = if yes == 0 { String::new() } else { format!("; {yes} said yes") };
-    Shown::new(&format!("{}{yes}", all.join(" and ")))
+    let with = match r.at("factor").raw() {
+        "" => "",
+        "totp" => ", each with a second factor",
+        _ => ", each with a security key",
+    };
+    Shown::new(&format!("{}{with}{yes}", all.join(" and ")))
 }
 
 #[derive(Template)]
@@ -143,6 +149,8 @@ struct Said {
     at: Option<When>,
     by: Shown,
     did: &'static str,
+    /// What they showed beside their login.
+    how: &'static str,
     comment: Shown,
 }
 
@@ -169,8 +177,35 @@ struct ReviewPage {
     grant: bool,
     /// That has been taken already.
     at_once: bool,
+    /// What a yes has to be shown with.
+    needs: Needs,
     may_withdraw: bool,
     trouble: Option<Shown>,
+}
+
+/// What a yes has to be shown with, and what whoever looks could show.
+#[derive(Default)]
+struct Needs {
+    /// Something has to be shown.
+    any: bool,
+    /// A key alone does.
+    key: bool,
+    /// They have a key.
+    has_key: bool,
+    /// They have codes, and these do.
+    has_codes: bool,
+}
+
+impl Needs {
+    async fn of(r: Facts<'_>, ask: &Ask) -> Self {
+        let key = match r.at("factor").raw() {
+            "" => return Self::default(),
+            word => word != "totp",
+        };
+        let listed = ask.get("/v1/factors").await.unwrap_or_default();
+        let has = |kind: &str| Facts::of(&listed).at("factors").list().any(|f| f.at("kind").raw() == kind);
+        Self { any: true, key, has_key: has("webauthn"), has_codes: !key && has("totp") }
+    }
 }
 
 /// `GET /console/inbox/{id}`.
@@ -203,6 +238,7 @@ async fn sheet(signed: &Signed, id: &str, failed: Option<Refusal>) -> Response<B
         ended: r.at("ended_why").text(),
         grant: r.at("grant").is_there(),
         at_once: r.at("grant").at("at_once").flag(),
+        needs: if row.mine { Needs::of(r, &signed.ask).await } else { Needs::default() },
         may_withdraw: own && row.open && !r.at("grant").at("at_once").flag(),
         trouble: failed.as_ref().map(because),
         row,
@@ -222,7 +258,12 @@ fn said(a: Facts<'_>, now: Timestamp) -> Said {
         "void" => "may not approve any more",
         _ => "answered",
     };
-    Said { at: a.at("at").when_s(now), by: a.at("by").text(), did, comment: Shown::lines(a.at("comment").raw()) }
+    let how = match a.at("factor").raw() {
+        "" => "",
+        "webauthn" => " with a security key",
+        _ => " with a code",
+    };
+    Said { at: a.at("at").when_s(now), by: a.at("by").text(), did, how, comment: Shown::lines(a.at("comment").raw()) }
 }
 
 /// Who asks, and what the record knows of it, as far as whoever looks may read the record.
@@ -282,6 +323,20 @@ fn provenance(r: Facts<'_>) -> Vec<Fact> {
     known.filter(|f| !f.value.is_empty()).collect()
 }
 
+/// `POST /console/inbox/{id}/challenge`: what a key is asked, for the script.
+pub(crate) async fn challenge(
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Changing { signed, form }: Changing,
+) -> Response<Body> {
+    if !is_id(&id) {
+        return missing();
+    }
+    // Never without what they look at.
+    let body = json!({ "action": form.get("action"), "origin": origin(&headers) });
+    told(signed.ask.post(&format!("/v1/reviews/{id}/challenge"), &body).await)
+}
+
 /// `POST /console/inbox/{id}/{verb}`.
 pub(crate) async fn answer(
     Path((id, verb)): Path<(String, String)>,
@@ -297,6 +352,9 @@ pub(crate) async fn answer(
                 body.insert(name.to_owned(), json!(form.get(name)));
             }
         }
+    }
+    if let (Some(members), Some(factor), "approve") = (body.as_object_mut(), shown(&form), verb.as_str()) {
+        members.insert("factor".to_owned(), factor);
     }
     match signed.ask.post(&format!("/v1/reviews/{id}/{verb}"), &body).await {
         Ok(_) => see_other(&format!("/console/inbox/{id}?did={verb}"), &[]),

@@ -1,5 +1,6 @@
 //! The pages. Each asks the API, and shows what it answered.
 
+pub(crate) mod factors;
 pub(crate) mod identities;
 pub(crate) mod inbox;
 pub(crate) mod locks;
@@ -24,6 +25,7 @@ pub(crate) struct Shell {
     at: &'static str,
     css: String,
     script: String,
+    keys: String,
     name: Shown,
     groups: Shown,
     csrf: String,
@@ -48,6 +50,7 @@ impl Shell {
             at,
             css: assets::css(),
             script: assets::script(),
+            keys: assets::keys(),
             name: Shown::new(&who.name),
             groups: Shown::new(&groups.join(", ")),
             csrf: signed.csrf.clone(),
@@ -71,6 +74,8 @@ fn said(did: &str) -> &'static str {
         "locked" => "Locked. Live sessions that it matches end now, on every gateway.",
         "lifted" => "Lifted. New sessions may begin; what was cut off does not come back.",
         "cut" => "The session is cut off.",
+        "factor-added" => "Added. Show it when an approval asks for a second factor.",
+        "factor-removed" => "Removed.",
         _ => "",
     }
 }

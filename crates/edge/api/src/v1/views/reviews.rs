@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{maybe_said, said};
+use super::{FactorBody, maybe_said, said};
 
 /// What comes with an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +17,9 @@ pub struct ReviewBody {
     pub comment: Option<String>,
     /// The digest of what was looked at: anything else is not answered.
     pub action: Option<String>,
+    /// What is shown beside the login, with a yes.
+    #[serde(default)]
+    pub factor: Option<FactorBody>,
 }
 
 /// A comment.
@@ -90,6 +93,8 @@ pub struct SaidView {
     pub issuer: String,
     /// What they said.
     pub comment: Option<String>,
+    /// What they showed beside their login: `webauthn` or `totp`.
+    pub factor: Option<String>,
 }
 
 /// A review, as the caller sees it.
@@ -133,6 +138,8 @@ pub struct ReviewView {
     pub rules: Vec<String>,
     /// Who must say yes.
     pub requirements: Vec<RequirementView>,
+    /// What each of them must show beside their login: `webauthn` or `totp`.
+    pub factor: Option<String>,
     /// Whose yes counts.
     pub approved_by: Vec<String>,
     /// What was said, in order.
