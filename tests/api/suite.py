@@ -26,6 +26,12 @@ BODIES = {
     "reviews.comment": {"comment": "why?"},
     "api-keys.create": {"name": "nightly", "scope": ["locks.list"], "expires_in_s": 3600},
     "api-keys.revoke": {"reason": "over"},
+    "factors.challenge": {"use": "register"},
+    "factors.add-key": {"name": "blue key", "client_data": "e30", "attestation": "oA"},
+    "factors.add-codes": {"name": "phone"},
+    "factors.confirm-codes": {"code": "123456"},
+    "factors.remove": {"factor": {"code": "123456"}},
+    "factors.reset": {"person": "nobody", "reason": "lost"},
 }
 FORMS = {"login.exchange": b"grant_type=nothing", "login.renew": b"csr=nothing"}
 NOWHERE = "01JGV2XJ8E0000000000000000"

@@ -1,6 +1,7 @@
 // The console of a running demo, in chromium. CHROMIUM is the browser's program, COUNTERSIGN the binary, SCREENSHOTS (optional) a folder
 // for pictures. Prints "ok NAME" or "not ok NAME", then "N passed, N failed".
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
@@ -353,6 +354,152 @@ test('adv: a sign-in is finished only where it was begun, and once', async () =>
   }
 });
 
+// A security key in the browser (WebDriver's virtual authenticator), whose owner has set a PIN on it.
+const virtualKey = async ({ context, page }) => {
+  const cdp = await context.newCDPSession(page);
+  await cdp.send('WebAuthn.enable');
+  const options = { protocol: 'ctap2', transport: 'usb', hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true };
+  const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', { options });
+  return { verified: (isUserVerified) => cdp.send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified }) };
+};
+
+// RFC 6238, as an authenticator app does it; `steps` from now.
+const totp = (base32, steps = 0) => {
+  const bits = [...base32].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('');
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
+  const mac = createHmac('sha1', Buffer.from(bits.match(/.{8}/g).map((b) => parseInt(b, 2)))).update(counter).digest();
+  return String((mac.readUInt32BE(mac.at(-1) & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0');
+};
+
+const waiting = async (page, mark) => {
+  await page.goto(`${base}/console/inbox`);
+  // Without a script the list does not renew itself.
+  await until(`${mark} waits`, async () => (await review(page, mark).count()) || (await page.reload(), 0), 60_000);
+  await page.goto(`${base}${await review(page, mark).getAttribute('href')}`);
+  return page.url().split('/').pop();
+};
+
+test('a security key is registered, and signs exactly the statement that then runs once', async () => {
+  const { rita } = people;
+  const key = (rita.key = await virtualKey(rita));
+  await rita.page.goto(`${base}/console`);
+  await rita.page.getByRole('link', { name: 'Factors' }).click();
+  const add = rita.page.locator('section', { hasText: 'Add a security key' });
+  await add.getByLabel('Name').fill('blue <b>key</b>');
+  await add.getByRole('button', { name: 'Add' }).click();
+  await rita.page.getByText('Added.').waitFor();
+  assert.match(await rita.page.locator('li.factor').textContent(), /blue <b>key<\/b> security key.*localhost · counter 1/s);
+  const price = () => Number(world.read('dina', 'select price from products where id = 1'));
+  const before = price();
+  const held = world.psql('dora', 'update products set price = price + 1 /* keyed */ where id = 1 returning id');
+  const id = await waiting(rita.page, '/* keyed */');
+  assert.match(await rita.page.locator('main').textContent(), /signed by a security key, for exactly what you see/);
+  assert.equal(await rita.page.getByRole('button', { name: 'Approve', exact: true }).count(), 0);
+  // Not by a form without it, not by the API, not on the command line.
+  const status = await rita.page.evaluate(async ([id, csrf]) => (await fetch(`/console/inbox/${id}/approve`, { method: 'POST', body: new URLSearchParams({ csrf }), redirect: 'manual' })).status, [id, await csrf(rita.page)]);
+  assert.equal(status, 403);
+  const command = world.command('rita', ['reviews', 'approve', id]);
+  assert.equal(command.code, 5, command.said);
+  assert.match(command.said, new RegExp(`security key.*\n.*/console/inbox/${id}`));
+  assert.ok(command.said.split('\n').every((line) => line.length <= 80), command.said);
+  // A key that did not ask for its PIN does not do, and can be tried again.
+  await key.verified(false);
+  await rita.page.getByRole('button', { name: 'Approve with a security key' }).click();
+  await rita.page.getByText('The key was not used').waitFor();
+  assert.equal(held.code, null, held.said);
+  await key.verified(true);
+  await rita.page.getByRole('button', { name: 'Approve with a security key' }).click();
+  await rita.page.getByText('Approved. It goes on').waitFor();
+  assert.equal(await held.ended, 0, held.said);
+  assert.match(held.said, /UPDATE 1/);
+  assert.equal(price(), before + 1);
+  assert.match(await rita.page.locator('.said-list').textContent(), /rita approved with a security key/);
+  const shown = world.command('rita', ['reviews', 'show', id]);
+  assert.match(shown.said, /rita approved with webauthn/);
+  assert.match(shown.said, /each with a security key/);
+});
+
+test('psql holds, two people approve in two browsers, one with the key, one with a code and no script; it runs once', async () => {
+  const { rita } = people;
+  const rolf = await signIn('rolf', { javaScriptEnabled: false });
+  await rolf.page.goto(`${base}/console/factors`);
+  await rolf.page.locator('section', { hasText: 'Add an authenticator app' }).getByLabel('Name').fill('phone');
+  await rolf.page.locator('section', { hasText: 'Add an authenticator app' }).getByRole('button', { name: 'Add' }).click();
+  const secret = await rolf.page.locator('#secret').textContent();
+  assert.match(await rolf.page.locator('main').textContent(), /otpauth:\/\/totp\/localhost:rolf\?secret=/);
+  await rolf.page.getByLabel('The code that the app shows now').fill('000000');
+  await rolf.page.getByRole('button', { name: 'Confirm' }).click();
+  assert.match(await rolf.page.getByRole('alert').first().textContent(), /the code is wrong/);
+  // It was shown once: a new one is made.
+  await rolf.page.goto(`${base}/console/factors`);
+  assert.equal((await rolf.page.content()).includes(secret), false);
+  await rolf.page.locator('section', { hasText: 'Add an authenticator app' }).getByLabel('Name').fill('phone');
+  await rolf.page.locator('section', { hasText: 'Add an authenticator app' }).getByRole('button', { name: 'Add' }).click();
+  const good = await rolf.page.locator('#secret').textContent();
+  await rolf.page.getByLabel('The code that the app shows now').fill(totp(good));
+  await rolf.page.getByRole('button', { name: 'Confirm' }).click();
+  await rolf.page.getByText('Added.').waitFor();
+  const held = world.psql('dora', "update payments set reference = reference /* two factors */ where id = 1 returning id");
+  const id = await waiting(rita.page, '/* two factors */');
+  await rita.page.getByRole('button', { name: 'Approve with a security key' }).click();
+  await rita.page.getByText('Approved. It goes on').waitFor();
+  assert.equal(held.code, null, held.said);
+  await waiting(rolf.page, '/* two factors */');
+  await rolf.page.getByLabel('Code of your authenticator app').fill(totp(good));
+  await rolf.page.getByRole('button', { name: 'Approve with the code' }).click();
+  assert.match(await rolf.page.locator('.trouble[role=alert]').first().textContent(), /was used before/);
+  const next = totp(good, 1);
+  await rolf.page.getByLabel('Code of your authenticator app').fill(next);
+  await rolf.page.getByRole('button', { name: 'Approve with the code' }).click();
+  await rolf.page.getByText('Approved. It goes on').waitFor();
+  assert.equal(await held.ended, 0, held.said);
+  assert.equal(held.said.match(/UPDATE 1/g).length, 1);
+  await people.otto.page.goto(`${base}/console/sessions?identity=dora&target=shop`);
+  await people.otto.page.locator('tbody a').first().click();
+  assert.match(await people.otto.page.locator('.life').textContent(), /webauthn: rita; totp: rolf/);
+  const story = world.operate(['sessions', 'show', people.otto.page.url().split('/').pop()]);
+  assert.match(story, /webauthn: rita; totp: rolf/);
+  // What was recorded of the answer has no code in it.
+  const answered = world.operate(['sessions', 'list', '--target', 'countersign', '--identity', 'rolf', '--output', 'json']);
+  for (const session of JSON.parse(answered).sessions.slice(0, 8)) {
+    assert.ok(!world.operate(['sessions', 'show', session.id ?? session.session]).includes(next));
+  }
+  await rolf.context.close();
+  assert.ok(id);
+});
+
+test('adv: a stolen session alone adds and removes no factor', async () => {
+  const { rita } = people;
+  const thief = await open({ storageState: await rita.context.storageState() });
+  await virtualKey(thief);
+  await thief.page.goto(`${base}/console/factors`);
+  const add = thief.page.locator('section', { hasText: 'Add a security key' });
+  await add.getByLabel('Name').fill('evil');
+  await add.getByRole('button', { name: 'Add, showing another key' }).click();
+  // The browser of a thief has no such key to show.
+  await add.getByText('The key was not used').waitFor();
+  const post = (path, fields) => thief.page.evaluate(async ([path, fields]) => (await fetch(path, { method: 'POST', body: new URLSearchParams(fields), redirect: 'manual' })).status, [path, fields]);
+  const token = await csrf(thief.page);
+  assert.equal(await post('/console/factors/codes', { csrf: token, name: 'evil' }), 403);
+  assert.equal(await post('/console/factors/keys', { csrf: token, name: 'evil', registration: '{}' }), 403);
+  const remove = await thief.page.locator('li.factor form').getAttribute('action');
+  assert.equal(await post(remove, { csrf: token }), 403);
+  assert.equal(await post(remove, { csrf: token, assertion: '{"credential":"AA","client_data":"AA","authenticator_data":"AA","signature":"AA"}' }), 403);
+  await thief.page.goto(`${base}/console/factors`);
+  assert.equal(await thief.page.locator('li.factor').count(), 1);
+  await thief.context.close();
+  // Whose it is may, and an operator whom policy lets begins anew for somebody who lost all.
+  await rita.page.goto(`${base}/console/factors`);
+  await rita.page.getByText('Remove', { exact: true }).click();
+  await rita.page.getByRole('button', { name: 'Remove with a security key' }).click();
+  await rita.page.getByText('Removed.').waitFor();
+  assert.notEqual(world.command('rita', ['factors', 'reset', 'rolf', '--reason', 'a test']).code, 0);
+  const reset = world.command('otto', ['factors', 'reset', 'rolf', '--reason', 'a test']);
+  assert.equal(reset.code, 0, reset.said);
+  assert.match(reset.said, /removed 1 factor/);
+});
+
 test('somebody whose account is disabled is signed out with the next request', async () => {
   const { rolf } = people;
   world.operate(['accounts', 'disable', 'rolf']);
@@ -369,7 +516,7 @@ test('every page is small, sound in light and dark, and asks nobody else', async
       const session = await page.locator('tbody a').first().getAttribute('href');
       await page.goto(`${base}/console/inbox?all=true`);
       const over = await review(people.rita.page, '').count();
-      const pages = ['', '/inbox?all=true', '/sessions', session.replace('/console', ''), '/identities', '/locks?all=true', '/locks/new', '/policies', '/sign-in', '/callback'];
+      const pages = ['', '/inbox?all=true', '/sessions', session.replace('/console', ''), '/identities', '/locks?all=true', '/locks/new', '/policies', '/factors', '/sign-in', '/callback'];
       for (const path of pages) {
         const answer = await page.goto(`${base}/console${path}`);
         const what = `${path || '/'} on ${device} in ${colorScheme}`;

@@ -1,5 +1,5 @@
 // The demo (gateway, database, local issuer) with rules and people of its own, and psql that waits.
-import { spawn, execFileSync } from 'node:child_process';
+import { spawn, spawnSync, execFileSync } from 'node:child_process';
 import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +14,16 @@ const POLICY = `
 @review("reviewers:2; expires=10m")
 forbid (principal in Group::"dbas", action == Action::"write", resource == Target::"shop")
 when { context.relations_all.contains("public.orders") };
+
+@id("prices-need-a-key")
+@review("reviewers; factor=webauthn; expires=10m")
+forbid (principal in Group::"dbas", action == Action::"write", resource == Target::"shop")
+when { context.relations_all.contains("public.products") };
+
+@id("payments-need-two-factors")
+@review("reviewers:2; factor=totp; expires=10m")
+forbid (principal in Group::"dbas", action == Action::"write", resource == Target::"shop")
+when { context.relations_all.contains("public.payments") };
 
 @id("reviewers-look")
 permit (principal in Group::"reviewers", action == Action::"read", resource == Target::"countersign");
@@ -81,12 +91,24 @@ export class World {
     return execFileSync(binary, [...args, '--config', config], { input, env: this.environment('operator') }).toString();
   }
 
-  /** psql with a certificate of this person's, as a process that may wait. */
-  psql(who, ...statements) {
+  /** Where this person has logged in on the command line. */
+  login(who) {
     const env = this.environment(who);
     const token = this.operate(['token', who]).trim();
     const gateway = ['--gateway', this.base.replace('http:', 'https:'), '--ca', join(this.data, 'gateway-ca.pem')];
     execFileSync(binary, ['login', '--workload', '--token-env', 'TOKEN', ...gateway], { env: { ...env, TOKEN: token } });
+    return env;
+  }
+
+  /** A command of this person's: its exit code, and what it says. */
+  command(who, args) {
+    const ran = spawnSync(binary, args, { env: this.login(who), input: '', encoding: 'utf8' });
+    return { code: ran.status, said: ran.stdout + ran.stderr };
+  }
+
+  /** psql with a certificate of this person's, as a process that may wait. */
+  psql(who, ...statements) {
+    const env = this.login(who);
     const words = statements.flatMap((s) => ['-c', s]);
     const process = spawn(binary, ['connect', 'shop', '--', 'psql', '-X', '-A', '-t', ...words], { env });
     const ran = { said: '', code: null };

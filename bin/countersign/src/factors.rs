@@ -14,14 +14,13 @@ use countersign_enforce::{
     Assertion, BoxFuture, FactorAsk, FactorChallenge, FactorProof, FactorPurpose, Factors as _, NoFactor,
 };
 use countersign_factors::webauthn::{ALGORITHMS, Registration, Site};
-use countersign_factors::{Listed, Sealer, SecondFactors};
+use countersign_factors::{Listed, Sealer, SecondFactors, user_handle};
 use countersign_identity::IdentityService;
 use countersign_locks::LockService;
 use countersign_model::{Factor, Identity, IdentityParts, Secret, Timestamp};
 use countersign_policy::{PolicyProblem, PolicySet};
 use serde::Serialize;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::clock;
 use crate::console::bases;
@@ -116,13 +115,11 @@ pub(crate) fn proof(shown: &FactorBody) -> Result<FactorProof, NoFactor> {
 
 /// What a key is to sign, in its written form.
 pub(crate) fn challenge(who: &IdentityParts, asked: &FactorChallenge) -> Value {
-    // A key knows its owner by a digest: what an issuer calls somebody may be more than a key should tell.
-    let user = Sha256::digest(format!("{}:{}#{}", who.issuer.len(), who.issuer, who.subject));
     shown(&FactorChallengeView {
         challenge: URL_SAFE_NO_PAD.encode(asked.challenge),
         site: asked.site.clone(),
         credentials: asked.credentials.iter().map(|c| URL_SAFE_NO_PAD.encode(c)).collect(),
-        user: URL_SAFE_NO_PAD.encode(user),
+        user: URL_SAFE_NO_PAD.encode(user_handle(who)),
         name: who.name.clone(),
         algorithms: ALGORITHMS.to_vec(),
         expires_at: asked.expires_at.unix_s(),

@@ -12,6 +12,8 @@ pub(crate) enum Exit {
     Invalid = 3,
     /// What was asked for is not there.
     NotFound = 4,
+    /// It needs a second factor that was not shown.
+    NeedsFactor = 5,
 }
 
 /// A failure with words for a person.
@@ -35,6 +37,11 @@ impl Failed {
     /// What was asked for is not there.
     pub(crate) fn not_found(message: impl fmt::Display) -> Self {
         Self { message: message.to_string(), exit: Exit::NotFound as u8 }
+    }
+
+    /// It needs a second factor that was not shown.
+    pub(crate) fn needs_factor(message: impl fmt::Display) -> Self {
+        Self { message: message.to_string(), exit: Exit::NeedsFactor as u8 }
     }
 
     /// A command that was run here failed with this code and has said why itself.

@@ -7,6 +7,7 @@ mod browser;
 mod connect;
 pub(crate) mod desk;
 mod exec;
+mod factors;
 pub(crate) mod gateway;
 mod grants;
 pub(crate) mod http;
@@ -77,6 +78,9 @@ pub(crate) enum Client {
     /// What waits for people: lists, shows and answers it.
     #[command(subcommand)]
     Reviews(reviews::Reviews),
+    /// What you show beside your login with some approvals: security keys and codes.
+    #[command(subcommand)]
+    Factors(factors::Factors),
 }
 
 /// Runs one of them.
@@ -92,5 +96,6 @@ pub(crate) async fn run(command: Client) -> Result<(), Failed> {
         Client::Grants(command) => grants::run(&command).await,
         Client::ApiKeys(command) => api_keys::run(&command).await,
         Client::Reviews(command) => reviews::run(&command).await,
+        Client::Factors(command) => factors::run(&command).await,
     }
 }

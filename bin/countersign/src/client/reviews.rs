@@ -13,6 +13,7 @@ use super::watch::{Changes, clear};
 use crate::cli::Format;
 use crate::clock;
 use crate::commands::paper::Paper;
+use crate::commands::prompt;
 use crate::commands::table::{Column, Table};
 use crate::commands::text::{inert_lines, lasted, moment, one_line, short_moment, wrap};
 use crate::commands::whole_parameters;
@@ -33,8 +34,10 @@ pub(crate) enum Reviews {
     #[command(after_help = "Example: countersign reviews show 01J9ZQ4T7Y")]
     Show(Chosen),
     /// Says yes. Exactly what you are shown goes on, once, when enough people say so.
-    #[command(after_help = "Example: countersign reviews approve 01J9ZQ4T7Y --comment 'ticket 4711'")]
-    Approve(Said),
+    #[command(after_help = "Example: countersign reviews approve 01J9ZQ4T7Y --comment 'ticket 4711'\n\n\
+                      Where a second factor is asked for, the code of your authenticator app is asked for on a terminal, or given with \
+                      --code. What needs a security key is approved in the console: then it prints where, and exits with 5.")]
+    Approve(Approve),
     /// Says no: the statement is refused, its session goes on.
     #[command(after_help = "Example: countersign reviews deny 01J9ZQ4T7Y --comment 'not on a Friday'")]
     Deny(Said),
@@ -94,6 +97,16 @@ pub(crate) struct Said {
     action: Option<String>,
 }
 
+/// A yes to one of them.
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    #[command(flatten)]
+    said: Said,
+    /// The code that your authenticator app shows, where a second factor is asked for.
+    #[arg(long, value_name = "CODE")]
+    code: Option<String>,
+}
+
 /// Runs one of them.
 pub(super) async fn run(command: &Reviews) -> Result<(), Failed> {
     match command {
@@ -112,7 +125,7 @@ pub(super) async fn run(command: &Reviews) -> Result<(), Failed> {
             let review = find(&open(&args.at).await?, &args.review).await?;
             print(&review, args.output)
         }
-        Reviews::Approve(args) => say(args, "approve").await,
+        Reviews::Approve(args) => approve(args).await,
         Reviews::Deny(args) => say(args, "deny").await,
         Reviews::Comment(args) if args.comment.is_none() => Err(Failed::new("a comment needs --comment TEXT")),
         Reviews::Comment(args) => say(args, "comment").await,
@@ -126,8 +139,15 @@ pub(super) async fn run(command: &Reviews) -> Result<(), Failed> {
 }
 
 pub(super) async fn open(at: &At) -> Result<Gateway, Failed> {
+    Ok(open_with_url(at).await?.0)
+}
+
+/// The gateway, and where it is.
+async fn open_with_url(at: &At) -> Result<(Gateway, String), Failed> {
     let login = fresh(&at.state()?).await?;
-    Gateway::new(&login.facts.url()?, &login.trust(), Some(&login.credential))
+    let url = login.facts.url()?;
+    let gateway = Gateway::new(&url, &login.trust(), Some(&login.credential))?;
+    Ok((gateway, url.as_str().trim_end_matches('/').to_owned()))
 }
 
 /// An id as it may stand in a path.
@@ -142,16 +162,56 @@ async fn find(gateway: &Gateway, review: &str) -> Result<Value, Failed> {
     Ok(gateway.operation(Method::GET, &format!("/v1/reviews/{}", id(review)?), &[], None, None).await?)
 }
 
+/// What a yes is shown with, where the review asks for something: a code that was given, or is asked for here.
+fn factor(review: &Value, id: &str, code: Option<&str>, gateway: &str) -> Result<Option<Value>, Failed> {
+    let shown = |code: &str| Some(json!({ "code": code.trim() }));
+    match (text_of(review, "factor").as_deref(), code) {
+        (None, None) => Ok(None),
+        (None | Some("totp"), Some(code)) => Ok(shown(code)),
+        (Some("totp"), None) => {
+            let typed = prompt::ask("Code of your authenticator app")?;
+            let needs = || {
+                Failed::needs_factor(format!(
+                    "a yes to this needs a second factor: give --code, or approve it with a security key at\n{gateway}/console/inbox/{id}"
+                ))
+            };
+            Ok(shown(typed.ok_or_else(needs)?.expose_str().unwrap_or_default()))
+        }
+        (Some(_), _) => Err(Failed::needs_factor(format!(
+            "a yes to this is signed by a security key: approve it at\n{gateway}/console/inbox/{id}"
+        ))),
+    }
+}
+
+async fn approve(args: &Approve) -> Result<(), Failed> {
+    let Chosen { at, review, .. } = &args.said.chosen;
+    let (gateway, url) = open_with_url(at).await?;
+    let shown = find(&gateway, review).await?;
+    let action = args.said.action.clone().or_else(|| text_of(&shown, "action"));
+    let mut body = json!({ "comment": args.said.comment, "action": action });
+    let may = shown.get("may_answer").and_then(Value::as_bool).unwrap_or(false);
+    // Who may not say yes is told why, and asked for nothing.
+    let factor = if may { factor(&shown, id(review)?, args.code.as_deref(), &url)? } else { None };
+    if let (Some(members), Some(factor)) = (body.as_object_mut(), factor) {
+        members.insert("factor".to_owned(), factor);
+    }
+    send(&gateway, &args.said.chosen, "approve", &body).await
+}
+
 async fn say(args: &Said, verb: &str) -> Result<(), Failed> {
-    let Chosen { at, review, output } = &args.chosen;
-    let gateway = open(at).await?;
+    let gateway = open(&args.chosen.at).await?;
     let looked_at = match &args.action {
         Some(action) => Some(action.clone()),
-        None => text_of(&find(&gateway, review).await?, "action"),
+        None => text_of(&find(&gateway, &args.chosen.review).await?, "action"),
     };
     let body = json!({ "comment": args.comment, "action": looked_at });
+    send(&gateway, &args.chosen, verb, &body).await
+}
+
+async fn send(gateway: &Gateway, chosen: &Chosen, verb: &str, body: &Value) -> Result<(), Failed> {
+    let Chosen { review, output, .. } = chosen;
     let path = format!("/v1/reviews/{}/{verb}", id(review)?);
-    let review: Value = gateway.operation(Method::POST, &path, &[], Some(&body), None).await?;
+    let review: Value = gateway.operation(Method::POST, &path, &[], Some(body), None).await?;
     print(&review, *output)
 }
 
@@ -268,7 +328,12 @@ fn sheet(r: &Value, now: Timestamp) -> Sheet {
             text_of(one, "group").unwrap_or_default()
         )
     });
-    sheet.add("needs", &needed.collect::<Vec<_>>().join(" and "));
+    let with = match text_of(r, "factor").as_deref() {
+        None => "",
+        Some("totp") => ", each with a second factor",
+        Some(_) => ", each with a security key",
+    };
+    sheet.add("needs", &format!("{}{with}", needed.collect::<Vec<_>>().join(" and ")));
     sheet.add("approved by", &texts(r.get("approved_by")));
     for said in r.get("answers").and_then(Value::as_array).into_iter().flatten() {
         let part = |name: &str| text_of(said, name).unwrap_or_default();
@@ -280,9 +345,11 @@ fn sheet(r: &Value, now: Timestamp) -> Sheet {
             "void" => "may not approve any more",
             _ => "answered",
         };
+        let how = part("factor");
+        let how = if how.is_empty() { how } else { format!(" with {how}") };
         let comment = part("comment");
         let comment = if comment.is_empty() { String::new() } else { format!(": {comment}") };
-        sheet.add("answer", &format!("{at} {} {what}{comment}", part("by")));
+        sheet.add("answer", &format!("{at} {} {what}{how}{comment}", part("by")));
     }
     sheet.add("session", &text("session"));
     sheet.add("action", &text("action"));
@@ -321,7 +388,8 @@ mod tests {
             "target": "shop", "part": "orders", "protocol": "postgres", "session": "01S", "action": "ab",
             "text": "update orders set a = 1", "rules": ["writes"], "approved_by": ["dora"],
             "requirements": [{ "group": "dbas", "people": 2 }, { "group": "lead", "people": 1 }],
-            "answers": [{ "at": 1_767_614_460, "verb": "approve", "by": "dora", "comment": "fine" }],
+            "answers": [{ "at": 1_767_614_460, "verb": "approve", "by": "dora", "comment": "fine", "factor": "webauthn" }],
+            "factor": "webauthn",
             "why_not": null,
         });
         let now = Timestamp::from_unix_s(1_767_614_700);
@@ -330,8 +398,8 @@ mod tests {
             "pending, 10 min 00 s left",
             "ana\\u{1b}[2J (human) through copilot, vouched for by https://id",
             "shop/orders (postgres)",
-            "2 of dbas and 1 of lead",
-            "dora approved: fine",
+            "2 of dbas and 1 of lead, each with a security key",
+            "dora approved with webauthn: fine",
             "may answer",
         ] {
             assert!(whole.contains(part), "{part} in\n{whole}");
@@ -339,6 +407,21 @@ mod tests {
         let lines = table(&[r], now).lines(80);
         assert!(lines.iter().all(|l| crate::commands::text::width(l) <= 80), "{lines:#?}");
         assert!(sheet(&Value::Null, now).lines(80).len() < 5, "what is missing is left out");
+    }
+
+    #[test]
+    fn a_factor_is_asked_for_only_where_it_does() {
+        let needs = |factor: Value, code| factor_of(factor, code).map_err(|no| no.to_string());
+        let code = Some(json!({ "code": "123456" }));
+        assert_eq!(needs(Value::Null, None), Ok(None));
+        assert_eq!(needs(Value::Null, Some("123456")), Ok(code.clone()));
+        assert_eq!(needs(json!("totp"), Some(" 123456\n")), Ok(code));
+        let key = needs(json!("webauthn"), Some("123456")).unwrap_err();
+        assert!(key.contains("security key") && key.ends_with("https://gw/console/inbox/01J"), "{key}");
+    }
+
+    fn factor_of(factor: Value, code: Option<&str>) -> Result<Option<Value>, Failed> {
+        super::factor(&json!({ "factor": factor }), "01J", code, "https://gw")
     }
 
     #[test]

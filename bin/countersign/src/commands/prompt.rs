@@ -33,6 +33,14 @@ pub(crate) fn secret(what: &str) -> Result<Secret, Failed> {
     Ok(first)
 }
 
+/// Asks for something short without echo, once; `None` where there is nobody to ask.
+pub(crate) fn ask(what: &str) -> Result<Option<Secret>, Failed> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    typed(&format!("{what}: ")).map(Some)
+}
+
 /// Asks yes or no on the terminal; `None` where there is nobody to ask. Everything but a clear yes is a no.
 pub(crate) fn confirm(question: &str) -> Result<Option<bool>, Failed> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {

@@ -50,6 +50,33 @@ fn policies_issuers_and_keys_are_checked_too() {
 }
 
 #[test]
+fn a_factor_that_nobody_could_show_is_refused() {
+    let house = house();
+    let path = |name: &str| house.path().join(name);
+    let rule = |factor: &str| {
+        format!(
+            "@id(\"changes\")\n@review(\"dba; factor={factor}\")\nforbid (principal, action == Action::\"write\", resource);\n\n\
+             @id(\"more\")\n@grant(\"dba; factor={factor}\")\npermit (principal, action == Action::\"write\", resource);\n"
+        )
+    };
+    let check = |config: &str, factor: &str| {
+        fs::write(path("policy.cedar"), rule(factor)).unwrap();
+        fs::write(path("countersign.toml"), config).unwrap();
+        run_in(house.path(), &["config", "check"])
+    };
+    // With a vault there are codes; keys need a name that browsers reach the console under.
+    let named = format!("{CONFIG}\n[identity]\nurl = \"https://gw.example:8443\"\n");
+    for (config, factor) in [(CONFIG, "totp"), (named.as_str(), "totp"), (named.as_str(), "webauthn")] {
+        check(config, factor).exits(0);
+    }
+    let lacking = "factor=webauthn, which nobody could show";
+    check(CONFIG, "webauthn").exits(3).complains(&["policy.cedar:", "changes: ", "more: ", lacking, "[identity]"]);
+    let without_vault = CONFIG.replace("[vault]\nkey = { file = \"vault.key\" }", "");
+    assert_ne!(without_vault, CONFIG);
+    check(&without_vault, "totp").exits(3).complains(&["changes: ", "factor=totp, which nobody could show", "[vault]"]);
+}
+
+#[test]
 fn a_configuration_that_is_not_there_is_an_error() {
     let house = house();
     run_in(house.path(), &["config", "check", "--config", "none.toml"]).exits(3).complains(&["none.toml"]);

@@ -100,8 +100,12 @@ pub enum NoFactor {
 impl fmt::Display for NoFactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Needed(Factor::Webauthn) => f.write_str("a yes to this needs a security key: answer in the console"),
-            Self::Needed(Factor::Totp) => f.write_str("a yes to this needs a second factor: a code, or a security key"),
+            Self::Needed(Factor::Webauthn) => {
+                f.write_str("a security key has to be shown with this: do it in the console")
+            }
+            Self::Needed(Factor::Totp) => {
+                f.write_str("a second factor has to be shown with this: a code, or a security key")
+            }
             Self::NotAPerson => f.write_str("only a person has a second factor, and shows it for themselves"),
             Self::None(Factor::Webauthn) => {
                 f.write_str("you have no security key here: register one in the console, under Factors")

@@ -55,7 +55,8 @@
       if (!window.PublicKeyCredential) throw new Error('This browser knows no security keys.');
       if (from) await get(form, await challenge(form, from, use, factor));
       if (anew) await create(form, await challenge(form, anew, 'register'));
-      form.action = button.formAction;
+      // Not by its property: a field of that name is in its way.
+      form.setAttribute('action', button.formAction);
       form.submit();
     } catch (e) {
       wrong.textContent = e.name === 'NotAllowedError' ? 'The key was not used: try again.' : e.name === 'InvalidStateError' ? 'This key is registered already.' : e.message;

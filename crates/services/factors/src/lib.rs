@@ -12,5 +12,5 @@ pub mod totp;
 pub mod webauthn;
 
 pub use kept::{FACTORS_MAX, FAILURES_MAX, LOCKED_S, LOCKED_S_MAX, NAME_CHARS_MAX, PENDING_S};
-pub use nonce::{CHALLENGE_S, CHALLENGES_MAX};
+pub use nonce::{CHALLENGE_S, CHALLENGES_MAX, user_handle};
 pub use service::{Fresh, Listed, Sealer, SecondFactors, SecondFactorsParts};

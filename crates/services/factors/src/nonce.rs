@@ -23,14 +23,19 @@ pub(crate) fn later(at: Timestamp, s: u64) -> Timestamp {
     Timestamp::from_unix_us(at.unix_us().saturating_add(us))
 }
 
-/// Under which kind a person's are kept, so that nobody takes another's place.
-fn kind(person: &IdentityParts) -> String {
+/// By what a key knows its owner: a digest, because what an issuer calls somebody may be more than a key should tell.
+pub fn user_handle(person: &IdentityParts) -> [u8; 32] {
     let mut digest = Sha256::new();
     for part in [&person.issuer, &person.subject] {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part.as_bytes());
     }
-    format!("factor:{}", Digest(digest.finalize().into()))
+    digest.finalize().into()
+}
+
+/// Under which kind a person's are kept, so that nobody takes another's place.
+fn kind(person: &IdentityParts) -> String {
+    format!("factor:{}", Digest(user_handle(person)))
 }
 
 /// What is signed for this with this nonce.

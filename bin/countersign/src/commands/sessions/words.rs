@@ -139,7 +139,8 @@ fn reviewed(intent: u64, review: &str, step: &str, by: &[String], note: Option<&
     let what = match step {
         "held" => format!("waits for {note}"),
         "resumed" => format!("waits for {note}, asked in an earlier session"),
-        "released" => format!("approved by {by}: released"),
+        "released" if note.is_empty() => format!("approved by {by}: released"),
+        "released" => format!("approved by {by}, with {note}: released"),
         "denied" if note.is_empty() => format!("denied by {by}"),
         "denied" => format!("denied by {by}: {note}"),
         "expired" => "not approved in time".to_owned(),

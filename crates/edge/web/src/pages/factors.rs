@@ -140,8 +140,11 @@ pub(crate) async fn add_codes(Changing { signed, form }: Changing) -> Response<B
     match signed.ask.post("/v1/factors/codes", &body).await {
         Ok(made) => {
             let made = Facts::of(&made);
-            let codes =
-                Codes { id: made.at("id").raw().to_owned(), secret: made.at("secret").text(), uri: made.at("uri").text() };
+            let codes = Codes {
+                id: made.at("id").raw().to_owned(),
+                secret: made.at("secret").text(),
+                uri: made.at("uri").text(),
+            };
             page(&signed, Some(codes), None).await
         }
         Err(no) => page(&signed, None, Some(no)).await,
