@@ -49,6 +49,16 @@ const signIn = async (name, options) => {
 const cookie = async (context) => (await context.cookies(base)).find((c) => c.name === COOKIE);
 const csrf = (page) => page.locator('input[name=csrf]').first().inputValue();
 const run = async (path, options = {}) => fetch(`${base}${path}`, { redirect: 'manual', ...options });
+// Nothing serious that axe-core finds, and a picture where pictures are wanted.
+const sound = async (page, what) => {
+  const faults = await page.evaluate(`${axe};axe.run(document).then((r) => r.violations.filter((v) => ['serious', 'critical'].includes(v.impact)).map((v) => v.id + ' ' + v.nodes.map((n) => n.target).join(' ')))`);
+  assert.deepEqual(faults, [], what);
+  assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0, `${what}: it scrolls sideways`);
+  if (SCREENSHOTS) {
+    mkdirSync(SCREENSHOTS, { recursive: true });
+    await page.screenshot({ path: join(SCREENSHOTS, `${what}.png`) });
+  }
+};
 const review = (page, text) => page.locator('a.entry', { hasText: text }).first();
 
 const cases = [];
@@ -389,6 +399,8 @@ test('a security key is registered, and signs exactly the statement that then ru
   await add.getByLabel('Name').fill('blue <b>key</b>');
   await add.getByRole('button', { name: 'Add' }).click();
   await rita.page.getByText('Added.').waitFor();
+  await rita.page.getByText('Remove', { exact: true }).click();
+  await sound(rita.page, 'factors-with-a-key');
   assert.match(await rita.page.locator('li.factor').textContent(), /blue <b>key<\/b> security key.*localhost · counter 1/s);
   const price = () => Number(world.read('dina', 'select price from products where id = 1'));
   const before = price();
@@ -396,6 +408,7 @@ test('a security key is registered, and signs exactly the statement that then ru
   const id = await waiting(rita.page, '/* keyed */');
   assert.match(await rita.page.locator('main').textContent(), /signed by a security key, for exactly what you see/);
   assert.equal(await rita.page.getByRole('button', { name: 'Approve', exact: true }).count(), 0);
+  await sound(rita.page, 'review-with-a-key');
   // Not by a form without it, not by the API, not on the command line.
   const status = await rita.page.evaluate(async ([id, csrf]) => (await fetch(`/console/inbox/${id}/approve`, { method: 'POST', body: new URLSearchParams({ csrf }), redirect: 'manual' })).status, [id, await csrf(rita.page)]);
   assert.equal(status, 403);
@@ -407,6 +420,8 @@ test('a security key is registered, and signs exactly the statement that then ru
   await key.verified(false);
   await rita.page.getByRole('button', { name: 'Approve with a security key' }).click();
   await rita.page.getByText('The key was not used').waitFor();
+  await sound(rita.page, 'review-key-not-used');
+  assert.match(held.said, /1 of reviewers \(with webauthn\) must approve it/);
   assert.equal(held.code, null, held.said);
   await key.verified(true);
   await rita.page.getByRole('button', { name: 'Approve with a security key' }).click();
@@ -437,6 +452,7 @@ test('psql holds, two people approve in two browsers, one with the key, one with
   await rolf.page.locator('section', { hasText: 'Add an authenticator app' }).getByLabel('Name').fill('phone');
   await rolf.page.locator('section', { hasText: 'Add an authenticator app' }).getByRole('button', { name: 'Add' }).click();
   const good = await rolf.page.locator('#secret').textContent();
+  if (SCREENSHOTS) await rolf.page.screenshot({ path: join(SCREENSHOTS, 'factors-new-codes.png') });
   await rolf.page.getByLabel('The code that the app shows now').fill(totp(good));
   await rolf.page.getByRole('button', { name: 'Confirm' }).click();
   await rolf.page.getByText('Added.').waitFor();
@@ -446,6 +462,7 @@ test('psql holds, two people approve in two browsers, one with the key, one with
   await rita.page.getByText('Approved. It goes on').waitFor();
   assert.equal(held.code, null, held.said);
   await waiting(rolf.page, '/* two factors */');
+  if (SCREENSHOTS) await rolf.page.screenshot({ path: join(SCREENSHOTS, 'review-with-a-code.png') });
   await rolf.page.getByLabel('Code of your authenticator app').fill(totp(good));
   await rolf.page.getByRole('button', { name: 'Approve with the code' }).click();
   assert.match(await rolf.page.locator('.trouble[role=alert]').first().textContent(), /was used before/);
@@ -525,14 +542,8 @@ test('every page is small, sound in light and dark, and asks nobody else', async
         assert.match(headers['content-security-policy'], /default-src 'none'.*frame-ancestors 'none'/, what);
         assert.equal(headers['x-frame-options'], 'DENY', what);
         assert.equal(headers['cache-control'], 'no-store', what);
-        const faults = await page.evaluate(`${axe};axe.run(document).then((r) => r.violations.filter((v) => ['serious', 'critical'].includes(v.impact)).map((v) => v.id + ' ' + v.nodes.map((n) => n.target).join(' ')))`);
-        assert.deepEqual(faults, [], what);
-        assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0, `${what}: it scrolls sideways`);
-        if (SCREENSHOTS) {
-          mkdirSync(SCREENSHOTS, { recursive: true });
-          const name = path.replace(/\?.*/, '').replaceAll('/', '-').replace(/^-/, '') || 'overview';
-          await page.screenshot({ path: join(SCREENSHOTS, `${name.replace(/sessions-.*/, 'timeline')}-${device}-${colorScheme}.png`) });
-        }
+        const name = path.replace(/\?.*/, '').replaceAll('/', '-').replace(/^-/, '') || 'overview';
+        await sound(page, `${name.replace(/sessions-.*/, 'timeline')}-${device}-${colorScheme}`);
       }
       assert.deepEqual([...seen.asked], [base]);
       assert.deepEqual(seen.complaints.filter((c) => !/403|Forbidden/.test(c)), []);
