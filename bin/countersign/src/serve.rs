@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use countersign_api::{
-    Api, ApiKeyDoor, Check, Desk, GrantDoor, IdentityDoor, IssuerDoor, Metrics, ReviewDoor, ServeOptions, FactorDoor,
+    Api, ApiKeyDoor, Check, Desk, FactorDoor, GrantDoor, IdentityDoor, IssuerDoor, Metrics, ReviewDoor, ServeOptions,
 };
 use countersign_config::{self as config, Certificate, Config};
 use countersign_enforce::{Hosted, Protocol};

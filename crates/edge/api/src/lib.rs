@@ -34,5 +34,12 @@ pub use serve::{
     TlsSource, serve,
 };
 pub use v1::{
-    ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AskedGrantView, AskerView, Caller, CallerKey, Callers, Desk, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView, LoginView, NewApiKeyView, NewLockBody, OPERATIONS, Operation, Parameter, PartyView, Place, PoliciesInForce, PolicyPage, PolicyText, Problem, RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView, SessionPage, SessionView, SiblingView, VOCABULARY, Who, openapi, would_cut, AddCodesBody, AddKeyBody, AssertionBody, CodeBody, CodeText, CodesView, FactorBody, FactorChallengeBody, FactorChallengeView, FactorPage, FactorUse, FactorView, RemoveFactorBody, ResetFactorsBody, ResetFactorsView, ReviewChallengeBody,
+    AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AskedGrantView,
+    AskerView, AssertionBody, Caller, CallerKey, Callers, CodeBody, CodeText, CodesView, Desk, DryRun, DryRunBody,
+    EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, FactorBody, FactorChallengeBody, FactorChallengeView,
+    FactorPage, FactorUse, FactorView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView,
+    LockPage, LockView, LoginView, NewApiKeyView, NewLockBody, OPERATIONS, Operation, Parameter, PartyView, Place,
+    PoliciesInForce, PolicyPage, PolicyText, Problem, RemoveFactorBody, RequirementView, ResetFactorsBody,
+    ResetFactorsView, ReviewBody, ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView,
+    SessionPage, SessionView, SiblingView, VOCABULARY, Who, openapi, would_cut,
 };

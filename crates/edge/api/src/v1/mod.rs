@@ -54,7 +54,13 @@ pub use policies::{PoliciesInForce, PolicyPage, PolicyText};
 pub use problem::Problem;
 pub use table::OPERATIONS;
 pub use views::{
-    ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AskedGrantView, AskerView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView, LoginView, NewApiKeyView, NewLockBody, PartyView, RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView, SessionPage, SessionView, SiblingView, AddCodesBody, AddKeyBody, AssertionBody, CodeBody, CodeText, CodesView, FactorBody, FactorChallengeBody, FactorChallengeView, FactorPage, FactorUse, FactorView, RemoveFactorBody, ResetFactorsBody, ResetFactorsView, ReviewChallengeBody,
+    AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AskedGrantView,
+    AskerView, AssertionBody, CodeBody, CodeText, CodesView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody,
+    EndedGrantsView, EndedView, FactorBody, FactorChallengeBody, FactorChallengeView, FactorPage, FactorUse,
+    FactorView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView,
+    LoginView, NewApiKeyView, NewLockBody, PartyView, RemoveFactorBody, RequirementView, ResetFactorsBody,
+    ResetFactorsView, ReviewBody, ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView,
+    SessionPage, SessionView, SiblingView,
 };
 
 /// What operations tell policy about themselves.

@@ -16,7 +16,12 @@ use super::operation::{Content, Operation, Parameter, Place, SchemaOf, Who, sche
 use super::policies::PolicyPage;
 use super::recordings;
 use super::views::{
-    ActivityView, ApiKeyBody, ApiKeyPage, ApiKeyView, DryRun, DryRunBody, EndApiKeyBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, ExchangeForm, ExchangedView, GrantBody, GrantDetailView, GrantPage, GrantView, LockPage, LockView, LoginFactsView, LogoutView, NewApiKeyView, NewLockBody, RecordingPage, RecordingView, RenewForm, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SessionPage, SessionView, WhoamiView, AddCodesBody, AddKeyBody, CodeBody, CodesView, FactorChallengeBody, FactorChallengeView, FactorPage, FactorView, RemoveFactorBody, ResetFactorsBody, ResetFactorsView, ReviewChallengeBody,
+    ActivityView, AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyPage, ApiKeyView, CodeBody, CodesView, DryRun,
+    DryRunBody, EndApiKeyBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, ExchangeForm, ExchangedView,
+    FactorChallengeBody, FactorChallengeView, FactorPage, FactorView, GrantBody, GrantDetailView, GrantPage, GrantView,
+    LockPage, LockView, LoginFactsView, LogoutView, NewApiKeyView, NewLockBody, RecordingPage, RecordingView,
+    RemoveFactorBody, RenewForm, ResetFactorsBody, ResetFactorsView, ReviewBody, ReviewChallengeBody,
+    ReviewCommentBody, ReviewPage, ReviewView, SessionPage, SessionView, WhoamiView,
 };
 
 /// The usual and the most entries of a page.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use countersign_api::{
     Answer, Api, ApiKeyBody, ApiKeyDoor, ApiKeyDoors, ApiKeyList, ApiKeyPage, ApiKeyRevocation, ApiKeyView, Caller,
-    CallerKey, Callers, Desk, DoorRequest, FactorCall, FactorDoor, FactorDoors, GrantCall, GrantDoor, GrantDoors, IdentityDoor, IdentityDoors,
-    KnownCaller, NewApiKeyView, Pages, Peer, PolicyPage, Problem, ReviewChallengeBody, ReviewDoor, ReviewDoors, ReviewQuery, ReviewVerb, ServeOptions,
-    VOCABULARY,
+    CallerKey, Callers, Desk, DoorRequest, FactorCall, FactorDoor, FactorDoors, GrantCall, GrantDoor, GrantDoors,
+    IdentityDoor, IdentityDoors, KnownCaller, NewApiKeyView, Pages, Peer, PolicyPage, Problem, ReviewChallengeBody,
+    ReviewDoor, ReviewDoors, ReviewQuery, ReviewVerb, ServeOptions, VOCABULARY,
 };
 use countersign_enforce::*;
 use countersign_locks::{LockConfig, LockKind, LockService, Matcher, NewLock};
