@@ -71,8 +71,11 @@ fn a_factor_that_nobody_could_show_is_refused() {
     }
     let lacking = "factor=webauthn, which nobody could show";
     check(CONFIG, "webauthn").exits(3).complains(&["policy.cedar:", "changes: ", "more: ", lacking, "[identity]"]);
-    let without_vault = CONFIG.replace("[vault]\nkey = { file = \"vault.key\" }", "");
-    assert_ne!(without_vault, CONFIG);
+    let without_vault = CONFIG
+        .replace("[vault]\nkey = { file = \"vault.key\" }", "")
+        .replace("{ vault = \"reader\" }", "{ file = \"reader.secret\" }");
+    assert!(!without_vault.contains("vault"), "{without_vault}");
+    fs::write(path("reader.secret"), "a password").unwrap();
     check(&without_vault, "totp").exits(3).complains(&["changes: ", "factor=totp, which nobody could show", "[vault]"]);
 }
 

@@ -204,7 +204,8 @@ fn problems(operation: &Operation) -> Vec<u16> {
     if operation.parameters.iter().any(|p| p.place == Place::Path) || in_body {
         all.push(404);
     }
-    if operation.changes {
+    // What a challenge is asked for may not be any more what was looked at.
+    if operation.changes || operation.name.ends_with(".challenge") {
         all.push(409);
     }
     if operation.takes_key() {
