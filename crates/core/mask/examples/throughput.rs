@@ -12,9 +12,8 @@ use countersign_mask::detect::{Wanted, scan};
 use countersign_mask::{ContentPlan, Counts, KEY_BYTES_MIN, Masker, Scratch};
 use countersign_model::{Secret, Transform};
 
-/// Each measurement is repeated so many times, for so long. The system counts processor time by ticks of a few milliseconds.
-const TURNS: usize = 12;
-const TURN: Duration = Duration::from_millis(150);
+/// Each measurement is repeated for this long.
+const MEASURE: Duration = Duration::from_millis(2000);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for path in std::env::args_os().skip(1) {
@@ -59,24 +58,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// MB/s of processor time, of the best turn: what else the machine does takes from a turn and never adds to it.
+/// MB/s of the best round: what else the machine does takes from a round and never adds to it.
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
 fn rate(bytes: usize, mut round: impl FnMut()) -> f64 {
     round();
-    let turn = |_| {
-        let (began, before, mut rounds) = (Instant::now(), processor_ns(), 0_u32);
-        while began.elapsed() < TURN {
-            round();
-            rounds += 1;
-        }
-        let ns = processor_ns().saturating_sub(before).max(1);
-        bytes as f64 * f64::from(rounds) * 1e3 / ns as f64
-    };
-    (0..TURNS).map(turn).fold(0.0, f64::max).round()
-}
-
-/// What this thread has had of a processor, in nanoseconds: others may have the rest. Zero where the system does not say.
-fn processor_ns() -> u64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
+    let (began, mut best) = (Instant::now(), Duration::MAX);
+    while began.elapsed() < MEASURE {
+        let start = Instant::now();
+        round();
+        best = best.min(start.elapsed());
+    }
+    (bytes as f64 / 1e6 / best.as_secs_f64()).round()
 }
