@@ -126,20 +126,9 @@ async fn list(args: &List) -> Result<(), Failed> {
     query.extend(args.before.clone().map(|before| ("before", before)));
     let page: ApiKeyPage = open(&args.at).await?.operation(Method::GET, "/v1/api-keys", &query, None, None).await?;
     let mut paper = Paper::new();
-    if args.output == Format::Json {
-        paper.json(&page)?;
-    } else if page.keys.is_empty() {
-        paper.line(if args.all {
-            "there are no API keys that you may see"
-        } else {
-            "there are no API keys in force"
-        })?;
-    } else {
-        paper.table(&table(&page.keys, clock::now()))?;
-        if let Some(next) = &page.next {
-            paper.line(&format!("\nmore: --before {next}"))?;
-        }
-    }
+    let none = if args.all { "there are no API keys that you may see" } else { "there are no API keys in force" };
+    let table = |keys: &[ApiKeyView]| table(keys, clock::now());
+    paper.page(args.output, &page, (&page.keys, none), table, page.next.as_deref())?;
     paper.done()
 }
 

@@ -236,16 +236,8 @@ pub(super) fn print_list(
     none: &str,
 ) -> Result<(), Failed> {
     let members = listed.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    if output == Format::Json {
-        paper.json(listed)?;
-    } else if members.is_empty() {
-        paper.line(none)?;
-    } else {
-        paper.table(&table(members, clock::now()))?;
-        if let Some(next) = text_of(listed, "next") {
-            paper.line(&format!("\nmore: --before {next}"))?;
-        }
-    }
+    let next = text_of(listed, "next");
+    paper.page(output, listed, (members, none), |members| table(members, clock::now()), next.as_deref())?;
     paper.done()
 }
 

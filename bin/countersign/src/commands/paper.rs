@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 
+use crate::cli::Format;
 use crate::failed::Failed;
 
 use super::table::Table;
@@ -51,6 +52,25 @@ impl Paper {
     pub(crate) fn table(&mut self, table: &Table) -> Result<(), Failed> {
         let width = self.width;
         table.lines(width).iter().try_for_each(|l| self.line(l))
+    }
+
+    /// Writes a page of a list as it is, or its members as a table and where the next page begins; `none` where there are no members.
+    pub(crate) fn page<M>(
+        &mut self,
+        output: Format,
+        page: &impl serde::Serialize,
+        (members, none): (&[M], &str),
+        table: impl FnOnce(&[M]) -> Table,
+        next: Option<&str>,
+    ) -> Result<(), Failed> {
+        if output == Format::Json {
+            return self.json(page);
+        }
+        if members.is_empty() {
+            return self.line(none);
+        }
+        self.table(&table(members))?;
+        next.map_or(Ok(()), |next| self.line(&format!("\nmore: --before {next}")))
     }
 
     /// Writes a value as JSON that is inert in a terminal, on as many lines as it needs.

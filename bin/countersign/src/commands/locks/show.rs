@@ -87,14 +87,8 @@ pub(super) async fn list(args: &List, paper: &mut Paper) -> Result<(), Failed> {
 
 async fn list_once(args: &List, paper: &mut Paper) -> Result<(), Failed> {
     let page = args.place.open().await?.list(args.all, args.before.as_deref(), usize::from(args.limit)).await?;
-    if args.output == Format::Json {
-        return paper.json(&page);
-    }
-    if page.locks.is_empty() {
-        return paper.line(if args.all { "no locks" } else { "no locks in force" });
-    }
-    paper.table(&table(&page.locks))?;
-    page.next.map_or(Ok(()), |next| paper.line(&format!("\nmore: --before {next}")))
+    let none = if args.all { "no locks" } else { "no locks in force" };
+    paper.page(args.output, &page, (&page.locks, none), table, page.next.as_deref())
 }
 
 fn table(locks: &[LockView]) -> Table {
