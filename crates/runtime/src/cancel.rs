@@ -186,6 +186,22 @@ mod tests {
     use crate::{Endpoint, UpstreamTls};
     use countersign_model::{RecordLevel, Target, TargetName};
 
+    /// Time stands still but for waiting: no machine is too slow for it.
+    #[tokio::test(start_paused = true)]
+    async fn orders_of_sessions_that_end_take_turns_and_none_waits_for_ever() {
+        let keys = CancelRegistry::default();
+        let mut turns = Vec::new();
+        for _ in 0..ENDING_ORDERS_MAX {
+            turns.push(keys.turn().await.unwrap());
+        }
+        let began = tokio::time::Instant::now();
+        assert!(keys.turn().await.is_none(), "one more goes without a turn");
+        assert_eq!(began.elapsed().as_secs(), TURN_TIMEOUT.as_secs());
+        turns.pop();
+        assert!(keys.turn().await.is_some(), "whoever is done makes room");
+        assert_eq!(began.elapsed().as_secs(), TURN_TIMEOUT.as_secs());
+    }
+
     #[test]
     fn a_key_is_valid_for_its_protocol_and_while_its_session_lives() {
         let target = Arc::new(Target {
