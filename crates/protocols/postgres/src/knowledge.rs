@@ -43,10 +43,11 @@ impl Knowledge {
 
     /// What was found of the targets whose catalogs changed since this was asked last.
     pub(crate) fn idle_rules(&self) -> Vec<IdleRules> {
-        let all = self.databases.lock();
+        // A copy: who logs in meanwhile must not wait until the rules are compared.
+        let all: Vec<_> = self.databases.lock().iter().map(|(place, d)| (place.clone(), d.clone())).collect();
         // The databases of each target, as it is tagged now.
         let mut places: HashMap<_, Vec<_>> = HashMap::new();
-        for ((target, name, tagging), database) in all.iter() {
+        for ((target, name, tagging), database) in &all {
             places.entry((target, tagging)).or_default().push((name, database));
         }
         let mut found = Vec::new();

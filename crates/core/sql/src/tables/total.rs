@@ -200,7 +200,7 @@ pub(crate) enum Likeness {
     Other,
 }
 
-/// How this function of this extension is like a built-in one; the caller knows that no stranger made it. Those of `citext` (1.4 to 1.8) call the
+/// How this function of this extension is like a built-in one; the caller knows that no stranger made it. Those of `citext` (1.4 to 1.6) call the
 /// built-in functions by their full names.
 pub(crate) fn likeness(extension: &str, name: &str) -> Option<Likeness> {
     match (extension, name) {
