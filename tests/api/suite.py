@@ -26,6 +26,9 @@ BODIES = {
     "reviews.comment": {"comment": "why?"},
     "api-keys.create": {"name": "nightly", "scope": ["locks.list"], "expires_in_s": 3600},
     "api-keys.revoke": {"reason": "over"},
+    "configuration.diff": {"files": []},
+    "configuration.apply": {"files": [], "base": 0},
+    "configuration.revert": {"base": 0},
     "factors.challenge": {"use": "register"},
     "factors.add-key": {"name": "blue key", "client_data": "e30", "attestation": "oA"},
     "factors.add-codes": {"name": "phone"},
@@ -46,7 +49,7 @@ def operations(document):
 def one(world, actor, method, path, operation, everybody=False):
     name = operation["operationId"]
     id = world.lock("somebody", "for the matrix") if name in ("locks.show", "locks.remove") and actor in ("auditor", "admin", "machine") else NOWHERE
-    path = path.replace("{id}", id)
+    path = path.replace("{id}", "1" if name.startswith("configuration.") else id)
     if any(p["name"] == "reason" and p["required"] for p in operation.get("parameters", [])):
         path += "?reason=over"
     body = BODIES.get(name)

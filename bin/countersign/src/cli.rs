@@ -14,7 +14,7 @@ use crate::commands::Operator;
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 configuration or policies have errors, 4 not found, \
-                  5 a second factor is needed.\n\n\
+                  5 a second factor is needed, 6 something would change.\n\n\
                   Example: countersign gateway --config /etc/countersign/countersign.toml"
 )]
 pub(crate) struct Cli {

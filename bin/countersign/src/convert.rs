@@ -27,7 +27,8 @@ pub(crate) fn routes(config: &Config) -> Result<Vec<Route>, Failed> {
     config.targets.iter().map(|t| route(t, &config.gateway.ask)).collect()
 }
 
-fn route(t: &config::TargetSpec, ask: &str) -> Result<Route, Failed> {
+/// The way to one target; `ask` is what a denied person is told to do.
+pub(crate) fn route(t: &config::TargetSpec, ask: &str) -> Result<Route, Failed> {
     let target = Target {
         name: t.name.clone(),
         protocol: t.protocol.as_str().into(),
@@ -71,9 +72,10 @@ fn upstream_tls(t: &config::UpstreamTls) -> Result<UpstreamTls, Failed> {
         config::TlsMode::VerifyCa => TlsMode::VerifyCa,
         config::TlsMode::VerifyFull => TlsMode::VerifyFull,
     };
-    let roots = match &t.ca {
-        Some(path) => Roots::Pem(read(path, "the CA file")?),
-        None => Roots::System,
+    let roots = match (&t.ca, &t.ca_pem) {
+        (Some(path), _) => Roots::Pem(read(path, "the CA file")?),
+        (None, Some(pem)) => Roots::Pem(pem.as_bytes().to_vec()),
+        (None, None) => Roots::System,
     };
     let client = match (&t.certificate, &t.key) {
         (Some(certificate), Some(key)) => Some(ClientCertificate {

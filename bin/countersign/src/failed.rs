@@ -14,6 +14,8 @@ pub(crate) enum Exit {
     NotFound = 4,
     /// It needs a second factor that was not shown.
     NeedsFactor = 5,
+    /// Something would change, or is different.
+    Changes = 6,
 }
 
 /// A failure with words for a person.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use countersign_api::AppliedFile;
 use countersign_approvals::{Approvals, ApprovalsParts, GrantDesk, GrantKeeper};
 use countersign_config::{Config, Loaded, ProtocolFacts};
 use countersign_credentials::{AccountBook, Vault};
@@ -15,14 +16,17 @@ use countersign_identity::{IdentityAuthority, IdentityService, IssuerEntry, Toke
 use countersign_locks::{LockConfig, LockService};
 use countersign_mask::{KEY_BYTES_MIN, Masker};
 use countersign_model::Secret;
-use countersign_policy::{Language, PolicyFile, PolicyProblem, PolicySet, PolicyStore};
+use countersign_policy::{Language, PolicyFile, PolicyProblem, PolicyStore};
 use countersign_recording::FileRecorder;
 use countersign_runtime::{RouteTable, Services};
 use countersign_store::Store;
+use parking_lot::Mutex;
 
 use crate::adapters::{LoggedAlerts, SealedKeys, StoredAccounts, StoredShortLived};
 use crate::api_keys::StoredApiKeys;
-use crate::factors::{FactorCounter, SealedCodes, missing, sites};
+use crate::applied::build::{Built, Own, build, failed};
+use crate::applied::{InForce, at_start};
+use crate::factors::{FactorCounter, SealedCodes, sites};
 use crate::failed::Failed;
 use crate::grants::{GrantCounter, Orders};
 use crate::logins::{StoredLogins, StoredUses, api_url};
@@ -208,7 +212,14 @@ pub(crate) struct House {
     pub(crate) policy: Arc<PolicyStore>,
     pub(crate) recorder: Arc<FileRecorder>,
     pub(crate) masker: Arc<Masker>,
-    language: Arc<Language>,
+    pub(crate) language: Arc<Language>,
+    /// The gateway's own configuration as it was loaded last; `config` is the one that it started with.
+    pub(crate) own: ArcSwap<Own>,
+    /// What was applied.
+    pub(crate) applied: ArcSwap<InForce>,
+    /// One change of what is in force at a time.
+    changing: Mutex<()>,
+    pub(crate) refreshing: tokio::sync::Mutex<()>,
     routes: Arc<RouteTable>,
     accounts: Arc<AccountBook>,
     tokens: Arc<TokenAuthenticator>,
@@ -223,24 +234,24 @@ pub(crate) struct House {
 
 impl House {
     /// Builds it.
-    pub(crate) async fn build(config: Config) -> Result<Self, Failed> {
+    pub(crate) async fn build(loaded: Loaded) -> Result<Self, Failed> {
         let language = language()?;
-        let files = policy_files(&config)?;
-        let set = PolicySet::load(&files, &language, 1).map_err(|p| policy_problems(&p))?;
-        let lacking = missing(&set, &config);
-        if !lacking.is_empty() {
-            return Err(policy_problems(&lacking));
-        }
+        let own = Own::of(loaded)?;
+        let config = own.config.clone();
+        // Before anything is opened: what is wrong here is wrong without anything applied.
+        build(&own, &config, &[], &language).map_err(|problems| failed(&problems))?;
+        let cellar = Cellar::open(&config).await?;
+        let (applied, built) = at_start(&own, &cellar.store, &language).await?;
+        let Built { config: with_applied, policies: files, set, routes, .. } = built;
         for warning in set.warnings() {
             tracing::warn!("{warning}");
         }
-        let routes = Arc::new(RouteTable::new(convert::routes(&config)?));
-        let cellar = Cellar::open(&config).await?;
-        let accounts = Arc::new(AccountBook::new(convert::accounts(&config), cellar.vault.clone()));
+        let routes = Arc::new(RouteTable::new(routes));
+        let accounts = Arc::new(AccountBook::new(convert::accounts(&with_applied), cellar.vault.clone()));
         let uses = Arc::new(StoredUses(cellar.store.clone()));
         let tokens = TokenAuthenticator::with_ledger(cellar.issuers(&config)?, uses).map_err(|f| findings(&f))?;
         let tokens = Arc::new(tokens);
-        let recorder = Arc::new(FileRecorder::start(convert::recording(&config)).map_err(Failed::new)?);
+        let recorder = Arc::new(FileRecorder::start(convert::recording(&with_applied)).map_err(Failed::new)?);
         let lock_config = LockConfig { ask: ask(&config), ..LockConfig::default() };
         let locks = LockService::open(cellar.store.clone(), lock_config, Arc::new(LoggedAlerts), clock::now());
         let locks = Arc::new(locks.await.map_err(Failed::new)?);
@@ -281,6 +292,10 @@ impl House {
             reviews,
             factors,
             language,
+            own: ArcSwap::from_pointee(own),
+            applied: ArcSwap::from_pointee(applied),
+            changing: Mutex::new(()),
+            refreshing: tokio::sync::Mutex::new(()),
             routes,
             accounts,
             cellar,
@@ -327,25 +342,46 @@ impl House {
 
     /// Takes over what may change while sessions run: policies, targets, accounts, issuers, retention. All or nothing of each; what
     /// has an error stays as it was.
-    pub(crate) fn reload(&self, config: &Config) -> Result<(), Failed> {
-        let routes = convert::routes(config)?;
+    pub(crate) fn reload(&self, loaded: Loaded) -> Result<(), Failed> {
+        let own = Own::of(loaded)?;
+        let config = &own.config;
         let issuers = self.cellar.issuers(config)?;
+        let _one = self.changing.lock();
+        let applied = self.applied.load_full();
         // Looked at first, so that a mistake anywhere leaves everything as it was.
-        let set = PolicySet::load(&policy_files(config)?, &self.language, 0).map_err(|p| policy_problems(&p))?;
-        let lacking = missing(&set, &self.config);
-        if !lacking.is_empty() {
-            return Err(policy_problems(&lacking));
-        }
-        convert::recording(config).check().map_err(Failed::invalid)?;
+        let built = applied.build(&own, &self.config, &self.language).map_err(|problems| failed(&problems))?;
+        convert::recording(&built.config).check().map_err(Failed::invalid)?;
         self.tokens.replace(issuers).map_err(|f| findings(&f))?;
         self.identity.configure(convert::identity(config, &api_url(config)));
-        let files = policy_files(config)?;
-        self.policy.reload(&files, &self.language).map_err(|p| policy_problems(&p))?;
-        self.policy_texts.store(Arc::new(files));
-        let recording = convert::recording(config);
+        self.put(built)?;
+        self.own.store(Arc::new(own));
+        if applied.problem.is_some() {
+            // What could not be put in force may be now: it is looked at again.
+            self.applied.store(Arc::new(InForce { seen: applied.revision, ..InForce::clone(&applied) }));
+        }
+        Ok(())
+    }
+
+    /// Takes over a revision of what is applied.
+    pub(crate) fn take_applied(&self, revision: u64, files: Vec<AppliedFile>) -> Result<(), String> {
+        let _one = self.changing.lock();
+        let next = InForce { revision, files: Arc::new(files), seen: revision, ..InForce::default() };
+        let own = self.own.load();
+        let built = next.build(&own, &self.config, &self.language).map_err(|problems| failed(&problems).to_string())?;
+        self.put(built).map_err(|e| e.to_string())?;
+        self.applied.store(Arc::new(next));
+        Ok(())
+    }
+
+    /// Puts in force what was built.
+    fn put(&self, built: Built) -> Result<(), Failed> {
+        let recording = convert::recording(&built.config);
+        recording.check().map_err(Failed::invalid)?;
+        self.policy.reload(&built.policies, &self.language).map_err(|p| policy_problems(&p))?;
+        self.policy_texts.store(Arc::new(built.policies));
         self.recorder.set_retention(recording.retention, recording.refused, recording.targets).map_err(Failed::new)?;
-        self.routes.replace(routes);
-        self.accounts.replace(convert::accounts(config));
+        self.routes.replace(built.routes);
+        self.accounts.replace(convert::accounts(&built.config));
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod adapters;
 mod api_keys;
+mod applied;
 mod certificates;
 mod cli;
 mod client;
@@ -61,9 +62,9 @@ async fn run(command: Command) -> Result<(), Failed> {
 }
 
 async fn gateway(args: ConfigFile) -> Result<(), Failed> {
-    let config = house::load_config(&args.config)?.config;
-    let _traces = logging::start(&config.telemetry)?;
-    let running = serve::start(config).await?;
+    let loaded = house::load_config(&args.config)?;
+    let _traces = logging::start(&loaded.config.telemetry)?;
+    let running = serve::start(loaded).await?;
     tracing::info!("ready");
     serve::until_stopped(running, &args.config).await
 }

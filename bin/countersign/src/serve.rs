@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use countersign_api::{
-    Api, ApiKeyDoor, Check, Desk, FactorDoor, GrantDoor, IdentityDoor, IssuerDoor, Metrics, ReviewDoor, ServeOptions,
+    Api, ApiKeyDoor, Check, ConfigurationDoor, Desk, FactorDoor, GrantDoor, IdentityDoor, IssuerDoor, Metrics,
+    ReviewDoor, ServeOptions,
 };
-use countersign_config::{self as config, Certificate, Config};
+use countersign_config::{self as config, Certificate, Config, Loaded};
 use countersign_enforce::{Hosted, Protocol};
 use countersign_locks::POLL_INTERVAL;
 use countersign_postgres::{LoginMethod, Postgres};
@@ -28,6 +29,7 @@ use tokio::sync::oneshot;
 
 use crate::adapters::{IssuerDoors, LoggedAlerts};
 use crate::api_keys::ApiKeyCounter;
+use crate::applied::{self, Applying};
 use crate::certificates::Authority;
 use crate::failed::Failed;
 use crate::house::{House, ask, load_config, local_issuer_url};
@@ -62,13 +64,13 @@ struct Listening {
 }
 
 /// Starts everything that the configuration names.
-pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
+pub(crate) async fn start(loaded: Loaded) -> Result<Running, Failed> {
     countersign_credentials::harden_process()?;
     if let Err(e) = raise_file_limit() {
         tracing::warn!("the limit of open files could not be raised: {e}");
     }
     let metrics = Metrics::install().map_err(Failed::new)?;
-    let house = Arc::new(House::build(config).await?);
+    let house = Arc::new(House::build(loaded).await?);
     let config = &house.config;
     let gateway = Gateway::start(GatewayConfig { workers: config.gateway.workers }, house.services())?;
     let mut listeners = Vec::new();
@@ -91,6 +93,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, Failed> {
         });
     }
     let draining = Arc::new(AtomicBool::new(false));
+    tokio::spawn(applied::watch(house.clone()));
     let locks_stop = watch_locks(&house)?;
     let grants = house.grants.clone();
     tokio::spawn(async move { grants.watch(clock::now).await });
@@ -284,11 +287,13 @@ async fn start_api(
     });
     let locks = house.locks.clone();
     let check_locks = Check::known("locks", move || locks.check());
+    let watched = house.clone();
+    let check_applied = Check::known("configuration", move || watched.applied.load().check()).as_advice();
     let check_draining = Check::known("accepting", move || {
         if draining.load(Ordering::Relaxed) { Err("the gateway is draining".to_owned()) } else { Ok(()) }
     });
     let api = Api {
-        checks: vec![check_store, check_recorder, check_locks, check_draining],
+        checks: vec![check_store, check_recorder, check_locks, check_applied, check_draining],
         metrics: Some(metrics),
         issuer: house
             .cellar
@@ -321,6 +326,7 @@ async fn start_api(
         grants: Some(GrantDoor(Arc::new(house.grant_counter()))),
         api_keys: Some(ApiKeyDoor(Arc::new(ApiKeyCounter(house.identity.clone())))),
         factors: Some(FactorDoor(Arc::new(house.factor_counter()))),
+        configuration: Some(ConfigurationDoor(Arc::new(Applying::new(house.clone())))),
         pages: Some(console::pages(house, login_facts)),
     };
     let tls = match &config.api.tls {
@@ -353,16 +359,13 @@ impl Running {
     /// Takes over what changed in the configuration file.
     fn reload(&self, path: &Path) -> Result<(), Failed> {
         let loaded = load_config(path)?;
-        self.house.reload(&loaded.config)?;
+        let config = loaded.config.clone();
+        self.house.reload(loaded)?;
         for listening in &self.listeners {
             let tls = tls_of(&listening.certificate, &self.house.config.gateway.data_dir, listening.alpn)?;
             listening.tls.replace(tls);
         }
-        self.login_facts.store(Arc::new(login_facts(
-            &self.house.config,
-            &loaded.config,
-            self.ssh_authority.as_deref(),
-        )));
+        self.login_facts.store(Arc::new(login_facts(&self.house.config, &config, self.ssh_authority.as_deref())));
         Ok(())
     }
 

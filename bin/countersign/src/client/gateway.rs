@@ -6,7 +6,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::http::{Credential, Http, Reply, Trust, said};
+use super::http::{ANSWER_BYTES_MAX, Credential, Http, LONG_ANSWER_BYTES_MAX, Reply, Trust, said};
 use super::key::LoginKey;
 use super::state::{Listener, Who};
 use crate::failed::Failed;
@@ -217,11 +217,35 @@ impl Gateway {
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Result<T, OperationFailed> {
+        self.operation_up_to(ANSWER_BYTES_MAX, method, path, query, body, key).await
+    }
+
+    /// One whose answer may be long.
+    pub(crate) async fn long_operation<T: serde::de::DeserializeOwned>(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<T, OperationFailed> {
+        self.operation_up_to(LONG_ANSWER_BYTES_MAX, method, path, query, body, key).await
+    }
+
+    async fn operation_up_to<T: serde::de::DeserializeOwned>(
+        &self,
+        most: usize,
+        method: reqwest::Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<T, OperationFailed> {
         let mut url = self.door(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let reply = self.http.json(method, &url, body, key).await;
+        let reply = self.http.json(method, &url, body, key, most).await;
         let reply =
             reply.map_err(|e| OperationFailed { status: None, why: Failed::from(self.unreachable(&e)).to_string() })?;
         if !reply.fine() {

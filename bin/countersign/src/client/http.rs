@@ -26,6 +26,8 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(600);
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes.
 pub(crate) const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// The longest answer about what is applied: it may hold two sets of files as JSON.
+pub(crate) const LONG_ANSWER_BYTES_MAX: usize = 16 << 20;
 /// The longest text of a server that is repeated to the person, in characters.
 const SAID_CHARS_MAX: usize = 400;
 
@@ -190,13 +192,14 @@ impl Http {
         answer(url, request.header(reqwest::header::AUTHORIZATION, value)).await
     }
 
-    /// A request with a method and, where there is one, a JSON body. The key makes that it is done once, however often it is sent.
+    /// A request with a method and, where there is one, a JSON body; its answer has at most `most` bytes. The key makes that it is done once, however often it is sent.
     pub(crate) async fn json(
         &self,
         method: Method,
         url: &Url,
         body: Option<&serde_json::Value>,
         key: Option<&str>,
+        most: usize,
     ) -> Result<Reply, String> {
         let mut request = self.client.request(method, url.clone()).header(ACCEPT, "application/json");
         if let Some(body) = body {
@@ -205,7 +208,7 @@ impl Http {
         if let Some(key) = key {
             request = request.header(HeaderName::from_static("idempotency-key"), key);
         }
-        answer(url, request).await
+        answer_up_to(most, url, request).await
     }
 
     /// `GET` of an answer that goes on.
@@ -236,18 +239,22 @@ impl Http {
 }
 
 async fn answer(url: &Url, request: reqwest::RequestBuilder) -> Result<Reply, String> {
+    answer_up_to(ANSWER_BYTES_MAX, url, request).await
+}
+
+async fn answer_up_to(most: usize, url: &Url, request: reqwest::RequestBuilder) -> Result<Reply, String> {
     // The query may hold what is nobody's business.
     let place = inert(&format!("{}{}", url.origin().ascii_serialization(), url.path()));
     let fault = |e: reqwest::Error| format!("{place}: {}", chain(&e.without_url()));
     let mut response = request.send().await.map_err(fault)?;
-    let too_long = || format!("{place}: the answer is longer than {ANSWER_BYTES_MAX} bytes");
-    if response.content_length().is_some_and(|n| n > ANSWER_BYTES_MAX as u64) {
+    let too_long = || format!("{place}: the answer is longer than {most} bytes");
+    if response.content_length().is_some_and(|n| n > most as u64) {
         return Err(too_long());
     }
     let nonce = response.headers().get("dpop-nonce").and_then(|v| v.to_str().ok()).map(str::to_owned);
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(fault)? {
-        if body.len().saturating_add(chunk.len()) > ANSWER_BYTES_MAX {
+        if body.len().saturating_add(chunk.len()) > most {
             return Err(too_long());
         }
         body.extend_from_slice(&chunk);

@@ -3,6 +3,7 @@
 //! What it keeps is for its owner alone; what servers and targets say reaches a terminal only as text.
 
 mod api_keys;
+mod apply;
 mod browser;
 mod connect;
 pub(crate) mod desk;
@@ -75,6 +76,17 @@ pub(crate) enum Client {
     /// Keys for the gateway's API: makes, lists and revokes them.
     #[command(subcommand)]
     ApiKeys(api_keys::ApiKeys),
+    /// Puts a folder of targets, policies and tags in the place of what was applied before; shows the difference first.
+    #[command(after_help = "Example: countersign apply -f gateway/\n\
+                      Example: countersign apply -f gateway/ --dry-run\n\
+                      Example: countersign apply -f gateway/ --yes --message \"$GITHUB_SHA\"\n\
+                      Example: countersign apply --revision 7\n\n\
+                      What is configured at the gateway itself stays as it is. Everything that is wrong is told\n\
+                      at once, and exits with 3. A dry run exits with 6 when something would change.")]
+    Apply(apply::Apply),
+    /// What was applied: lists, shows and compares it.
+    #[command(subcommand)]
+    Applied(apply::Applied),
     /// What waits for people: lists, shows and answers it.
     #[command(subcommand)]
     Reviews(reviews::Reviews),
@@ -95,6 +107,8 @@ pub(crate) async fn run(command: Client) -> Result<(), Failed> {
         Client::Request(args) => grants::request(&args).await,
         Client::Grants(command) => grants::run(&command).await,
         Client::ApiKeys(command) => api_keys::run(&command).await,
+        Client::Apply(args) => apply::apply(&args).await,
+        Client::Applied(command) => apply::applied(&command).await,
         Client::Reviews(command) => reviews::run(&command).await,
         Client::Factors(command) => factors::run(&command).await,
     }

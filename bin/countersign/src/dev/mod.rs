@@ -130,7 +130,8 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failed> {
     certify_database(&place, &cluster)?;
     ports.release(place.database_port);
     cluster.start()?;
-    let config = load_config(&place.config())?.config;
+    let loaded = load_config(&place.config())?;
+    let config = loaded.config.clone();
     let cellar = Cellar::open(&config).await?;
     let passwords = passwords(&cellar).await?;
     if cluster.is_new() {
@@ -158,7 +159,7 @@ pub(crate) async fn run(args: Dev) -> Result<(), Failed> {
     };
     identities::prepare(&Cellar::open(&config).await?, &place.dir).await?;
     drop(ports);
-    let running = serve::start(config).await?;
+    let running = serve::start(loaded).await?;
     output::note(&format!("ready after {:.1} s", began.elapsed().as_secs_f64()));
 
     if args.check {

@@ -125,6 +125,11 @@ impl PolicySet {
         self.index.get(id.as_str()).and_then(|i| self.rules.get(*i)).map(|r| &r.info)
     }
 
+    /// A rule as JSON of Cedar's: two rules of one name that have the same do the same.
+    pub fn tree(&self, id: &RuleId) -> Option<&serde_json::Value> {
+        self.index.get(id.as_str()).and_then(|i| self.rules.get(*i)).map(|r| &r.tree)
+    }
+
     /// Every rule, in the order of the files.
     pub fn rules(&self) -> impl Iterator<Item = &RuleInfo> {
         self.rules.iter().map(|r| &r.info)

@@ -37,7 +37,7 @@ pub struct DoorRequest {
     pub dpop: Option<Secret>,
     /// The `Content-Type` header.
     pub content_type: Option<String>,
-    /// The body, at most [`IDENTITY_FORM_BYTES_MAX`]; empty for GET.
+    /// The body, at most [`IDENTITY_FORM_BYTES_MAX`] where the operation takes no longer one; empty for GET.
     pub body: Secret,
     /// The client certificate whose key the TLS handshake proved: DER, the end-entity certificate first; empty when there is none.
     pub certificate: Vec<Bytes>,
@@ -82,28 +82,28 @@ impl fmt::Debug for IdentityDoor {
 type Doors = State<Arc<dyn IdentityDoors>>;
 
 pub(crate) async fn exchange(State(doors): Doors, request: Request) -> Response<Body> {
-    match read("POST", "/v1/exchange", request).await {
+    match read("POST", "/v1/exchange", IDENTITY_FORM_BYTES_MAX, request).await {
         Ok(request) => respond(doors.exchange(request).await),
         Err((status, why)) => problem(status, why),
     }
 }
 
 pub(crate) async fn renew(State(doors): Doors, request: Request) -> Response<Body> {
-    match read("POST", "/v1/renew", request).await {
+    match read("POST", "/v1/renew", IDENTITY_FORM_BYTES_MAX, request).await {
         Ok(request) => respond(doors.renew(request).await),
         Err((status, why)) => problem(status, why),
     }
 }
 
 pub(crate) async fn logout(State(doors): Doors, request: Request) -> Response<Body> {
-    match read("POST", "/v1/logout", request).await {
+    match read("POST", "/v1/logout", IDENTITY_FORM_BYTES_MAX, request).await {
         Ok(request) => respond(doors.logout(request).await),
         Err((status, why)) => problem(status, why),
     }
 }
 
 pub(crate) async fn whoami(State(doors): Doors, request: Request) -> Response<Body> {
-    match read("GET", "/v1/whoami", request).await {
+    match read("GET", "/v1/whoami", IDENTITY_FORM_BYTES_MAX, request).await {
         Ok(request) => {
             let answer = doors.whoami(request).await;
             if answer.status < 400 { respond(answer) } else { unidentified(answer).respond() }
@@ -119,7 +119,13 @@ pub(crate) async fn login_facts(State(doors): Doors) -> Response<Body> {
 /// Why a request does not reach its door.
 pub(crate) type Refused = (StatusCode, &'static str);
 
-pub(crate) async fn read(method: &'static str, path: &str, request: Request) -> Result<DoorRequest, Refused> {
+/// Reads a request whose body has at most `body_bytes_max` bytes.
+pub(crate) async fn read(
+    method: &'static str,
+    path: &str,
+    body_bytes_max: usize,
+    request: Request,
+) -> Result<DoorRequest, Refused> {
     let (parts, body) = request.into_parts();
     let Some(peer) = parts.extensions.get::<Peer>().cloned() else {
         return Err((StatusCode::INTERNAL_SERVER_ERROR, "the peer is not known"));
@@ -134,7 +140,7 @@ pub(crate) async fn read(method: &'static str, path: &str, request: Request) -> 
     let authorization = single(&parts.headers, &header::AUTHORIZATION)?.map(Secret::from);
     let dpop = single(&parts.headers, &DPOP)?.map(Secret::from);
     let content_type = single(&parts.headers, &header::CONTENT_TYPE)?;
-    let Ok(body) = axum::body::to_bytes(body, IDENTITY_FORM_BYTES_MAX).await else {
+    let Ok(body) = axum::body::to_bytes(body, body_bytes_max).await else {
         return Err((StatusCode::PAYLOAD_TOO_LARGE, "the body is too long, or its transfer broke off"));
     };
     Ok(DoorRequest {

@@ -5,6 +5,7 @@
 //! somebody who has not logged in; nor take a password over an open wire from another machine.
 
 mod api_keys;
+mod configuration;
 mod factors;
 mod grants;
 mod identity;
@@ -18,6 +19,7 @@ mod serve;
 mod v1;
 
 pub use api_keys::{ApiKeyDoor, ApiKeyDoors, ApiKeyList, ApiKeyRevocation};
+pub use configuration::{Apply, ConfigurationDoor, ConfigurationDoors, MayApply, Wanted};
 pub use factors::{FactorCall, FactorDoor, FactorDoors};
 pub use grants::{GrantCall, GrantDoor, GrantDoors, GrantQuery};
 pub use identity::{DoorRequest, IDENTITY_FORM_BYTES_MAX, IdentityDoor, IdentityDoors, KnownCaller};
@@ -34,12 +36,14 @@ pub use serve::{
     TlsSource, serve,
 };
 pub use v1::{
-    AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AskedGrantView,
-    AskerView, AssertionBody, Caller, CallerKey, Callers, CodeBody, CodeText, CodesView, Desk, DryRun, DryRunBody,
-    EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, FactorBody, FactorChallengeBody, FactorChallengeView,
-    FactorPage, FactorUse, FactorView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView,
-    LockPage, LockView, LoginView, NewApiKeyView, NewLockBody, OPERATIONS, Operation, Parameter, PartyView, Place,
-    PoliciesInForce, PolicyPage, PolicyText, Problem, RemoveFactorBody, RequirementView, ResetFactorsBody,
-    ResetFactorsView, ReviewBody, ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView,
-    SessionPage, SessionView, SiblingView, VOCABULARY, Who, openapi, would_cut,
+    APPLIED_BYTES_MAX, APPLIED_FILES_MAX, AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView,
+    ApiKeyPage, ApiKeyView, AppliedFile, AppliedView, ApplyBody, AskedGrantView, AskerView, AssertionBody, Caller,
+    CallerKey, Callers, ChangeKind, ChangeView, CodeBody, CodeText, CodesView, Desk, DiffBody, DiffView, DryRun,
+    DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, FactorBody, FactorChallengeBody,
+    FactorChallengeView, FactorPage, FactorUse, FactorView, FileChangeView, FileProblemView, GrantAskerView, GrantBody,
+    GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView, LoginView, NewApiKeyView, NewLockBody,
+    OPERATIONS, Operation, Parameter, PartyView, Place, PoliciesInForce, PolicyPage, PolicyText, Problem,
+    RemoveFactorBody, RequirementView, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody, ReviewChallengeBody,
+    ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, RevisionView, SaidView, SessionPage,
+    SessionView, SiblingView, VOCABULARY, Who, openapi, would_cut,
 };

@@ -19,6 +19,8 @@ type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Syn
 pub struct Check {
     name: &'static str,
     probe: Probe,
+    /// Whether clients may be sent here all the same.
+    is_advice: bool,
 }
 
 impl fmt::Debug for Check {
@@ -33,7 +35,13 @@ impl Check {
         name: &'static str,
         probe: impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
     ) -> Self {
-        Self { name, probe: Arc::new(probe) }
+        Self { name, probe: Arc::new(probe), is_advice: false }
+    }
+
+    /// With a failure that is told and keeps nobody away.
+    #[must_use]
+    pub fn as_advice(self) -> Self {
+        Self { is_advice: true, ..self }
     }
 
     /// A check that knows its answer.
@@ -44,18 +52,29 @@ impl Check {
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Readiness(Vec<(&'static str, Result<(), String>)>);
+pub(crate) struct Readiness(Vec<Found>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    name: &'static str,
+    is_advice: bool,
+    result: Result<(), String>,
+}
 
 impl Readiness {
     pub(crate) fn is_ready(&self) -> bool {
-        self.0.iter().all(|(_, r)| r.is_ok())
+        self.0.iter().all(|f| f.is_advice || f.result.is_ok())
     }
 
-    /// `{"ready": …, "checks": {name: "ok" | "failed"}}`: names and states, no reasons.
+    /// `{"ready": …, "checks": {name: "ok" | "failed" | "degraded"}}`: names and states, no reasons.
     pub(crate) fn to_json(&self) -> String {
-        let word = |r: &Result<(), String>| if r.is_ok() { "ok" } else { "failed" };
+        let word = |f: &Found| match f.result {
+            Ok(()) => "ok",
+            Err(_) if f.is_advice => "degraded",
+            Err(_) => "failed",
+        };
         let checks: serde_json::Map<String, serde_json::Value> =
-            self.0.iter().map(|(name, r)| ((*name).to_owned(), word(r).into())).collect();
+            self.0.iter().map(|f| (f.name.to_owned(), word(f).into())).collect();
         serde_json::json!({ "ready": self.is_ready(), "checks": checks }).to_string()
     }
 }
@@ -83,14 +102,15 @@ impl Checks {
         let probes = self.list.iter().map(|c| async {
             let late = || Err(format!("no answer within {} s", READY_CHECK_TIMEOUT.as_secs()));
             let result = tokio::time::timeout(READY_CHECK_TIMEOUT, (c.probe)()).await.unwrap_or_else(|_| late());
-            (c.name, result)
+            Found { name: c.name, is_advice: c.is_advice, result }
         });
         let readiness = Readiness(futures_util::future::join_all(probes).await);
         let before = last.as_ref().map(|(_, r)| r);
-        for (name, result) in &readiness.0 {
-            let changed = before.is_none_or(|b| !b.0.contains(&(*name, result.clone())));
-            if let (Err(why), true) = (result, changed) {
-                tracing::warn!(check = name, %why, "not ready");
+        for found in &readiness.0 {
+            let changed = before.is_none_or(|b| !b.0.contains(found));
+            if let (Err(why), true) = (&found.result, changed) {
+                let what = if found.is_advice { "ready, but degraded" } else { "not ready" };
+                tracing::warn!(check = found.name, %why, "{what}");
             }
         }
         *last = Some((Instant::now(), readiness.clone()));

@@ -13,6 +13,7 @@ use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 
 use crate::api_keys::ApiKeyDoor;
+use crate::configuration::ConfigurationDoor;
 use crate::factors::FactorDoor;
 use crate::grants::GrantDoor;
 use crate::identity::IdentityDoor;
@@ -59,6 +60,8 @@ pub struct Api {
     pub api_keys: Option<ApiKeyDoor>,
     /// Second factors; `None` leaves them out, and so does having no desk.
     pub factors: Option<FactorDoor>,
+    /// What is applied; `None` leaves it out, and so does having no desk.
+    pub configuration: Option<ConfigurationDoor>,
     /// The pages for people; `None` leaves them out.
     pub pages: Option<Pages>,
 }
@@ -107,6 +110,7 @@ impl Api {
             grants: self.grants,
             api_keys: self.api_keys,
             factors: self.factors,
+            configuration: self.configuration,
             hub: Arc::default(),
         };
         router = router.merge(behind.router());

@@ -1,10 +1,12 @@
 //! From tables to the typed configuration, with the places that the checks need.
 
+mod applied;
 mod identity;
 mod masking;
 mod spiffe;
 mod target;
 
+pub(crate) use applied::applied;
 pub(crate) use masking::tag_file;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -57,6 +59,8 @@ struct Decoder<'d, 's> {
     places: Places,
     base: PathBuf,
     protocols: &'d [ProtocolFacts],
+    /// Whether it came over the API: then nothing of the gateway's machine may be named.
+    is_applied: bool,
 }
 
 /// Decodes the whole tree.
@@ -70,7 +74,7 @@ pub(crate) fn config(
     let base = file.parent().map(Path::to_path_buf).unwrap_or_default();
     let whole = span.start..span.start;
     let places = Places { whole: whole.clone(), policy: whole.clone(), ..Places::default() };
-    let mut d = Decoder { sink, places, base, protocols };
+    let mut d = Decoder { sink, places, base, protocols, is_applied: false };
     let mut root = Table::new(&schema::ROOT, String::new(), tree, whole);
     let t = root.table_or_default(d.sink, "gateway", &schema::GATEWAY);
     let gateway = d.gateway(t);
@@ -125,19 +129,39 @@ impl Decoder<'_, '_> {
         self.protocols.iter().map(|p| p.name).collect()
     }
 
-    fn resolve(&self, path: &str) -> PathBuf {
-        self.base.join(path)
+    /// The path that a text names; none in what is applied.
+    fn resolve<T>(&mut self, at: &At<T>, path: &str) -> Option<PathBuf> {
+        self.is_own(at).then(|| self.base.join(path))
+    }
+
+    /// Whether the key is for the gateway's own configuration alone and this is it; complains where it is not.
+    fn is_own<T>(&mut self, at: &At<T>) -> bool {
+        if self.is_applied {
+            let name = at.key.rsplit('.').next().unwrap_or_default();
+            let message = format!("`{name}` is for the gateway's own configuration: it cannot be applied");
+            let help = match name {
+                "env" | "file" => {
+                    "keep the secret with `countersign credentials set NAME` and write { vault = \"NAME\" }"
+                }
+                "ca" => "write the authorities themselves as `ca_pem`",
+                "tags" => "write [[tag]] with `target`",
+                _ => "leave it out, or have this target configured at the gateway",
+            };
+            self.sink.error(Fault::new(at.span.clone(), at.key.clone(), message).help(help));
+        }
+        !self.is_applied
     }
 
     /// A path that need not be there yet.
     fn path(&mut self, t: &mut Table<'_>, name: &'static str) -> Option<PathBuf> {
-        t.text(self.sink, name).map(|p| self.resolve(&p.value))
+        let p = t.text(self.sink, name)?;
+        self.resolve(&p, &p.value)
     }
 
     /// A file that must be there.
     fn file(&mut self, t: &mut Table<'_>, name: &'static str) -> Option<PathBuf> {
         let p = t.text(self.sink, name)?;
-        let path = self.resolve(&p.value);
+        let path = self.resolve(&p, &p.value)?;
         self.places.files.push(At { value: path.clone(), span: p.span, key: p.key, given: p.given });
         Some(path)
     }
@@ -145,6 +169,9 @@ impl Decoder<'_, '_> {
     /// A variable that must be set.
     fn variable(&mut self, t: &mut Table<'_>, name: &'static str) -> Option<String> {
         let v = t.text(self.sink, name)?;
+        if !self.is_own(&v) {
+            return None;
+        }
         if v.value.is_empty() || v.value.contains('=') {
             let fault = Fault::new(v.span, v.key, "this is not the name of a variable".to_owned());
             self.sink.error(fault.expected("a name such as \"ORDERS_PASSWORD\", without `$` and value"));

@@ -6,6 +6,7 @@
 //! Every key is declared once, in `schema`: the reader takes its form and default from there, and so does [`reference`], which is
 //! the text of `docs/configuration.md`.
 
+mod applied;
 mod check;
 mod decode;
 mod excerpt;
@@ -23,6 +24,7 @@ use std::path::Path;
 
 use countersign_model::TagRule;
 
+pub use applied::{Applied, merge};
 pub use model::{
     Account, Api, BundleSource, Certificate, ClaimValue, Clones, Config, Endpoint, Gateway, Identity, Issuer,
     KeySource, ListenerLogin, ListenerSpec, LocalClient, LocalIssuer, LogFormat, LoginToken, Mapping, Match, Plaintext,

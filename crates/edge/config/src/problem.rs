@@ -86,6 +86,24 @@ impl fmt::Display for Problem {
 }
 
 impl Problem {
+    /// An error with a file as a whole.
+    pub fn about(file: &str, message: &str) -> Self {
+        Self {
+            severity: Severity::Error,
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            key: String::new(),
+            message: message.to_owned(),
+            found: None,
+            expected: None,
+            suggestion: None,
+            excerpt: String::new(),
+            offset: 0,
+            length: 0,
+        }
+    }
+
     /// The line, cut to a window around the place, with a mark under it.
     fn line_with_mark(&self, out: &mut String) {
         let gutter = self.line.to_string();
@@ -174,22 +192,18 @@ impl Problems {
         Self { list, more }
     }
 
+    /// These, by their places. More than [`PROBLEMS_MAX`] are counted.
+    pub(crate) fn of(list: Vec<Problem>) -> Self {
+        let more = list.len().saturating_sub(PROBLEMS_MAX);
+        let mut list = list;
+        list.truncate(PROBLEMS_MAX);
+        Self { list, more }
+    }
+
     /// The file as a whole cannot be used.
     pub(crate) fn unreadable(file: &str, message: String) -> Self {
-        let problem = Problem {
-            severity: Severity::Error,
-            file: file.to_owned(),
-            line: 0,
-            column: 0,
-            key: String::new(),
-            message,
-            found: None,
-            expected: Some(format!("a TOML file of at most {} bytes", crate::FILE_BYTES_MAX)),
-            suggestion: None,
-            excerpt: String::new(),
-            offset: 0,
-            length: 0,
-        };
+        let expected = Some(format!("a TOML file of at most {} bytes", crate::FILE_BYTES_MAX));
+        let problem = Problem { expected, ..Problem::about(file, &message) };
         Self { list: vec![problem], more: 0 }
     }
 

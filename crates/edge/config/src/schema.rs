@@ -1,15 +1,17 @@
 //! Every section and key of the configuration, declared once: the reader, the suggestions and the reference all look here.
 
+mod applied;
 mod identities;
 mod keys;
 mod masking;
 
+pub(crate) use applied::{APPLIED, APPLIED_TAG};
 pub(crate) use identities::{IDENTITY, ISSUER, LOCAL_CLIENT, LOCAL_ISSUER, MAPPING, SPIFFE, TOKEN_REVIEW};
 pub(crate) use keys::{
     ACCOUNT, API, CERTIFICATE, GATEWAY, KEY_SOURCE, LISTENER, POLICY, RECORDING, ROOT, SECRET, SECTIONS, STORE,
-    STORE_URL, TARGET, TELEMETRY, UPSTREAM_TLS, VAULT,
+    STORE_URL, TARGET, TARGETS_MAX, TELEMETRY, UPSTREAM_TLS, VAULT,
 };
-pub(crate) use masking::{MASKING, TAG, TAG_FILE};
+pub(crate) use masking::{MASKING, TAG, TAG_FILE, TAG_RULES_MAX};
 
 use crate::units;
 

@@ -58,15 +58,7 @@ impl SourceMap {
     /// A problem at `key`, which counts list entries from 1: `issuer.1.mapping.2.when`. A key that is not written is shown at
     /// what it would be in, and what is in nothing at the start of the file.
     pub fn problem(&self, severity: Severity, key: &str, message: &str) -> Problem {
-        let mut at = Some(key);
-        let span = loop {
-            let Some(k) = at else { break 0..0 };
-            if let Some(span) = self.places.get(k) {
-                break span.clone();
-            }
-            at = k.rsplit_once('.').map(|(outer, _)| outer);
-        };
-        let place = self.source.place(&span);
+        let place = self.source.place(&self.span(key));
         Problem {
             severity,
             file: self.source.file_name().to_owned(),
@@ -81,5 +73,21 @@ impl SourceMap {
             offset: place.offset,
             length: place.length,
         }
+    }
+
+    /// Where a key stands, for people: the file and the line.
+    pub fn place(&self, key: &str) -> String {
+        format!("{}:{}", self.source.file_name(), self.source.place(&self.span(key)).line)
+    }
+
+    fn span(&self, key: &str) -> Range<usize> {
+        let mut at = Some(key);
+        while let Some(k) = at {
+            if let Some(span) = self.places.get(k) {
+                return span.clone();
+            }
+            at = k.rsplit_once('.').map(|(outer, _)| outer);
+        }
+        0..0
     }
 }

@@ -1,5 +1,5 @@
 //! The state that outlives the process: accounts, logins, locks, grants, signing keys, sealed secrets, what is good once, what people
-//! show beside their logins, what waits for people. SQLite for one gateway,
+//! show beside their logins, what waits for people, what was applied. SQLite for one gateway,
 //! PostgreSQL for several, behind the same methods and one conformance suite.
 //!
 //! It keeps what it is given. It must never hold a key that opens what is sealed in it, wait without a limit, or answer from memory
@@ -7,6 +7,7 @@
 
 mod accounts;
 mod api_keys;
+mod applied;
 mod credential_uses;
 mod error;
 mod factors;
@@ -28,6 +29,7 @@ use sqlx::{PgPool, SqlitePool};
 
 pub use accounts::{ACCOUNTS_MAX, AccountRecord};
 pub use api_keys::{API_KEYS_LIVE_MAX, API_KEYS_PAGE_MAX, ApiKeyEndRecord, ApiKeyFilter, ApiKeyRecord};
+pub use applied::{APPLIED_BYTES_MAX, APPLIED_FILES_KEPT, APPLIED_PAGE_MAX, AppliedRecord};
 pub use error::StoreError;
 pub use grants::{GRANT_MARKS_MAX, GRANTS_LIVE_MAX, GrantEndRecord, GrantFilter, GrantMark, GrantRecord};
 pub use locks::{LOCKS_LIVE_MAX, LockEndRecord, LockRecord};

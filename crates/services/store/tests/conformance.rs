@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod api_keys;
+mod applied;
 mod cluster;
 mod factors;
 mod grants;
@@ -72,6 +73,8 @@ async fn suite(config: &StoreConfig) {
     locks(&store).await;
     Box::pin(reviews(&store)).await;
     Box::pin(api_keys::suite(&store)).await;
+    Box::pin(applied::suite(&store)).await;
+    Box::pin(applied::at_once(&store)).await;
     Box::pin(factors::suite(&store)).await;
     Box::pin(grants::suite(&store)).await;
     Box::pin(grants::at_once(&store)).await;

@@ -70,6 +70,18 @@ impl Call {
         by
     }
 
+    /// The session, as policy sees it.
+    pub(crate) fn context(&self) -> SessionContext {
+        SessionContext {
+            id: self.session,
+            source: self.source,
+            encrypted: self.encrypted,
+            application: String::new(),
+            part: String::new(),
+            started_at: self.now,
+        }
+    }
+
     /// The body as JSON of this shape.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         serde_json::from_slice(&self.body).map_err(|e| Problem::bad_request(format!("the body cannot be read: {e}")))
@@ -223,7 +235,7 @@ async fn served(desk: &Arc<Desk>, behind: &Behind, operation: &Operation, reques
     if query.len() > QUERY_BYTES_MAX {
         return Err(Problem::with_status(414, "the query is too long").into());
     }
-    let asked = read(operation.method, &path, request).await.map_err(refused)?;
+    let asked = read(operation.method, &path, operation.body_bytes_max, request).await.map_err(refused)?;
     let is_json = asked
         .content_type
         .as_deref()
@@ -320,14 +332,7 @@ async fn begin(desk: &Desk, operation: &Operation, call: &Call, query: &str) -> 
     let parts = GateParts {
         identity: call.caller.clone(),
         target,
-        context: SessionContext {
-            id: call.session,
-            source: call.source,
-            encrypted: call.encrypted,
-            application: String::new(),
-            part: String::new(),
-            started_at: call.now,
-        },
+        context: call.context(),
         policy,
         alerts: desk.alerts.clone(),
         // What is asked of the gateway itself does not wait.

@@ -7,6 +7,7 @@
 
 mod api_keys;
 mod call;
+mod configuration;
 mod events;
 mod factors;
 mod grants;
@@ -38,6 +39,7 @@ use countersign_runtime::SessionRegistry;
 use countersign_store::Store;
 
 use crate::api_keys::ApiKeyDoor;
+use crate::configuration::ConfigurationDoor;
 use crate::factors::FactorDoor;
 use crate::grants::GrantDoor;
 use crate::identity::{self, DoorRequest, IdentityDoor};
@@ -52,15 +54,16 @@ pub use openapi::openapi;
 pub use operation::{Operation, Parameter, Place, Who};
 pub use policies::{PoliciesInForce, PolicyPage, PolicyText};
 pub use problem::Problem;
-pub use table::OPERATIONS;
+pub use table::{APPLIED_BYTES_MAX, APPLIED_FILES_MAX, OPERATIONS};
 pub use views::{
-    AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AskedGrantView,
-    AskerView, AssertionBody, CodeBody, CodeText, CodesView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody,
-    EndedGrantsView, EndedView, FactorBody, FactorChallengeBody, FactorChallengeView, FactorPage, FactorUse,
-    FactorView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView,
+    AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AppliedFile,
+    AppliedView, ApplyBody, AskedGrantView, AskerView, AssertionBody, ChangeKind, ChangeView, CodeBody, CodeText,
+    CodesView, DiffBody, DiffView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView,
+    FactorBody, FactorChallengeBody, FactorChallengeView, FactorPage, FactorUse, FactorView, FileChangeView,
+    FileProblemView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView,
     LoginView, NewApiKeyView, NewLockBody, PartyView, RemoveFactorBody, RequirementView, ResetFactorsBody,
-    ResetFactorsView, ReviewBody, ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView,
-    SessionPage, SessionView, SiblingView,
+    ResetFactorsView, RevertBody, ReviewBody, ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView,
+    RevisionDetailView, RevisionPage, RevisionView, SaidView, SessionPage, SessionView, SiblingView,
 };
 
 /// What operations tell policy about themselves.
@@ -130,6 +133,7 @@ pub(crate) struct Behind {
     pub(crate) grants: Option<GrantDoor>,
     pub(crate) api_keys: Option<ApiKeyDoor>,
     pub(crate) factors: Option<FactorDoor>,
+    pub(crate) configuration: Option<ConfigurationDoor>,
     pub(crate) hub: Arc<Hub>,
 }
 
@@ -158,6 +162,7 @@ impl Behind {
             name if name.starts_with("grants.") && self.grants.is_none() => return None,
             name if name.starts_with("api-keys.") && self.api_keys.is_none() => return None,
             name if name.starts_with("factors.") && self.factors.is_none() => return None,
+            name if name.starts_with("configuration.") && self.configuration.is_none() => return None,
             _ => {
                 let (desk, behind) = (self.desk.clone()?, self.clone());
                 let handle = move |request: Request| call::serve(desk, behind, operation, request);
@@ -200,6 +205,10 @@ async fn perform(
                 "api-keys.revoke" => api_keys::revoke(doors, call).await,
                 _ => Err(nothing()),
             }
+        }
+        name if name.starts_with("configuration.") => {
+            let doors = &*behind.configuration.as_ref().ok_or_else(nothing)?.0;
+            configuration::serve(doors, operation, call).await
         }
         name if name.starts_with("factors.") => {
             let doors = &*behind.factors.as_ref().ok_or_else(nothing)?.0;

@@ -5,6 +5,8 @@
 use countersign_model::Access;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use crate::identity::IDENTITY_FORM_BYTES_MAX;
+
 /// Who may ask for something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -98,6 +100,8 @@ pub struct Operation {
     pub by_key: bool,
     /// Whether its answer is told once: then it takes no idempotency key, by which it would be kept.
     pub told_once: bool,
+    /// The longest body, in bytes.
+    pub body_bytes_max: usize,
     pub(crate) body: Content,
     pub(crate) answer: Content,
 }
@@ -124,6 +128,7 @@ impl Operation {
             status: 200,
             by_key: !matches!(who, Who::Anyone | Who::Console),
             told_once: false,
+            body_bytes_max: IDENTITY_FORM_BYTES_MAX,
             body: Content::Nothing,
             answer: Content::Json(answer),
         }
@@ -164,6 +169,11 @@ impl Operation {
     /// No API key is for it: it takes a login.
     pub(crate) const fn without_keys(self) -> Self {
         Self { by_key: false, ..self }
+    }
+
+    /// With a body of up to so many bytes.
+    pub(crate) const fn up_to(self, body_bytes_max: usize) -> Self {
+        Self { body_bytes_max, ..self }
     }
 
     pub(crate) const fn told_once(self) -> Self {

@@ -16,12 +16,13 @@ use super::operation::{Content, Operation, Parameter, Place, SchemaOf, Who, sche
 use super::policies::PolicyPage;
 use super::recordings;
 use super::views::{
-    ActivityView, AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyPage, ApiKeyView, CodeBody, CodesView, DryRun,
-    DryRunBody, EndApiKeyBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, ExchangeForm, ExchangedView,
-    FactorChallengeBody, FactorChallengeView, FactorPage, FactorView, GrantBody, GrantDetailView, GrantPage, GrantView,
-    LockPage, LockView, LoginFactsView, LogoutView, NewApiKeyView, NewLockBody, RecordingPage, RecordingView,
-    RemoveFactorBody, RenewForm, ResetFactorsBody, ResetFactorsView, ReviewBody, ReviewChallengeBody,
-    ReviewCommentBody, ReviewPage, ReviewView, SessionPage, SessionView, WhoamiView,
+    ActivityView, AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyPage, ApiKeyView, AppliedView, ApplyBody, CodeBody,
+    CodesView, DiffBody, DiffView, DryRun, DryRunBody, EndApiKeyBody, EndGrantBody, EndGrantsBody, EndedGrantsView,
+    EndedView, ExchangeForm, ExchangedView, FactorChallengeBody, FactorChallengeView, FactorPage, FactorView,
+    GrantBody, GrantDetailView, GrantPage, GrantView, LockPage, LockView, LoginFactsView, LogoutView, NewApiKeyView,
+    NewLockBody, RecordingPage, RecordingView, RemoveFactorBody, RenewForm, ResetFactorsBody, ResetFactorsView,
+    RevertBody, ReviewBody, ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView,
+    RevisionPage, SessionPage, SessionView, WhoamiView,
 };
 
 /// The usual and the most entries of a page.
@@ -46,6 +47,17 @@ pub(crate) const API_KEY_S_MIN: u64 = 60;
 pub(crate) const API_KEY_S_MAX: u64 = 90 * 86_400;
 /// The longest life of a lock that ends by itself, in seconds: a hundred years.
 pub(crate) const EXPIRES_IN_S_MAX: u64 = 3_155_760_000;
+
+/// The most files that are applied together.
+pub const APPLIED_FILES_MAX: usize = 1_000;
+/// The most bytes of all of their texts.
+pub const APPLIED_BYTES_MAX: usize = 1 << 20;
+/// The most characters of the path of a file that is applied.
+pub(crate) const APPLIED_PATH_CHARS_MAX: usize = 255;
+/// The longest body of what is applied: as JSON, texts are longer.
+const APPLIED_BODY_BYTES_MAX: usize = 4 << 20;
+/// The highest number of a revision: what every reader of JSON can hold (RFC 8259, 6).
+pub(crate) const REVISION_MAX: u64 = (1 << 53) - 1;
 
 fn flag(generator: &mut SchemaGenerator) -> Schema {
     bool::json_schema(generator)
@@ -87,6 +99,10 @@ fn items_limit(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": recordings::ITEMS })
 }
 
+fn revision(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "minimum": 1, "maximum": REVISION_MAX })
+}
+
 fn count(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer", "minimum": 0, "maximum": ITEMS_SEEN_MAX })
 }
@@ -123,6 +139,9 @@ const REVIEW: &[Parameter] = &[id("The review.", review_id)];
 const FACTOR: &[Parameter] = &[id("The factor.", review_id)];
 /// What is not recorded of what somebody shows beside their login: it may be good for a minute still.
 const CODES: &[&str] = &["code"];
+const REVISION: Parameter = id("The revision.", revision);
+/// Of what is only compared, the texts are not recorded: of what is applied they are.
+const TEXTS: &[&str] = &["text"];
 const GRANT: &[Parameter] = &[id("The grant.", review_id)];
 const ANSWERED_BY: Parameter =
     query("answered_by", "Only those that this person approved: a name, or ISSUER#SUBJECT.", text);
@@ -352,4 +371,35 @@ pub const OPERATIONS: &[Operation] = &[
         .without_keys(),
     Operation::get("policies.show", "/v1/policies", READ, schema_of::<PolicyPage>)
         .says("The files, rules and warnings in force."),
+    Operation::get("configuration.list", "/v1/configuration/revisions", READ, schema_of::<RevisionPage>)
+        .says("What was applied, latest first, and what this gateway has in force.")
+        .with(&[query("before", "Only those older than this one: `next` of the page before.", revision), LIMIT]),
+    Operation::get("configuration.show", "/v1/configuration/revisions/{id}", READ, schema_of::<RevisionDetailView>)
+        .says("One revision, with its files.")
+        .with(&[REVISION]),
+    Operation::get("configuration.compare", "/v1/configuration/revisions/{id}/diff", READ, schema_of::<DiffView>)
+        .says("What it would change to apply a revision again.")
+        .with(&[REVISION, query("from", "Compare with this revision instead of the latest.", revision)]),
+    Operation {
+        method: "POST",
+        ..Operation::get("configuration.diff", "/v1/configuration/diff", READ, schema_of::<DiffView>)
+            .says("What it would change to apply these files, and everything that is wrong with them.")
+            .takes(Content::Json(schema_of::<DiffBody>))
+            .hiding(TEXTS)
+            .up_to(APPLIED_BODY_BYTES_MAX)
+    },
+    Operation::change("configuration.apply", "POST", "/v1/configuration", ADMIN, schema_of::<AppliedView>)
+        .says("Puts these targets, policies and tags in the place of those that were applied before, at every gateway of the store.")
+        .takes(Content::Json(schema_of::<ApplyBody>))
+        .up_to(APPLIED_BODY_BYTES_MAX),
+    Operation::change(
+        "configuration.revert",
+        "POST",
+        "/v1/configuration/revisions/{id}/apply",
+        ADMIN,
+        schema_of::<AppliedView>,
+    )
+    .says("Applies a revision again, as a new one.")
+    .with(&[REVISION])
+    .takes(Content::Json(schema_of::<RevertBody>)),
 ];

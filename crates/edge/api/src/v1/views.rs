@@ -1,6 +1,7 @@
 //! What requests and answers look like. Times are RFC 3339 text, but for those of reviews, grants, recordings and identities.
 
 mod api_keys;
+mod configuration;
 mod factors;
 mod grants;
 mod identity;
@@ -21,6 +22,11 @@ use super::table::{EXPIRES_IN_S_MAX, SAID_CHARS_MAX};
 
 pub(crate) use api_keys::EndApiKeyBody;
 pub use api_keys::{ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, NewApiKeyView};
+pub(crate) use configuration::is_path;
+pub use configuration::{
+    AppliedFile, AppliedView, ApplyBody, ChangeKind, ChangeView, DiffBody, DiffView, FileChangeView, FileProblemView,
+    RevertBody, RevisionDetailView, RevisionPage, RevisionView,
+};
 pub use factors::{
     AddCodesBody, AddKeyBody, AssertionBody, CodeBody, CodeText, CodesView, FactorBody, FactorChallengeBody,
     FactorChallengeView, FactorPage, FactorUse, FactorView, RemoveFactorBody, ResetFactorsBody, ResetFactorsView,
@@ -94,6 +100,12 @@ fn said(_: &mut SchemaGenerator) -> Schema {
 fn maybe_said(_: &mut SchemaGenerator) -> Schema {
     const PATTERN: &str = r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f]*$";
     json_schema!({ "type": ["string", "null"], "maxLength": SAID_CHARS_MAX, "pattern": PATTERN })
+}
+
+/// Text that may be empty.
+fn maybe_text(_: &mut SchemaGenerator) -> Schema {
+    const PATTERN: &str = r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f]*$";
+    json_schema!({ "type": "string", "maxLength": SAID_CHARS_MAX, "pattern": PATTERN })
 }
 
 fn expires_in_s(_: &mut SchemaGenerator) -> Schema {

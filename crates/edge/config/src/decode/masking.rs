@@ -12,8 +12,10 @@ impl Decoder<'_, '_> {
         let rules = tag_rules(t, self.sink);
         let files = t.texts(self.sink, "tags");
         let target = t.path.strip_prefix("target.").and_then(TargetName::parse);
+        // One complaint is enough for all of them.
+        let files = files.filter(|f| f.value.is_empty() || self.is_own(f));
         for file in files.iter().flat_map(|f| &f.value) {
-            let path = self.resolve(file);
+            let Some(path) = files.as_ref().and_then(|f| self.resolve(f, file)) else { continue };
             let at = At { value: path, span: t.span_of("tags"), key: t.path_of("tags"), given: true };
             self.places.tag_files.extend(target.clone().map(|target| (at, target)));
         }
@@ -39,10 +41,16 @@ fn tag_rules(t: &mut Table<'_>, sink: &mut Sink<'_>) -> Vec<TagRule> {
 }
 
 fn tag_rule(mut t: Table<'_>, sink: &mut Sink<'_>) -> Option<TagRule> {
+    let rule = tag_parts(&mut t, sink);
+    t.finish(sink);
+    rule
+}
+
+/// What a rule has, wherever it is written.
+pub(super) fn tag_parts(t: &mut Table<'_>, sink: &mut Sink<'_>) -> Option<TagRule> {
     let column = t.text(sink, "column");
     let data_type = t.text(sink, "type");
     let tag = t.tag(sink, "tag");
-    t.finish(sink);
     let column = column?;
     // A full name has two dots or more.
     if !column.value.contains("**") && column.value.matches('.').count() < 2 {

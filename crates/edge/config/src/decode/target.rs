@@ -23,8 +23,9 @@ impl Decoder<'_, '_> {
         let labels = taken(t.labels(self.sink, "labels"));
         let results = t.text(self.sink, "record").is_some_and(|r| r.value == "results");
         let durable = taken(t.flag(self.sink, "durable"));
-        let retention_days = t.count(self.sink, "retention_days").and_then(|n| u32::try_from(n.value).ok());
-        let budget_bytes = t.size(self.sink, "budget_bytes").map(|n| n.value);
+        // Whoever applies a target must not have its recordings removed by it.
+        let retention_days = t.count(self.sink, "retention_days").filter(|n| self.is_own(n));
+        let budget_bytes = t.size(self.sink, "budget_bytes").filter(|n| self.is_own(n));
         let connect_timeout = taken(t.seconds(self.sink, "connect_timeout_s"));
         let tls_table = t.table_or_default(self.sink, "tls", &schema::UPSTREAM_TLS);
         let tls = self.upstream_tls(tls_table, endpoint.as_ref());
@@ -50,8 +51,8 @@ impl Decoder<'_, '_> {
             labels,
             record: if results { RecordLevel::Results } else { RecordLevel::Statements },
             durable,
-            retention_days,
-            budget_bytes,
+            retention_days: retention_days.and_then(|n| u32::try_from(n.value).ok()),
+            budget_bytes: budget_bytes.map(|n| n.value),
             connect_timeout,
             tls,
             accounts,
@@ -84,7 +85,7 @@ impl Decoder<'_, '_> {
                 Some(Endpoint::Tcp { host: host.value, port })
             }
             (None, Some(socket)) => {
-                let path = self.resolve(&socket.value);
+                let path = self.resolve(&socket, &socket.value)?;
                 if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
                     let fault = Fault::new(socket.span, socket.key, "the path of the socket is too long".to_owned());
                     self.sink.error(fault.expected(format!("at most {SOCKET_PATH_BYTES_MAX} bytes")));
@@ -122,6 +123,11 @@ impl Decoder<'_, '_> {
             _ => TlsMode::VerifyFull,
         };
         let ca = self.file(&mut t, "ca");
+        let ca_pem = t.text(self.sink, "ca_pem");
+        if let Some(pem) = ca_pem.as_ref().filter(|_| ca.is_some()) {
+            let message = "both `ca` and `ca_pem` are given".to_owned();
+            self.sink.error(Fault::new(pem.span.clone(), pem.key.clone(), message).expected("one of them"));
+        }
         let certificate = self.file(&mut t, "certificate");
         let key = self.file(&mut t, "key");
         let server_name = t.text(self.sink, "server_name").map(|n| n.value);
@@ -135,7 +141,7 @@ impl Decoder<'_, '_> {
             self.weak_tls(w, mode, endpoint);
         }
         t.finish(self.sink);
-        UpstreamTls { mode, ca, certificate, key, server_name }
+        UpstreamTls { mode, ca, ca_pem: ca_pem.map(|p| p.value), certificate, key, server_name }
     }
 
     fn weak_tls(&mut self, written: &At<String>, mode: TlsMode, endpoint: Option<&Endpoint>) {

@@ -60,6 +60,8 @@ pub struct UpstreamTls {
     pub mode: TlsMode,
     /// PEM file of the authorities; `None` is the system's.
     pub ca: Option<PathBuf>,
+    /// The authorities themselves, as PEM; not there when `ca` is.
+    pub ca_pem: Option<String>,
     /// PEM file of our client certificate.
     pub certificate: Option<PathBuf>,
     /// PEM file of its key; there when `certificate` is.

@@ -10,6 +10,11 @@ pub(super) const TEXT_CHARS_MAX: usize = 500;
 /// The longest duration of any key: ten years.
 pub(super) const SECONDS_MAX: u64 = 10 * 366 * 86_400;
 
+/// Certificates written into the configuration itself.
+const PEM_CHARS_MAX: usize = 64 * 1024;
+/// The most targets.
+pub(crate) const TARGETS_MAX: usize = 2_000;
+
 pub(super) const fn key(name: &'static str, form: Form, presence: super::Presence, doc: &'static str) -> Key {
     Key { name, form, presence, doc }
 }
@@ -51,7 +56,7 @@ pub(crate) static ROOT: Section = Section {
         key("listener", Form::Tables(&LISTENER, 64), Required, "Where clients connect; at least one."),
         key("api", Form::Table(&API), Optional, "The HTTP server for health, metrics and the local issuer."),
         key("store", Form::Table(&STORE), Optional, "Where state is kept."),
-        key("target", Form::Tables(&TARGET, 2_000), Required, "The systems behind the gateway; at least one."),
+        key("target", Form::Tables(&TARGET, TARGETS_MAX), Required, "The systems behind the gateway; at least one."),
         key("issuer", Form::Tables(&ISSUER, 64), Optional, "OIDC issuers whose tokens are accepted."),
         key("spiffe", Form::Tables(&SPIFFE, 64), Optional, "SPIFFE trust domains whose workloads are known."),
         key(
@@ -286,6 +291,12 @@ pub(crate) static UPSTREAM_TLS: Section = Section {
             "Whether the target must show a certificate with its name, one of a known authority, any, or none.",
         ),
         key("ca", Form::Path, Derived("the system's authorities"), "PEM file of the authorities that are trusted."),
+        key(
+            "ca_pem",
+            Form::Text(PEM_CHARS_MAX),
+            Optional,
+            "The authorities themselves, as PEM: instead of `ca`, where there is no file to name.",
+        ),
         key("certificate", Form::Path, Optional, "PEM file of the client certificate shown to the target, with `key`."),
         key("key", Form::Path, Optional, "PEM file of its private key."),
         key("server_name", Form::Text(255), Derived("`host`"), "The name that the certificate must carry."),
