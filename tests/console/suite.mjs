@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { applied } from './applied.mjs';
 import { PASSWORD, World, until } from './world.mjs';
 
 const { CHROMIUM, SCREENSHOTS } = process.env;
@@ -517,6 +518,8 @@ test('adv: a stolen session alone adds and removes no factor', async () => {
   assert.match(reset.said, /removed 1 factor/);
 });
 
+applied({ test, world, base, signIn, csrf, people, hostile: HOSTILE });
+
 test('somebody whose account is disabled is signed out with the next request', async () => {
   const { rolf } = people;
   world.operate(['accounts', 'disable', 'rolf']);
@@ -533,7 +536,7 @@ test('every page is small, sound in light and dark, and asks nobody else', async
       const session = await page.locator('tbody a').first().getAttribute('href');
       await page.goto(`${base}/console/inbox?all=true`);
       const over = await review(people.rita.page, '').count();
-      const pages = ['', '/inbox?all=true', '/sessions', session.replace('/console', ''), '/identities', '/locks?all=true', '/locks/new', '/policies', '/factors', '/sign-in', '/callback'];
+      const pages = ['', '/inbox?all=true', '/sessions', session.replace('/console', ''), '/identities', '/locks?all=true', '/locks/new', '/policies', '/policies/edit?path=other.cedar', '/policies/history', '/policies/history/1', '/factors', '/sign-in', '/callback'];
       for (const path of pages) {
         const answer = await page.goto(`${base}/console${path}`);
         const what = `${path || '/'} on ${device} in ${colorScheme}`;

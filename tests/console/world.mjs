@@ -28,7 +28,7 @@ when { context.relations_all.contains("public.payments") };
 @id("reviewers-look")
 permit (principal in Group::"reviewers", action == Action::"read", resource == Target::"countersign");
 `;
-const PEOPLE = { rita: ['reviewers'], rolf: ['reviewers'], dina: ['dbas'], mona: ['marketing'] };
+const PEOPLE = { rita: ['reviewers'], rolf: ['reviewers'], dina: ['dbas'], mona: ['marketing'], olga: ['dbas'], nils: ['marketing'] };
 
 export const until = async (what, check, ms = START_MS) => {
   const end = Date.now() + ms;

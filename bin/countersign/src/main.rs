@@ -53,7 +53,7 @@ async fn run(command: Command) -> Result<(), Failed> {
     countersign_runtime::install_crypto();
     match command {
         Command::Gateway(args) => gateway(args).await,
-        Command::Dev(args) => dev::run(args).await,
+        Command::Dev(args) => Box::pin(dev::run(args)).await,
         Command::Token(args) => accounts::token(args).await,
         Command::Accounts(command) => accounts::accounts(command).await,
         Command::Client(command) => client::run(command).await,

@@ -288,7 +288,7 @@ async fn start_api(
     let locks = house.locks.clone();
     let check_locks = Check::known("locks", move || locks.check());
     let watched = house.clone();
-    let check_applied = Check::known("configuration", move || watched.applied.load().check()).as_advice();
+    let check_applied = Check::known("configuration", move || watched.applied.load().check()).into_advice();
     let check_draining = Check::known("accepting", move || {
         if draining.load(Ordering::Relaxed) { Err("the gateway is draining".to_owned()) } else { Ok(()) }
     });

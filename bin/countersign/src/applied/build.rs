@@ -216,7 +216,8 @@ tls = { mode = "disable" }
 default = true
 user = "app"
 "#;
-    const OWN_RULES: &str = "@id(\"own\")\nforbid (principal, action == Action::\"admin\", resource == Target::\"orders\");";
+    const OWN_RULES: &str =
+        "@id(\"own\")\nforbid (principal, action == Action::\"admin\", resource == Target::\"orders\");";
     const TARGET: &str = "[[target]]\nname = \"web\"\nprotocol = \"ssh\"\nhost = \"web.internal\"\n\
                           [[target.account]]\ndefault = true\nuser = \"app\"\nkey = { vault = \"web\" }\n";
 
@@ -247,7 +248,15 @@ user = "app"
         ])
         .err()
         .unwrap();
-        for part in ["p/a.cedar:1:", "did you mean `host`?", "t/a.toml:3:", "two targets \"orders\"", "t/b.toml:2:", "own.toml:11", "there are two files with this path"] {
+        for part in [
+            "p/a.cedar:1:",
+            "did you mean `host`?",
+            "t/a.toml:3:",
+            "two targets \"orders\"",
+            "t/b.toml:2:",
+            "own.toml:12",
+            "there are two files with this path",
+        ] {
             assert!(told.contains(part), "without {part}: {told}");
         }
         let told = built(&[("p/b.cedar", &own_id)]).err().unwrap();

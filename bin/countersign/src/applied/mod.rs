@@ -163,7 +163,7 @@ pub(crate) async fn watch(house: Arc<House>) {
 pub(crate) struct Applying {
     house: Arc<House>,
     /// Checking takes a core and memory: one set at a time.
-    checking: Semaphore,
+    checking: Arc<Semaphore>,
 }
 
 fn unavailable(e: &StoreError) -> Problem {
@@ -206,7 +206,7 @@ struct Checked {
 
 impl Applying {
     pub(crate) fn new(house: Arc<House>) -> Self {
-        Self { house, checking: Semaphore::new(1) }
+        Self { house, checking: Arc::new(Semaphore::new(1)) }
     }
 
     fn store(&self) -> &Store {
@@ -265,7 +265,13 @@ impl Applying {
     /// Does something that takes a while, one at a time.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
         let internal = |_| Problem::with_status(500, "internal error: it could not be checked");
-        let _one = self.checking.acquire().await.map_err(|_| Problem::with_status(503, "the gateway stops"))?;
+        let one = self.checking.clone().acquire_owned().await;
+        let one = one.map_err(|_| Problem::with_status(503, "the gateway stops"))?;
+        let work = move || {
+            // Held until it is done, even when nobody waits for the answer any more.
+            let _one = one;
+            work()
+        };
         tokio::task::spawn_blocking(work).await.map_err(internal)
     }
 }

@@ -40,7 +40,7 @@ impl Check {
 
     /// With a failure that is told and keeps nobody away.
     #[must_use]
-    pub fn as_advice(self) -> Self {
+    pub fn into_advice(self) -> Self {
         Self { is_advice: true, ..self }
     }
 

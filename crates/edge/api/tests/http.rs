@@ -156,6 +156,16 @@ async fn readiness_names_what_failed_and_keeps_reasons_to_itself() {
 }
 
 #[tokio::test]
+async fn advice_is_told_and_keeps_nobody_away() {
+    let odd = Check::known("configuration", || Err("hunter2".to_owned())).into_advice();
+    let server = Server::start(Api { checks: vec![odd], ..Api::default() }, ServeOptions::default()).await;
+    let ready = server.get("/readyz").await;
+    assert_eq!(status(&ready), "200");
+    assert!(ready.contains("\"ready\":true") && ready.contains("\"configuration\":\"degraded\""), "{ready}");
+    assert!(!ready.contains("hunter2"), "{ready}");
+}
+
+#[tokio::test]
 async fn adv_003_a_check_that_hangs_is_a_check_that_failed() {
     let hangs = Check::new("store", || Box::pin(std::future::pending()));
     let server = Server::start(Api { checks: vec![hangs], ..Api::default() }, ServeOptions::default()).await;

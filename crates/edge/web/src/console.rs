@@ -79,6 +79,10 @@ impl Console {
             .route("/console/locks/new", get(pages::new_lock::show).post(pages::new_lock::make))
             .route("/console/locks/{id}/lift", post(pages::locks::lift))
             .route("/console/policies", get(pages::policies::show))
+            .route("/console/policies/edit", get(pages::applied::edit).post(pages::applied::change))
+            .route("/console/policies/history", get(pages::applied::history))
+            .route("/console/policies/history/{n}", get(pages::applied::revision))
+            .route("/console/policies/history/{n}/apply", post(pages::applied::revert))
             .with_state(shared)
     }
 }

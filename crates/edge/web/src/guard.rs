@@ -15,11 +15,12 @@ use crate::ask::Ask;
 use crate::console::Shared;
 use crate::door::{self, COOKIE, IDLE_S};
 use crate::facts::encoded;
+use crate::pages::applied::EDITED_BYTES_MAX;
 use crate::people::Entered;
 use crate::respond::{self, HOME, see_other, trouble};
 
-/// The longest form, in bytes, and the most of its fields.
-const FORM_BYTES_MAX: usize = 64 * 1024;
+/// The longest form, in bytes: a file that is changed in one, whose characters are up to three each in a form. And the most of its fields.
+const FORM_BYTES_MAX: usize = 4 * EDITED_BYTES_MAX;
 const FORM_FIELDS_MAX: usize = 64;
 /// How often, in seconds, it is noted that somebody is still there.
 const SEEN_S: u64 = 60;

@@ -16,29 +16,35 @@ use world::{ACTORS, World, now};
 
 /// The status that each actor gets at each operation; a new operation needs a row.
 const MATRIX: &str = "\
-operation           -   nobody stranger auditor on-call responder helper locked
-factors.reset       401 401    403      403     403     200       403    403
-locks.list          401 401    403      200     403     200       403    403
-locks.add           401 401    403      403     201     201       403    403
-locks.dry-run       401 401    403      200     403     200       403    403
-locks.show          401 401    403      200     403     200       403    403
-locks.remove        401 401    403      403     403     200       403    403
-sessions.list       401 401    403      200     403     200       403    403
-sessions.show       401 401    403      404     403     404       403    403
-sessions.end        401 401    403      403     403     404       403    403
-recordings.list     401 401    403      200     403     200       403    403
-recordings.activity 401 401    403      200     403     200       403    403
-recordings.show     401 401    403      404     403     404       403    403
-api-keys.create     401 401    403      403     403     201       403    403
-policies.show       401 401    403      200     403     200       403    403
+operation               -   nobody stranger auditor on-call responder helper locked
+factors.reset           401 401    403      403     403     200       403    403
+locks.list              401 401    403      200     403     200       403    403
+locks.add               401 401    403      403     201     201       403    403
+locks.dry-run           401 401    403      200     403     200       403    403
+locks.show              401 401    403      200     403     200       403    403
+locks.remove            401 401    403      403     403     200       403    403
+sessions.list           401 401    403      200     403     200       403    403
+sessions.show           401 401    403      404     403     404       403    403
+sessions.end            401 401    403      403     403     404       403    403
+recordings.list         401 401    403      200     403     200       403    403
+recordings.activity     401 401    403      200     403     200       403    403
+recordings.show         401 401    403      404     403     404       403    403
+api-keys.create         401 401    403      403     403     201       403    403
+policies.show           401 401    403      200     403     200       403    403
+configuration.list      401 401    403      200     403     200       403    403
+configuration.show      401 401    403      404     403     404       403    403
+configuration.compare   401 401    403      200     403     200       403    403
+configuration.diff      401 401    403      200     403     200       403    403
+configuration.apply     401 401    403      403     403     200       403    403
+configuration.revert    401 401    403      403     403     200       403    403
 ";
 
 #[tokio::test]
 async fn every_actor_gets_what_is_theirs_at_every_operation() {
     let w = World::start().await;
-    let mut rows = vec![format!("{:<20}{}", "operation", header())];
+    let mut rows = vec![format!("{:<24}{}", "operation", header())];
     for operation in OPERATIONS.iter().filter(|o| matches!(o.who, Who::Policy(_))) {
-        let mut row = format!("{:<20}", operation.name);
+        let mut row = format!("{:<24}", operation.name);
         for actor in ACTORS {
             let new = NewLock {
                 matcher: Matcher { name: Some("somebody".to_owned()), ..Matcher::default() },
@@ -47,12 +53,19 @@ async fn every_actor_gets_what_is_theirs_at_every_operation() {
                 expires_at: None,
             };
             let lock = w.locks.add(new, "a test", now()).await.unwrap().id;
-            let id = if operation.name.starts_with("locks") { lock.as_str() } else { "01JGV2XJ8E0000000000000000" };
+            let id = match operation.name.split_once('.') {
+                Some(("locks", _)) => lock.as_str(),
+                Some(("configuration", _)) => "1",
+                _ => "01JGV2XJ8E0000000000000000",
+            };
             let reason = if operation.method == "DELETE" { "?reason=over" } else { "" };
             let path = format!("{}{reason}", operation.path.replace("{id}", id));
             let body = match operation.name {
                 "locks.add" => r#"{"matcher":{"name":"eve"},"reason":"stolen"}"#,
                 "locks.dry-run" => r#"{"matcher":{"name":"eve"}}"#,
+                "configuration.diff" => r#"{"files":[]}"#,
+                "configuration.apply" => r#"{"files":[],"base":0}"#,
+                "configuration.revert" => r#"{"base":0}"#,
                 "factors.reset" => r#"{"person":"rita","reason":"lost"}"#,
                 "api-keys.create" => r#"{"name":"nightly","scope":["locks.list"],"expires_in_s":60}"#,
                 _ => "",
@@ -311,5 +324,47 @@ async fn what_is_not_the_callers_own_is_for_those_whom_policy_lets() {
             "403" if actor != "locked" => assert!(recorded.contains("Deny grants."), "{recorded}"),
             _ => {}
         }
+    }
+}
+
+#[tokio::test]
+async fn rules_are_asked_whether_the_caller_could_apply() {
+    let w = World::start().await;
+    for (actor, may) in [("auditor", "false"), ("responder", "true")] {
+        let answer = w.ask(actor, "POST", "/v1/configuration/diff", "", r#"{"files":[]}"#).await;
+        assert!(answer.contains(&format!("\"locks_you_out\":{may}")), "{actor}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_applied_has_a_size_a_form_and_a_place() {
+    let w = World::start().await;
+    let post = async |path: &str, body: String| status(&w.ask("responder", "POST", path, "", &body).await).to_owned();
+    let file = |path: &str, bytes: usize| format!(r#"{{"path":"{path}","text":"{}"}}"#, "x".repeat(bytes));
+    let all = |files: &[String]| format!(r#"{{"files":[{}],"base":0}}"#, files.join(","));
+    let many = |n: usize| (0..n).map(|n| file(&format!("f{n}.toml"), 0)).collect::<Vec<_>>();
+    for (body, want) in [
+        (all(&[file("a.toml", 1 << 20)]), "200"),
+        (all(&[file("a.toml", 1 << 20), file("b.toml", 1)]), "413"),
+        (all(&[file("a.toml", 4 << 20)]), "413"),
+        (all(&many(1_000)), "200"),
+        (all(&many(1_001)), "400"),
+        (all(&[file("../a.toml", 0)]), "400"),
+        (all(&[]).replace('0', "9007199254740991"), "200"),
+        (all(&[]).replace('0', "9007199254740992"), "400"),
+        (all(&[]).replace('0', "-1"), "400"),
+        (all(&[]).replace('}', r#","message":"a\u0007b"}"#), "400"),
+        (all(&[]).replace('}', &format!(r#","message":"{}"}}"#, "é".repeat(1_000))), "200"),
+        (all(&[]).replace('}', &format!(r#","message":"{}"}}"#, "é".repeat(1_001))), "400"),
+        (all(&[]).replace('}', r#","more":1}"#), "400"),
+        (r#"{"files":[]}"#.to_owned(), "400"),
+    ] {
+        assert_eq!(post("/v1/configuration", body.clone()).await, want, "{}", body.get(..80).unwrap_or(&body));
+    }
+    // Only what takes files takes as much.
+    assert_eq!(post("/v1/locks", format!(r#"{{"reason":"{}"}}"#, "x".repeat(64 << 10))).await, "413");
+    for (path, want) in [("0", "400"), ("01", "400"), ("x", "400"), ("9007199254740992", "400"), ("1", "404")] {
+        let answer = w.ask("auditor", "GET", &format!("/v1/configuration/revisions/{path}"), "", "").await;
+        assert_eq!(status(&answer), want, "{path}");
     }
 }

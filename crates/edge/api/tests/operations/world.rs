@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign_api::{
-    Answer, Api, ApiKeyBody, ApiKeyDoor, ApiKeyDoors, ApiKeyList, ApiKeyPage, ApiKeyRevocation, ApiKeyView, Caller,
-    CallerKey, Callers, Desk, DoorRequest, FactorCall, FactorDoor, FactorDoors, GrantCall, GrantDoor, GrantDoors,
-    IdentityDoor, IdentityDoors, KnownCaller, NewApiKeyView, Pages, Peer, PolicyPage, Problem, ReviewChallengeBody,
-    ReviewDoor, ReviewDoors, ReviewQuery, ReviewVerb, ServeOptions, VOCABULARY,
+    Answer, Api, ApiKeyBody, ApiKeyDoor, ApiKeyDoors, ApiKeyList, ApiKeyPage, ApiKeyRevocation, ApiKeyView,
+    AppliedView, Apply, Caller, CallerKey, Callers, ConfigurationDoor, ConfigurationDoors, Desk, DiffView, DoorRequest,
+    FactorCall, FactorDoor, FactorDoors, GrantCall, GrantDoor, GrantDoors, IdentityDoor, IdentityDoors, KnownCaller,
+    MayApply, NewApiKeyView, Pages, Peer, PolicyPage, Problem, ReviewChallengeBody, ReviewDoor, ReviewDoors,
+    ReviewQuery, ReviewVerb, RevisionDetailView, RevisionPage, ServeOptions, VOCABULARY, Wanted,
 };
 use countersign_enforce::*;
 use countersign_locks::{LockConfig, LockKind, LockService, Matcher, NewLock};
@@ -215,6 +216,31 @@ impl GrantDoors for Doors {
     }
 }
 
+impl ConfigurationDoors for Doors {
+    fn list(&self, _: Option<u64>, _: usize) -> BoxFuture<'_, Result<RevisionPage, Problem>> {
+        let page = RevisionPage { latest: 0, in_force: 0, problem: None, revisions: Vec::new(), next: None };
+        Box::pin(async move { Ok(page) })
+    }
+
+    fn show(&self, _: u64) -> BoxFuture<'_, Result<RevisionDetailView, Problem>> {
+        Box::pin(async { Err(Problem::with_status(404, "there is none")) })
+    }
+
+    fn diff(&self, _: Wanted, from: Option<u64>, may: MayApply) -> BoxFuture<'_, Result<DiffView, Problem>> {
+        // Says with `locks_you_out` whether the rules of this world let the caller apply.
+        let locks_you_out = may(&*rules());
+        let base = from.unwrap_or(0);
+        Box::pin(async move {
+            let (changes, files, problems, warnings) = Default::default();
+            Ok(DiffView { base, digest: String::new(), changes, files, problems, warnings, locks_you_out })
+        })
+    }
+
+    fn apply(&self, order: Apply) -> BoxFuture<'_, Result<AppliedView, Problem>> {
+        Box::pin(async move { Ok(AppliedView { revision: order.base, changed: false, digest: order.by }) })
+    }
+}
+
 impl ApiKeyDoors for Doors {
     fn create<'a>(
         &'a self,
@@ -270,6 +296,12 @@ pub(crate) struct World {
     _dir: tempfile::TempDir,
 }
 
+fn rules() -> Arc<PolicySet> {
+    let language = Arc::new(Language::new(&[VOCABULARY], &[]).unwrap());
+    let file = PolicyFile { path: "p".to_owned(), text: POLICY.to_owned() };
+    PolicySet::load(&[file], &language, 1).unwrap()
+}
+
 impl World {
     pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -280,9 +312,7 @@ impl World {
         let matcher = Matcher { name: Some("locked".to_owned()), ..Matcher::default() };
         let new = NewLock { matcher, kind: LockKind::Lock, reason: "a test".to_owned(), expires_at: None };
         locks.add(new, "a test", now()).await.unwrap();
-        let language = Arc::new(Language::new(&[VOCABULARY], &[]).unwrap());
-        let file = PolicyFile { path: "p".to_owned(), text: POLICY.to_owned() };
-        let policy = PolicySet::load(&[file], &language, 1).unwrap();
+        let policy = rules();
         let memory = Memory::default();
         let desk = Desk {
             callers: Arc::new(Known),
@@ -307,6 +337,7 @@ impl World {
             reviews: Some(ReviewDoor(Arc::new(Doors))),
             grants: Some(GrantDoor(Arc::new(Doors))),
             api_keys: Some(ApiKeyDoor(Arc::new(Doors))),
+            configuration: Some(ConfigurationDoor(Arc::new(Doors))),
             factors: Some(FactorDoor(Arc::new(Doors))),
             pages: Some(Pages(Arc::new(move |all: axum::Router| {
                 *seen.lock().unwrap() = format!("{all:?}");

@@ -167,7 +167,8 @@ fn adv_applied_targets_do_not_get_the_secrets_of_configured_ones() {
         assert!(merged(OWN, &[&key]).is_err());
     }
     let none = OWN.replace("[vault]\nkey = { file = \"vault.key\" }", "");
-    let none = none.replace("{ vault = \"orders\" }", "{ env = \"Y\" }").replace("secret = { vault = \"dashboard\" }\n", "");
+    let none =
+        none.replace("{ vault = \"orders\" }", "{ env = \"Y\" }").replace("secret = { vault = \"dashboard\" }\n", "");
     assert!(merged(&none, &[TARGET]).unwrap_err().contains("no [vault]"));
 }
 

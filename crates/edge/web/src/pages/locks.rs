@@ -27,7 +27,7 @@ pub(crate) struct Row {
 }
 
 /// `2026-01-05 12:00:00 UTC` of a time that the API wrote.
-fn moment(text: Facts<'_>) -> Shown {
+pub(crate) fn moment(text: Facts<'_>) -> Shown {
     let text = text.raw();
     let short = text.split('.').next().unwrap_or_default().trim_end_matches('Z').replace('T', " ");
     if short.is_empty() { Shown::default() } else { Shown::new(&format!("{short} UTC")) }

@@ -1,5 +1,7 @@
 //! The pages. Each asks the API, and shows what it answered.
 
+pub(crate) mod applied;
+pub(crate) mod difference;
 pub(crate) mod factors;
 pub(crate) mod identities;
 pub(crate) mod inbox;
@@ -74,6 +76,7 @@ fn said(did: &str) -> &'static str {
         "locked" => "Locked. Live sessions that it matches end now, on every gateway.",
         "lifted" => "Lifted. New sessions may begin; what was cut off does not come back.",
         "cut" => "The session is cut off.",
+        "applied" => "Applied. It is in force here; the other gateways have it within seconds.",
         "factor-added" => "Added. Show it when an approval asks for a second factor.",
         "factor-removed" => "Removed.",
         _ => "",

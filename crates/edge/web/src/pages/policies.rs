@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use serde_json::Value;
 
+use super::applied::Now;
 use super::{Shell, because};
 use crate::facts::Facts;
 use crate::guard::Signed;
@@ -38,6 +39,7 @@ struct PoliciesPage {
     rules: Vec<Rule>,
     files: Vec<File>,
     warnings: Vec<Shown>,
+    now: Option<Now>,
     trouble: Option<Shown>,
 }
 
@@ -99,6 +101,7 @@ pub(crate) async fn show(signed: Signed) -> Response<Body> {
         rules: page.at("rules").list().map(rule).collect(),
         files: page.at("files").list().enumerate().map(file).collect(),
         warnings: page.at("warnings").list().map(Facts::text).collect(),
+        now: Now::of(&signed.ask).await,
         trouble,
     };
     html(StatusCode::OK, &page)
