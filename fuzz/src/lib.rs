@@ -23,6 +23,7 @@ pub mod mask_json;
 pub mod postgres_client;
 pub mod postgres_server;
 pub mod recording_segment;
+pub mod saml;
 pub mod sh_commands;
 pub mod sql_classify;
 pub mod webauthn;
@@ -40,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     ("postgres_client", postgres_client::run),
     ("postgres_server", postgres_server::run),
     ("recording_segment", recording_segment::run),
+    ("saml", saml::run),
     ("sh_commands", sh_commands::run),
     ("sql_classify", sql_classify::run),
     ("webauthn", webauthn::run),

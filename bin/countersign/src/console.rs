@@ -9,11 +9,13 @@ use countersign_api::{Pages, PoliciesInForce, PolicyPage, PolicyText};
 use countersign_config::Config;
 use countersign_enforce::{BoxFuture, Locks};
 use countersign_identity::local::{ClientConfig, LocalIssuer};
+use countersign_identity::saml::SamlAsk;
 use countersign_identity::{BrowserLogin, IdentityService};
 use countersign_model::{Denial, Policy as _, Secret, Timestamp};
 use countersign_store::{ShortLivedAdded, ShortLivedRecord, Store};
 use countersign_web::{
-    Console, Entered, Guide, LINK_KIND, LINK_S, People, SignInAnswer, SignInAsk, SignInIssuer, Trouble, link_name,
+    Console, Entered, Guide, LINK_KIND, LINK_S, People, SamlSignIn, SignInAnswer, SignInAsk, SignInIssuer, Trouble,
+    link_name,
 };
 
 use crate::client::gateway::{Issuer, LoginFacts};
@@ -156,6 +158,11 @@ fn entered(login: BrowserLogin) -> Entered {
     Entered { login: login.id, identity: login.identity, expires_at: login.expires_at }
 }
 
+fn saml_ask(ask: &SamlSignIn) -> SamlAsk<'_> {
+    let SamlSignIn { label, acs, request, relay_state } = ask;
+    SamlAsk { label, acs, request, relay_state }
+}
+
 /// What went wrong with an issuer, for whoever tries to sign in.
 fn trouble(failed: &Failed) -> Trouble {
     tracing::warn!(error = %failed, "a sign-in to the console failed");
@@ -189,7 +196,10 @@ impl KnownPeople {
 
 impl People for KnownPeople {
     fn issuers(&self) -> Vec<SignInIssuer> {
-        self.facts().into_iter().map(|i| SignInIssuer { label: i.label, url: i.issuer }).collect()
+        let facts = self.facts().into_iter();
+        let facts = facts.map(|i| SignInIssuer { label: i.label, url: i.issuer, saml: false });
+        let saml = self.identity.saml_issuers().into_iter();
+        facts.chain(saml.map(|i| SignInIssuer { label: i.label, url: i.entity_id, saml: true })).collect()
     }
 
     fn page<'a>(&'a self, ask: &'a SignInAsk) -> BoxFuture<'a, Result<String, Trouble>> {
@@ -214,6 +224,35 @@ impl People for KnownPeople {
             let token = provider.redeem(code, &answer.redirect_uri, verifier, &answer.nonce).await;
             token.map_err(|e| trouble(&e))
         })
+    }
+
+    fn saml_page<'a>(&'a self, ask: &'a SamlSignIn) -> BoxFuture<'a, Result<String, Trouble>> {
+        Box::pin(async move {
+            let page = self.identity.saml_request(&saml_ask(ask), clock::now()).await;
+            page.map_err(|denial| trouble(&Failed::new(denial.detail.as_deref().unwrap_or("it did not answer"))))
+        })
+    }
+
+    fn saml_answer<'a>(
+        &'a self,
+        ask: &'a SamlSignIn,
+        answer: &'a str,
+        source: SocketAddr,
+    ) -> BoxFuture<'a, Result<String, Denial>> {
+        Box::pin(async move { self.identity.saml_answer(&saml_ask(ask), answer, source, clock::now()).await })
+    }
+
+    fn open_saml<'a>(
+        &'a self,
+        kept: &'a str,
+        secret: &'a Secret,
+        source: SocketAddr,
+    ) -> BoxFuture<'a, Result<Entered, Denial>> {
+        Box::pin(async move { self.identity.open_browser_saml(kept, secret, source, clock::now()).await.map(entered) })
+    }
+
+    fn saml_metadata(&self, label: &str, acs: &str) -> Option<String> {
+        self.identity.saml_metadata(label, acs)
     }
 
     fn linked<'a>(&'a self, account: &'a str) -> BoxFuture<'a, Result<Secret, Trouble>> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use countersign_config::{self as config, Config};
 use countersign_credentials::{Account, AccountMatch, KeySource, SecretSource, Vault};
 use countersign_identity::local::ClientConfig;
+use countersign_identity::saml::{MetadataSource, SamlConfig};
 use countersign_identity::{
     Algorithm, BundleSource, ClaimMatch, Clones, IdentityConfig, IssuerConfig, MappingRule, OnUnreachable, SessionLife,
     SpiffeConfig, TokenReviewConfig, Unmapped,
@@ -15,6 +16,8 @@ use countersign_model::{Secret, Target, TargetName};
 use countersign_recording::{RecordingConfig, Retention};
 use countersign_runtime::{ClientCertificate, Endpoint, Roots, Route, TlsMode, UpstreamTls};
 use countersign_store::StoreConfig;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 
 use crate::failed::Failed;
 
@@ -254,6 +257,46 @@ fn trust_domain(s: &config::Spiffe) -> SpiffeConfig {
         unmapped: s.accept_unmapped.map(|accept| if accept { Unmapped::Accept } else { Unmapped::Refuse }),
         mapping: s.mappings.iter().map(mapping).collect(),
     }
+}
+
+/// The identity providers that people sign in at by SAML; `base` is where browsers reach the gateway.
+pub(crate) fn saml(config: &Config, base: &str) -> Result<Vec<SamlConfig>, Failed> {
+    config.saml.iter().map(|s| saml_provider(s, base)).collect()
+}
+
+fn saml_provider(s: &config::Saml, base: &str) -> Result<SamlConfig, Failed> {
+    let default = format!("{base}/console/saml/{}/metadata", s.label);
+    let ours = s.sp_entity_id.clone().unwrap_or(default);
+    let metadata = match &s.metadata {
+        config::MetadataSource::File(path) => MetadataSource::File(path.clone()),
+        config::MetadataSource::Url { url, ca } => MetadataSource::Url { url: url.clone(), ca_file: ca.clone() },
+    };
+    let mut out = SamlConfig::new(&s.label, &s.entity_id, &ours, metadata);
+    if let Some(path) = &s.metadata_signed_by {
+        let pem = read(path, "the certificate of the metadata")?;
+        let certificate = CertificateDer::from_pem_slice(&pem)
+            .map_err(|e| Failed::invalid(format!("{}: it holds no certificate: {e}", path.display())))?;
+        out.metadata_signed_by = Some(certificate.to_vec());
+    }
+    out.metadata_refresh_s = s.metadata_refresh.as_secs();
+    out.max_metadata_age_s = s.metadata_age_max.as_secs();
+    out.subject_attribute.clone_from(&s.subject_attribute);
+    out.name_attribute.clone_from(&s.name_attribute);
+    out.name_prefix.clone_from(&s.name_prefix);
+    out.email_attribute.clone_from(&s.email_attribute);
+    out.groups_attribute.clone_from(&s.groups_attribute);
+    out.groups_prefix.clone_from(&s.groups_prefix);
+    out.name_id_format = s.name_id_format.map(|format| match format {
+        config::NameIdFormat::Persistent => "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent".to_owned(),
+        config::NameIdFormat::Email => "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress".to_owned(),
+    });
+    out.sign_requests = s.sign_requests;
+    out.require_encrypted = s.require_encrypted;
+    out.accept_response_signature = s.accept_response_signature;
+    out.leeway_s = s.leeway.as_secs();
+    out.unmapped = s.accept_unmapped.map(|accept| if accept { Unmapped::Accept } else { Unmapped::Refuse });
+    out.mapping = s.mappings.iter().map(mapping).collect();
+    Ok(out)
 }
 
 fn mapping(m: &config::Mapping) -> MappingRule {

@@ -12,6 +12,7 @@ use countersign_config::{Config, Loaded, ProtocolFacts};
 use countersign_credentials::{AccountBook, Vault};
 use countersign_factors::{SecondFactors, SecondFactorsParts};
 use countersign_identity::local::{LocalIssuer, LocalIssuerConfig, SignInConfig};
+use countersign_identity::saml::ServiceKey;
 use countersign_identity::{IdentityAuthority, IdentityService, IssuerEntry, TokenAuthenticator};
 use countersign_locks::{LockConfig, LockService};
 use countersign_mask::{KEY_BYTES_MIN, Masker};
@@ -85,6 +86,8 @@ pub(crate) fn api_address(config: &Config) -> String {
 
 /// The name of the key for masks in the store.
 const MASKING_KEY: &str = "masking_key";
+/// The name of the key towards identity providers in the store.
+const SAML_KEY: &str = "saml_key";
 
 /// What is opened from the data folder alone: the store, the vault, the local issuer.
 pub(crate) struct Cellar {
@@ -94,6 +97,8 @@ pub(crate) struct Cellar {
     pub(crate) vault: Option<Vault>,
     /// The local issuer, where there is one.
     pub(crate) issuer: Option<Arc<LocalIssuer>>,
+    /// The gateway's key towards identity providers that speak SAML, where there are such.
+    saml_key: Option<Arc<ServiceKey>>,
 }
 
 impl Cellar {
@@ -138,7 +143,11 @@ impl Cellar {
                 Some(Arc::new(issuer))
             }
         };
-        Ok(Self { store, vault, issuer })
+        let mut cellar = Self { store, vault, issuer, saml_key: None };
+        if !config.saml.is_empty() {
+            cellar.saml_key = Some(Arc::new(cellar.saml_key().await?));
+        }
+        Ok(cellar)
     }
 
     /// The key that proves every gateway of this store to SSH clients, made when it is first asked for and kept sealed.
@@ -164,6 +173,23 @@ impl Cellar {
             .decode(kept)
             .map_err(|e| Failed::new(format!("the {name} in the store is damaged: {e}")))?;
         vault.unseal(name, &kept).map_err(Failed::new)
+    }
+
+    /// The gateway's key towards identity providers, made when it is first asked for and kept sealed.
+    async fn saml_key(&self) -> Result<ServiceKey, Failed> {
+        let vault = self.vault.as_ref().ok_or_else(|| Failed::invalid("[[saml]] needs a [vault]"))?;
+        let kept = match self.store.meta(SAML_KEY).await.map_err(Failed::new)? {
+            Some(kept) => kept,
+            // Of two gateways that make it at the same moment, one is first, and both take its key.
+            None => {
+                let fresh = ServiceKey::generate(clock::now()).map_err(Failed::new)?;
+                let sealed = BASE64_STANDARD.encode(vault.seal(SAML_KEY, &fresh).map_err(Failed::new)?);
+                self.store.meta_or_insert(SAML_KEY, &sealed).await.map_err(Failed::new)?
+            }
+        };
+        let sealed =
+            BASE64_STANDARD.decode(kept).map_err(|_| Failed::new("the key for SAML in the store is damaged"))?;
+        ServiceKey::open(&vault.unseal(SAML_KEY, &sealed).map_err(Failed::new)?).map_err(Failed::new)
     }
 
     /// The authority for client certificates. Its key is kept sealed, so that without a vault there is none.
@@ -200,6 +226,11 @@ impl Cellar {
     fn issuers(&self, config: &Config) -> Result<Vec<IssuerEntry>, Failed> {
         let mut all: Vec<IssuerEntry> = convert::issuers(config)?.into_iter().map(IssuerEntry::from).collect();
         all.extend(convert::trust_domains(config).into_iter().map(IssuerEntry::from));
+        let base = console::bases(config).into_iter().next().unwrap_or_default();
+        for provider in convert::saml(config, &base)? {
+            let key = self.saml_key.clone().ok_or_else(|| Failed::invalid("the first [[saml]] needs a restart"))?;
+            all.push(IssuerEntry::saml(provider, key));
+        }
         all.extend(self.issuer.as_ref().map(LocalIssuer::entry));
         Ok(all)
     }

@@ -31,6 +31,10 @@ pub(crate) fn whole(d: &Decoded, protocols: &[ProtocolFacts], sink: &mut Sink<'_
                 Fault::new(at.span.clone(), at.key.clone(), "there is no [vault] to take the secret from".to_owned());
             sink.missing(fault.expected("[vault] with `key`").help("add [vault], or use `env` or `file`"));
         }
+        for at in &p.saml {
+            let message = "there is no [vault] to keep the gateway's key for SAML in".to_owned();
+            sink.missing(Fault::new(at.span.clone(), at.key.clone(), message).expected("[vault] with `key`"));
+        }
     }
     if !sink.has_errors() {
         unused(d, protocols, sink);
@@ -58,13 +62,17 @@ fn unused(d: &Decoded, protocols: &[ProtocolFacts], sink: &mut Sink<'_>) {
 }
 
 fn nobody_can_log_in(d: &Decoded, sink: &mut Sink<'_>) {
-    if d.config.issuers.is_empty() && d.config.spiffe.is_empty() && d.config.local_issuer.is_none() {
+    if d.config.issuers.is_empty()
+        && d.config.spiffe.is_empty()
+        && d.config.saml.is_empty()
+        && d.config.local_issuer.is_none()
+    {
         let fault = Fault::new(
             d.places.whole.clone(),
             "issuer".to_owned(),
             "nobody could log in: there is no issuer".to_owned(),
         );
-        sink.missing(fault.expected("[[issuer]], [[spiffe]] or [local_issuer]"));
+        sink.missing(fault.expected("[[issuer]], [[spiffe]], [[saml]] or [local_issuer]"));
     }
 }
 

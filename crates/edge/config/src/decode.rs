@@ -3,6 +3,7 @@
 mod applied;
 mod identity;
 mod masking;
+mod saml;
 mod spiffe;
 mod target;
 
@@ -47,6 +48,8 @@ pub(crate) struct Places {
     pub(crate) issuers: Vec<At<String>>,
     pub(crate) issuer_labels: Vec<At<String>>,
     pub(crate) trust_domains: Vec<At<String>>,
+    /// The labels of identity providers that speak SAML.
+    pub(crate) saml: Vec<At<String>>,
     pub(crate) local_issuer: Option<Range<usize>>,
     /// Uses of the encrypted store.
     pub(crate) vault_uses: Vec<At<String>>,
@@ -90,6 +93,8 @@ pub(crate) fn config(
     let issuers = t.into_iter().filter_map(|t| d.issuer(t)).collect();
     let t = root.tables(d.sink, "spiffe", &schema::SPIFFE);
     let spiffe = t.into_iter().filter_map(|t| d.spiffe(t)).collect();
+    let t = root.tables(d.sink, "saml", &schema::SAML);
+    let saml = t.into_iter().filter_map(|t| d.saml(t)).collect();
     let local_issuer = root.table(d.sink, "local_issuer", &schema::LOCAL_ISSUER).map(|t| d.local_issuer(t));
     let t = root.table_or_default(d.sink, "identity", &schema::IDENTITY);
     let identity = d.identity(t);
@@ -109,6 +114,7 @@ pub(crate) fn config(
         targets,
         issuers,
         spiffe,
+        saml,
         local_issuer,
         identity,
         policy,

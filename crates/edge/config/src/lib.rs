@@ -27,9 +27,9 @@ use countersign_model::TagRule;
 pub use applied::{Applied, merge};
 pub use model::{
     Account, Api, BundleSource, Certificate, ClaimValue, Clones, Config, Endpoint, Gateway, Identity, Issuer,
-    KeySource, ListenerLogin, ListenerSpec, LocalClient, LocalIssuer, LogFormat, LoginToken, Mapping, Match, Plaintext,
-    PolicyFiles, Recording, SecretSource, SessionLife, Spiffe, StoreSpec, TargetSpec, Telemetry, TlsMode, TokenReview,
-    UpstreamTls, UrlSource, Vault,
+    KeySource, ListenerLogin, ListenerSpec, LocalClient, LocalIssuer, LogFormat, LoginToken, Mapping, Match,
+    MetadataSource, NameIdFormat, Plaintext, PolicyFiles, Recording, Saml, SecretSource, SessionLife, Spiffe,
+    StoreSpec, TargetSpec, Telemetry, TlsMode, TokenReview, UpstreamTls, UrlSource, Vault,
 };
 pub use problem::{PROBLEMS_MAX, Problem, Problems, Severity};
 pub use reference::reference;

@@ -6,8 +6,8 @@ mod storage;
 mod targets;
 
 pub use identities::{
-    BundleSource, ClaimValue, Clones, Identity, Issuer, LocalClient, LocalIssuer, LoginToken, Mapping, SessionLife,
-    Spiffe, TokenReview,
+    BundleSource, ClaimValue, Clones, Identity, Issuer, LocalClient, LocalIssuer, LoginToken, Mapping, MetadataSource,
+    NameIdFormat, Saml, SessionLife, Spiffe, TokenReview,
 };
 pub use process::{Api, Certificate, Gateway, ListenerLogin, ListenerSpec, LogFormat, Plaintext, Telemetry};
 pub use storage::{KeySource, PolicyFiles, Recording, StoreSpec, UrlSource, Vault};
@@ -30,6 +30,8 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// `[[spiffe]]`.
     pub spiffe: Vec<Spiffe>,
+    /// `[[saml]]`.
+    pub saml: Vec<Saml>,
     /// `[local_issuer]`, when there is one.
     pub local_issuer: Option<LocalIssuer>,
     /// `[identity]`.

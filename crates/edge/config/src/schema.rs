@@ -4,6 +4,7 @@ mod applied;
 mod identities;
 mod keys;
 mod masking;
+mod saml;
 
 pub(crate) use applied::{APPLIED, APPLIED_TAG};
 pub(crate) use identities::{IDENTITY, ISSUER, LOCAL_CLIENT, LOCAL_ISSUER, MAPPING, SPIFFE, TOKEN_REVIEW};
@@ -12,6 +13,7 @@ pub(crate) use keys::{
     STORE_URL, TARGET, TARGETS_MAX, TELEMETRY, UPSTREAM_TLS, VAULT,
 };
 pub(crate) use masking::{MASKING, TAG, TAG_FILE, TAG_RULES_MAX};
+pub(crate) use saml::SAML;
 
 use crate::units;
 

@@ -248,6 +248,15 @@ fn mistakes_one_by_one() {
         (end(SPIFFE) + "max_bundle_age_s = 299", &["dropped before it is fetched"]),
         (end(SPIFFE) + "leeway_s = 61", &["from 0 to 60"]),
         (end(SPIFFE) + SPIFFE, &["two trust domains with this name"]),
+        (end(SAML).replace(SAML_VAULT, ""), &["there is no [vault]"]),
+        (end(SAML).replace("metadata_file = \"m\"", ""), &["where the metadata is"]),
+        (end(SAML) + "metadata_url = \"https://s.example/m\"", &["both `metadata_file` and `metadata_url`"]),
+        (end(SAML).replace("metadata_file = \"m\"", "metadata_url = \"http://s.example/m\""), &["over plain HTTP"]),
+        (end(SAML) + "max_metadata_age_s = 3599", &["dropped before it is fetched"]),
+        (end(SAML) + "leeway_s = 61", &["from 0 to 60"]),
+        (end(SAML) + "name_id_format = \"transient\"", &["\"persistent\""]),
+        (end(SAML) + "groups_attribut = \"g\"", &["groups_attribute"]),
+        (end(SAML) + &SAML.replace(SAML_VAULT, ""), &["two issuers with this URL"]),
         (end(ISSUER) + "[issuer.token_review]\nurl = \"http://k.example\"\ntoken_file = \"t\"", &["over plain HTTP"]),
         (end(ISSUER) + "[issuer.token_review]\nurl = \"https://k.example\"", &["token_file"]),
         (end(ISSUER) + "[[issuer.mapping]]\nwhen = {}\nkind = \"agent\"", &["match every token"]),
@@ -289,6 +298,8 @@ fn people_sign_in_to_the_clients_that_are_configured() {
 }
 
 const SPIFFE: &str = "[[spiffe]]\ntrust_domain = \"td.example\"\naudiences = [\"gw\"]\nbundle_file = \"b\"\n";
+const SAML_VAULT: &str = "[vault]\nkey = { file = \"k\" }\n";
+const SAML: &str = "[vault]\nkey = { file = \"k\" }\n[[saml]]\nlabel = \"corp\"\nentity_id = \"https://idp.example\"\nmetadata_file = \"m\"\n";
 const ISSUER: &str = r#"
 [[issuer]]
 url = "https://id.example.test"

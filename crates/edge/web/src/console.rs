@@ -10,7 +10,7 @@ use countersign_store::Store;
 
 use crate::people::People;
 use crate::respond::{HOME, see_other};
-use crate::{assets, pages, sign_in};
+use crate::{assets, pages, saml, sign_in};
 
 /// What an empty installation tells the first person.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +61,9 @@ impl Console {
             .route("/console/sign-in/start", get(sign_in::start))
             .route("/console/callback", get(sign_in::callback))
             .route("/console/enter", get(sign_in::enter))
+            .route("/console/saml/{label}/metadata", get(saml::metadata))
+            .route("/console/saml/{label}/acs", post(saml::answered))
+            .route("/console/saml/finish", get(saml::finish))
             .route("/console/sign-out", post(sign_in::sign_out))
             .route("/console/inbox", get(pages::inbox::list))
             .route("/console/inbox/{id}", get(pages::inbox::show))

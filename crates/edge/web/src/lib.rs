@@ -13,6 +13,7 @@ mod guard;
 mod pages;
 mod people;
 mod respond;
+mod saml;
 mod shown;
 mod sign_in;
 mod statement;
@@ -20,6 +21,6 @@ mod when;
 
 pub use console::{Console, Guide};
 pub use door::{COOKIE, IDLE_S, PENDING_MAX, PENDING_S};
-pub use people::{Entered, People, SignInAnswer, SignInAsk, SignInIssuer, Trouble};
+pub use people::{Entered, People, SamlSignIn, SignInAnswer, SignInAsk, SignInIssuer, Trouble};
 pub use shown::{Shown, acts};
 pub use sign_in::{LINK_KIND, LINK_S, link_name};

@@ -13,6 +13,8 @@ pub struct SignInIssuer {
     pub label: String,
     /// Its URL, for people.
     pub url: String,
+    /// Whether it speaks SAML, rather than OpenID Connect.
+    pub saml: bool,
 }
 
 /// What an issuer is asked: somebody is to sign in.
@@ -28,6 +30,19 @@ pub struct SignInAsk {
     pub nonce: String,
     /// What the code is bound to (RFC 7636, 4.2).
     pub challenge: String,
+}
+
+/// A sign-in at an identity provider that speaks SAML.
+#[derive(Clone, Debug)]
+pub struct SamlSignIn {
+    /// The identity provider.
+    pub label: String,
+    /// Where its answer comes to.
+    pub acs: String,
+    /// The id of the request, which the answer names.
+    pub request: String,
+    /// Comes back with the answer.
+    pub relay_state: String,
 }
 
 /// What the browser came back with.
@@ -72,6 +87,28 @@ pub trait People: Send + Sync {
 
     /// The token that the issuer gives for what came back.
     fn token<'a>(&'a self, answer: &'a SignInAnswer) -> BoxFuture<'a, Result<Secret, Trouble>>;
+
+    /// The page of an identity provider that signs in.
+    fn saml_page<'a>(&'a self, ask: &'a SamlSignIn) -> BoxFuture<'a, Result<String, Trouble>>;
+
+    /// Checks what an identity provider answered, in base64, and says what is to be kept of it for the browser that began.
+    fn saml_answer<'a>(
+        &'a self,
+        ask: &'a SamlSignIn,
+        answer: &'a str,
+        source: SocketAddr,
+    ) -> BoxFuture<'a, Result<String, Denial>>;
+
+    /// Begins a login for whoever has this secret, with what was kept of a checked answer.
+    fn open_saml<'a>(
+        &'a self,
+        kept: &'a str,
+        secret: &'a Secret,
+        source: SocketAddr,
+    ) -> BoxFuture<'a, Result<Entered, Denial>>;
+
+    /// The gateway's metadata for this identity provider, whose answers come to `acs`; `None` where there is no such one.
+    fn saml_metadata(&self, label: &str, acs: &str) -> Option<String>;
 
     /// A token for whom a one-time link was made.
     fn linked<'a>(&'a self, account: &'a str) -> BoxFuture<'a, Result<Secret, Trouble>>;

@@ -1,4 +1,5 @@
-//! Signing in: OpenID Connect's authorization code flow with PKCE at an issuer of the configuration, or a one-time link; and out.
+//! Signing in: OpenID Connect's authorization code flow with PKCE at an issuer of the configuration, or a one-time link; and out. SAML is in
+//! `saml`.
 //!
 //! A sign-in under way belongs to the browser that began it: `state`, `nonce` and the verifier are all derived from a secret in its
 //! cookie, so that nobody can be made to finish somebody else's. A login begins with a secret of its own, and ends the one before.
@@ -11,7 +12,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{Response, StatusCode, header};
-use countersign_model::{Culprit, Secret, Timestamp};
+use countersign_model::{Culprit, Denial, Secret, Timestamp};
 use countersign_store::{ShortLivedAdded, ShortLivedRecord};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
@@ -21,11 +22,11 @@ use crate::console::Shared;
 use crate::door::{self, COOKIE, PENDING_COOKIE, PENDING_MAX, PENDING_S};
 use crate::facts::{Facts, encoded};
 use crate::guard::{self, Changing, Fields, Instead, SEEN_KIND, later};
-use crate::people::{SignInAnswer, SignInAsk, Trouble};
+use crate::people::{Entered, SignInAnswer, SignInAsk, Trouble};
 use crate::respond::{self, HOME, html, see_other, trouble};
 use crate::shown::Shown;
 
-const PENDING_KIND: &str = "console_sign_in";
+pub(crate) const PENDING_KIND: &str = "console_sign_in";
 /// The kind under which one-time links are in the store.
 pub const LINK_KIND: &str = "console_link";
 /// How long a one-time link is good, in seconds.
@@ -54,7 +55,7 @@ struct Choice {
     href: String,
 }
 
-fn fields(parts: &Parts) -> Fields {
+pub(crate) fn fields(parts: &Parts) -> Fields {
     Fields::read(parts.uri.query().unwrap_or_default().as_bytes()).unwrap_or_default()
 }
 
@@ -114,15 +115,23 @@ pub(crate) async fn sign_out(State(console): State<Arc<Shared>>, Changing { sign
     }
 }
 
-fn no(why: &str) -> Instead {
+pub(crate) fn no(why: &str) -> Instead {
     Box::new(trouble(StatusCode::FORBIDDEN, "You are not signed in", why, "", true))
 }
 
-fn troubled(Trouble(why): Trouble) -> Instead {
+/// A refusal of somebody who tried to sign in.
+pub(crate) fn denied(denial: &Denial) -> Instead {
+    match denial.culprit {
+        Culprit::Us => Box::new(later()),
+        _ => no(&denial.message.to_string()),
+    }
+}
+
+pub(crate) fn troubled(Trouble(why): Trouble) -> Instead {
     no(&why)
 }
 
-fn store_failed(error: &countersign_store::StoreError) -> Instead {
+pub(crate) fn store_failed(error: &countersign_store::StoreError) -> Instead {
     tracing::warn!(%error, "a sign-in could not be kept");
     Box::new(later())
 }
@@ -144,11 +153,20 @@ impl Shared {
             let usual = self.parts.bases.first().map(String::as_str).unwrap_or_default();
             return Ok(see_other(&format!("{usual}/console/sign-in?next={}", encoded(next)), &[]));
         };
+        let with = query.get("with");
+        if self.parts.people.issuers().iter().any(|i| i.saml && i.label == with) {
+            let usual = self.parts.bases.first().map(String::as_str).unwrap_or_default();
+            if base != usual {
+                let way = format!("{usual}/console/sign-in/start?with={}&next={}", encoded(with), encoded(next));
+                return Ok(see_other(&way, &[]));
+            }
+            return self.saml_started(base, with, next).await;
+        }
         let now = (self.parts.clock)();
         let secret = door::fresh();
         let verifier = door::derived(&secret, "verifier");
         let ask = SignInAsk {
-            label: query.get("with").to_owned(),
+            label: with.to_owned(),
             redirect_uri: format!("{base}/console/callback"),
             state: door::derived(&secret, "state"),
             nonce: door::derived(&secret, "nonce"),
@@ -198,7 +216,7 @@ impl Shared {
             verifier: Secret::from(door::derived(&secret, "verifier")),
         };
         let token = self.parts.people.token(&answer).await.map_err(troubled)?;
-        self.let_in(parts, &token, peer.address, respond::next(kept.at("next").raw()), now).await
+        self.open(parts, &token, peer.address, respond::next(kept.at("next").raw()), now).await
     }
 
     async fn linked(&self, parts: &Parts) -> Result<Response<Body>, Instead> {
@@ -215,11 +233,11 @@ impl Shared {
             return Err(over());
         }
         let token = self.parts.people.linked(&kept.content).await.map_err(troubled)?;
-        self.let_in(parts, &token, peer.address, HOME, now).await
+        self.open(parts, &token, peer.address, HOME, now).await
     }
 
-    /// A login with a new secret; the one before in this browser ends.
-    async fn let_in(
+    /// A login with a new secret.
+    async fn open(
         &self,
         parts: &Parts,
         token: &Secret,
@@ -228,11 +246,22 @@ impl Shared {
         now: Timestamp,
     ) -> Result<Response<Body>, Instead> {
         let secret = door::fresh();
+        let opened = self.parts.people.open(token, &secret, source).await;
+        let entered = opened.map_err(|denial| denied(&denial))?;
+        self.let_in(parts, &secret, entered, source, next, now).await
+    }
+
+    /// Gives a browser the cookie of its new login; the one before in this browser ends.
+    pub(crate) async fn let_in(
+        &self,
+        parts: &Parts,
+        secret: &Secret,
+        entered: Entered,
+        source: SocketAddr,
+        next: &str,
+        now: Timestamp,
+    ) -> Result<Response<Body>, Instead> {
         let people = &self.parts.people;
-        let entered = people.open(token, &secret, source).await.map_err(|denial| match denial.culprit {
-            Culprit::Us => Box::new(later()),
-            _ => no(&denial.message.to_string()),
-        })?;
         let record =
             ShortLivedRecord { content: now.unix_s().to_string(), expires_at: entered.expires_at, consumed_at: None };
         let noted = self.parts.store.add_short_lived(SEEN_KIND, &entered.login, &record, SEEN_MAX, now).await;
@@ -251,7 +280,7 @@ impl Shared {
     }
 }
 
-fn after(now: Timestamp, seconds: u64) -> Timestamp {
+pub(crate) fn after(now: Timestamp, seconds: u64) -> Timestamp {
     let us = i64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000);
     Timestamp::from_unix_us(now.unix_us().saturating_add(us))
 }

@@ -63,7 +63,10 @@ fn gone() -> Denial {
 
 impl People for Logins {
     fn issuers(&self) -> Vec<SignInIssuer> {
-        vec![SignInIssuer { label: "corp".to_owned(), url: "https://i".to_owned() }]
+        vec![
+            SignInIssuer { label: "corp".to_owned(), url: "https://i".to_owned(), saml: false },
+            SignInIssuer { label: "saml".to_owned(), url: "https://s".to_owned(), saml: true },
+        ]
     }
 
     fn page<'a>(&'a self, ask: &'a SignInAsk) -> BoxFuture<'a, Result<String, Trouble>> {
@@ -73,6 +76,36 @@ impl People for Logins {
 
     fn token<'a>(&'a self, answer: &'a SignInAnswer) -> BoxFuture<'a, Result<Secret, Trouble>> {
         Box::pin(async move { Ok(Secret::from(answer.code.expose_str().unwrap().to_owned())) })
+    }
+
+    fn saml_page<'a>(&'a self, ask: &'a SamlSignIn) -> BoxFuture<'a, Result<String, Trouble>> {
+        let page = format!("https://s/sso?RelayState={}&id={}&acs={}", ask.relay_state, ask.request, ask.acs);
+        Box::pin(async move { Ok(page) })
+    }
+
+    /// An answer is whom it is of and the request, with a dot between.
+    fn saml_answer<'a>(
+        &'a self,
+        ask: &'a SamlSignIn,
+        answer: &'a str,
+        _: SocketAddr,
+    ) -> BoxFuture<'a, Result<String, Denial>> {
+        let fits = answer.split_once('.').filter(|(_, request)| *request == ask.request);
+        let outcome = fits.map(|(who, _)| who.to_owned()).ok_or_else(gone);
+        Box::pin(async move { outcome })
+    }
+
+    fn open_saml<'a>(
+        &'a self,
+        kept: &'a str,
+        secret: &'a Secret,
+        source: SocketAddr,
+    ) -> BoxFuture<'a, Result<Entered, Denial>> {
+        Box::pin(async move { self.open(&Secret::from(kept.to_owned()), secret, source).await })
+    }
+
+    fn saml_metadata(&self, label: &str, acs: &str) -> Option<String> {
+        (label == "saml").then(|| format!("<md:EntityDescriptor>{acs}</md:EntityDescriptor>"))
     }
 
     fn linked<'a>(&'a self, account: &'a str) -> BoxFuture<'a, Result<Secret, Trouble>> {
@@ -142,6 +175,16 @@ impl World {
         }
         let mut request = request.body(Body::empty()).unwrap();
         let peer = Peer { address: peer.parse().unwrap(), encrypted, certificate: Arc::default() };
+        request.extensions_mut().insert(peer);
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// What a page of an identity provider posts.
+    async fn post_saml(&self, label: &str, state: &str, answer: &str) -> Response<Body> {
+        let form = format!("RelayState={state}&SAMLResponse={answer}");
+        let request = Request::post(format!("/console/saml/{label}/acs")).header("origin", "https://s");
+        let mut request = request.header("sec-fetch-site", "cross-site").body(Body::from(form)).unwrap();
+        let peer = Peer { address: "192.0.2.1:9".parse().unwrap(), encrypted: true, certificate: Arc::default() };
         request.extensions_mut().insert(peer);
         self.router.clone().oneshot(request).await.unwrap()
     }
@@ -263,6 +306,81 @@ async fn adv_a_sign_in_is_finished_in_time_and_only_by_who_began_it() {
     // From an address that no issuer knows, the sign-in goes on at the usual one, never at what the client says.
     let elsewhere = w.ask("192.0.2.1:9", true, "/console/sign-in/start?with=corp", &[("host", "evil.example")]).await;
     assert_eq!(location(&elsewhere), "https://gw.example/console/sign-in?next=%2Fconsole");
+}
+
+/// Begins at the identity provider: the browser's cookie, the state that comes back, and the id of the request.
+async fn begin_saml(w: &World) -> (String, String, String) {
+    let start = "/console/sign-in/start?with=saml&next=/console/inbox";
+    let begun = w.ask("192.0.2.1:9", true, start, &[("host", "gw.example")]).await;
+    let field = |name: &str| {
+        let query = location(&begun).split_once('?').unwrap().1.to_owned();
+        query.split('&').find_map(|p| p.strip_prefix(&format!("{name}=")).map(str::to_owned)).unwrap()
+    };
+    assert_eq!(field("acs"), "https://gw.example/console/saml/saml/acs");
+    (cookie(&begun, "__Host-countersign-sign-in").unwrap(), field("RelayState"), field("id"))
+}
+
+#[tokio::test]
+async fn adv_088_what_an_identity_provider_asserts_is_for_the_browser_that_began() {
+    let _turn = TURN.lock().await;
+    let w = World::new().await;
+    let finish = async |to: &str, cookie: &str| w.ask("192.0.2.1:9", true, to, &[("cookie", cookie)]).await;
+    // The page of another site posts it: no cookie comes with it, and none is made.
+    let (mine, state, request) = begin_saml(&w).await;
+    let (other, ..) = begin_saml(&w).await;
+    let posted = w.post_saml("saml", &state, &format!("ana.{request}")).await;
+    let to = location(&posted).to_owned();
+    assert_eq!((posted.status().as_u16(), cookie(&posted, COOKIE)), (303, None));
+    assert!(to.starts_with("/console/saml/finish?answer="));
+    for (what, cookie_of, to) in
+        [("no cookie", "", to.as_str()), ("another's", &other, &to), ("no answer", &mine, "/console/saml/finish")]
+    {
+        let refused = finish(to, cookie_of).await;
+        assert_eq!((refused.status().as_u16(), cookie(&refused, COOKIE)), (403, None), "{what}");
+    }
+    let entered = finish(&to, &mine).await;
+    assert_eq!((entered.status().as_u16(), location(&entered)), (303, "/console/inbox"));
+    assert!(cookie(&entered, COOKIE).is_some());
+    assert_eq!(finish(&to, &mine).await.status(), 403, "once");
+    assert_eq!(w.post_saml("saml", &state, &format!("ana.{request}")).await.status(), 403, "answered once");
+
+    // Nobody asked, somebody else was asked, another request, nothing at all.
+    let (mine, state, request) = begin_saml(&w).await;
+    for (what, label, state, answer) in [
+        ("unsolicited", "saml", "made-up", format!("ana.{request}")),
+        ("no state", "saml", "", format!("ana.{request}")),
+        ("another provider", "corp", &state, format!("ana.{request}")),
+        ("another request", "saml", &state, "ana._x".to_owned()),
+        ("nothing", "saml", &state, String::new()),
+    ] {
+        let refused = w.post_saml(label, state, &answer).await;
+        assert_eq!((refused.status().as_u16(), cookie(&refused, COOKIE)), (403, None), "{what}");
+    }
+    // None of it used the sign-in up; and it may take a while, but not for ever.
+    let posted = w.post_saml("saml", &state, &format!("ana.{request}")).await;
+    pass(60);
+    assert_eq!(finish(location(&posted), &mine).await.status(), 403, "the browser comes at once");
+    let (_, state, request) = begin_saml(&w).await;
+    pass(i64::try_from(PENDING_S).unwrap());
+    assert_eq!(w.post_saml("saml", &state, &format!("ana.{request}")).await.status(), 403, "in time");
+}
+
+#[tokio::test]
+async fn a_sign_in_by_saml_begins_where_the_identity_provider_answers_to() {
+    let _turn = TURN.lock().await;
+    let w = World::new().await;
+    let start = "/console/sign-in/start?with=saml&next=/console/inbox";
+    let begun = w.ask("127.0.0.1:9", false, start, &[("host", "localhost:7070")]).await;
+    let usual = "https://gw.example/console/sign-in/start?with=saml&next=%2Fconsole%2Finbox";
+    assert_eq!((location(&begun), cookie(&begun, "__Host-countersign-sign-in")), (usual, None));
+    let metadata = w.near("/console/saml/saml/metadata", &[]).await;
+    assert_eq!(metadata.headers()[header::CONTENT_TYPE], "application/samlmetadata+xml");
+    assert_eq!(w.near("/console/saml/corp/metadata", &[]).await.status(), 404);
+    let (_, state, request) = begin_saml(&w).await;
+    let answer = |n: usize| format!("ana.{request}&pad={}", "a".repeat(n));
+    let fixed = format!("RelayState={state}&SAMLResponse={}", answer(0)).len();
+    assert_eq!(w.post_saml("saml", &state, &answer(512 * 1024 - fixed + 1)).await.status(), 403);
+    assert_eq!(w.post_saml("saml", &state, &answer(512 * 1024 - fixed)).await.status(), 303);
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use crate::key_source::{KeySource, SharedKeys};
 use crate::keys::Algorithm;
 use crate::login::{MemoryUses, UseLedger, Uses, digest_of};
 use crate::mapping;
+use crate::saml::{SamlConfig, SamlIssuer, ServiceKey};
 use crate::spiffe::{self, SpiffeConfig, Svid, check_svid, subject_of};
 use crate::token::{TOKEN_BYTES_MAX, Unverified, parse_unverified, shown};
 use crate::token_review::TokenReview;
@@ -41,11 +42,19 @@ pub struct IssuerEntry {
     pub accounts: Option<Arc<dyn AccountCheck>>,
     /// What it was made of, when it is a SPIFFE trust domain.
     pub(crate) trust_domain: Option<SpiffeConfig>,
+    /// What it was made of, when it is an identity provider that speaks SAML.
+    pub(crate) saml: Option<Arc<SamlProvider>>,
+}
+
+/// An identity provider that speaks SAML, and the gateway's key towards it.
+pub(crate) struct SamlProvider {
+    pub(crate) config: SamlConfig,
+    pub(crate) key: Arc<ServiceKey>,
 }
 
 impl From<IssuerConfig> for IssuerEntry {
     fn from(config: IssuerConfig) -> Self {
-        Self { config, keys: None, accounts: None, trust_domain: None }
+        Self { config, keys: None, accounts: None, trust_domain: None, saml: None }
     }
 }
 
@@ -56,23 +65,30 @@ impl From<SpiffeConfig> for IssuerEntry {
 }
 
 impl IssuerEntry {
+    /// An identity provider that speaks SAML, and the gateway's key towards it.
+    pub fn saml(config: SamlConfig, key: Arc<ServiceKey>) -> Self {
+        Self { saml: Some(Arc::new(SamlProvider { config: config.clone(), key })), ..Self::from(config.issuer()) }
+    }
+
     fn open(&self) -> Result<(KeySource, Option<TokenReview>), String> {
-        let keys = match &self.trust_domain {
-            Some(domain) => KeySource::of_bundle(&self.config, &domain.bundle)?,
-            None => KeySource::new(&self.config, self.keys.clone())?,
+        let keys = match (&self.trust_domain, &self.saml) {
+            (Some(domain), _) => KeySource::of_bundle(&self.config, &domain.bundle)?,
+            (None, Some(saml)) => KeySource::of_metadata(&self.config, &saml.config.metadata, saml.config.terms()?)?,
+            (None, None) => KeySource::new(&self.config, self.keys.clone())?,
         };
         let review = self.config.token_review.as_ref().map(|r| TokenReview::new(&self.config.label, r)).transpose()?;
         Ok((keys, review))
     }
 }
 
-struct Issuer {
+pub(crate) struct Issuer {
     number: u64,
-    config: IssuerConfig,
-    keys: KeySource,
+    pub(crate) config: IssuerConfig,
+    pub(crate) keys: KeySource,
     accounts: Option<Arc<dyn AccountCheck>>,
     review: Option<TokenReview>,
     trust_domain: Option<SpiffeConfig>,
+    pub(crate) saml: Option<Arc<SamlProvider>>,
 }
 
 /// What an issuer said of somebody, when, and with which key.
@@ -86,7 +102,9 @@ struct Credential<'a> {
 
 impl Issuer {
     fn is_of(&self, entry: &IssuerEntry) -> bool {
-        self.config == entry.config && self.trust_domain == entry.trust_domain
+        let saml = |of: &Option<Arc<SamlProvider>>| of.as_ref().map(|s| s.config.clone());
+        let same = self.config == entry.config && self.trust_domain == entry.trust_domain;
+        same && saml(&self.saml) == saml(&entry.saml)
     }
 
     /// Whether who is behind a token, or behind what it became, still stands.
@@ -115,7 +133,10 @@ impl Registry {
     /// Who is to verify a token: the trust domain of its `sub` where there is such a one, else whom `iss` names.
     fn issuer_of(&self, token: &Unverified<'_>) -> Result<&Arc<Issuer>, Rejection> {
         let domain = subject_of(&token.claims).and_then(|id| self.by_url.get(id.trust_domain_id()));
-        let by_name = || self.by_url.get(&token.issuer).filter(|i| i.trust_domain.is_none());
+        let by_name = || {
+            let named = self.by_url.get(&token.issuer);
+            named.filter(|i| i.trust_domain.is_none() && i.saml.is_none())
+        };
         domain.or_else(by_name).ok_or_else(|| Rejection::UnknownIssuer(shown(&token.issuer)))
     }
 }
@@ -125,6 +146,21 @@ fn faults(entries: &[IssuerEntry]) -> Vec<Finding> {
     let (mut places, mut configs, mut findings) = (Vec::new(), Vec::new(), Vec::new());
     let mut domains = HashSet::new();
     for (issuer, entry) in entries.iter().enumerate() {
+        if let Some(saml) = &entry.saml {
+            let mut found = saml.config.findings();
+            let others = entries.iter().enumerate().filter(|(n, _)| *n != issuer).map(|(_, other)| &other.config);
+            for other in others {
+                let same = [
+                    ("entity_id", other.issuer == entry.config.issuer),
+                    ("label", other.label.eq_ignore_ascii_case(&entry.config.label)),
+                ];
+                for (field, _) in same.into_iter().filter(|(_, same)| *same) {
+                    found.push((FindingLevel::Error, field.to_owned(), "another issuer has the same".to_owned()));
+                }
+            }
+            findings.extend(found.into_iter().map(|(level, field, message)| Finding { level, issuer, field, message }));
+            continue;
+        }
         let Some(domain) = &entry.trust_domain else {
             places.push(issuer);
             configs.push(entry.config.clone());
@@ -196,8 +232,8 @@ impl TokenAuthenticator {
                 None => match entry.open() {
                     Ok((keys, review)) => {
                         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-                        let IssuerEntry { config, accounts, trust_domain, .. } = entry;
-                        Arc::new(Issuer { number, config, keys, accounts, review, trust_domain })
+                        let IssuerEntry { config, accounts, trust_domain, saml, .. } = entry;
+                        Arc::new(Issuer { number, config, keys, accounts, review, trust_domain, saml })
                     }
                     Err(message) => {
                         let field = "issuer".to_owned();
@@ -299,8 +335,29 @@ impl TokenAuthenticator {
 
     /// Notes the use of a proof; refuses a second one.
     pub(crate) async fn use_proof(&self, proved: &Proved, now: Timestamp) -> Result<(), Rejection> {
+        self.use_once(&proved.id, proved.ends, now).await
+    }
+
+    /// Notes the use of what is good once; refuses a second one, at whichever gateway.
+    pub(crate) async fn use_once(&self, id: &str, ends: Timestamp, now: Timestamp) -> Result<(), Rejection> {
         let once = format!("once:{}", ulid::Ulid::from_bytes(rand::random()));
-        self.uses.bind(&proved.id, &once, proved.ends, now).await
+        self.uses.bind(id, &once, ends, now).await
+    }
+
+    /// The identity provider with this label.
+    pub(crate) fn saml_issuer(&self, label: &str) -> Option<Arc<Issuer>> {
+        let registry = self.registry.load();
+        registry.by_number.values().find(|i| i.saml.is_some() && i.config.label == label).cloned()
+    }
+
+    /// The identity providers, by label.
+    pub(crate) fn saml_issuers(&self) -> Vec<SamlIssuer> {
+        let registry = self.registry.load();
+        let all = registry.by_number.values().filter(|i| i.saml.is_some()).map(|i| &i.config);
+        let mut all: Vec<SamlIssuer> =
+            all.map(|c| SamlIssuer { label: c.label.clone(), entity_id: c.issuer.clone() }).collect();
+        all.sort_by(|a, b| a.label.cmp(&b.label));
+        all
     }
 
     /// Binds a token to a word that nothing can present: it is good no more.

@@ -16,6 +16,7 @@ use crate::config::{IssuerConfig, KEYS_REFRESH_S_MIN};
 use crate::departed::Departed;
 use crate::fetch::{self, Fetcher};
 use crate::keys::{Algorithm, JWKS_BYTES_MAX, Key, KeySet, NoKey};
+use crate::saml::{Metadata, MetadataSource, Terms};
 use crate::spiffe::{Bundle, BundleSource};
 
 /// A token with a `kid` that the cache does not have leads to at most one fetch in this time, in seconds.
@@ -58,12 +59,16 @@ pub(crate) enum KeySource {
     Cached(Arc<Cache<KeySet>>),
     /// A trust domain's, fetched and cached.
     Bundle(Arc<Cache<Bundle>>),
+    /// An identity provider's, in its metadata, fetched and cached.
+    Metadata(Arc<Cache<Metadata>>),
 }
 
 /// What is fetched and cached.
 pub(crate) trait Document: Sized + Send + Sync + 'static {
+    /// What a document must fit besides.
+    type Terms: Clone + std::fmt::Debug + Send + Sync + 'static;
     /// Reads it.
-    fn parse(bytes: &[u8]) -> Result<Self, String>;
+    fn parse(bytes: &[u8], terms: &Self::Terms) -> Result<Self, String>;
     /// Tells versions apart.
     fn digest(&self) -> &[u8; 32];
     /// How many keys it has.
@@ -75,7 +80,9 @@ pub(crate) trait Document: Sized + Send + Sync + 'static {
 }
 
 impl Document for KeySet {
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
+    type Terms = ();
+
+    fn parse(bytes: &[u8], (): &()) -> Result<Self, String> {
         Self::parse(bytes)
     }
 
@@ -118,7 +125,7 @@ impl KeySource {
                 Origin::Net { fetcher: Fetcher::new(&c.issuer, c.ca_file.as_deref())?, jwks_uri: uri.clone() }
             }
         };
-        Ok(Self::Cached(Arc::new(Cache::new(c, origin))))
+        Ok(Self::Cached(Arc::new(Cache::new(c, origin, ()))))
     }
 
     /// A trust domain's bundle.
@@ -129,7 +136,30 @@ impl KeySource {
                 Origin::Net { fetcher: Fetcher::new(url, ca_file.as_deref())?, jwks_uri: Some(url.clone()) }
             }
         };
-        Ok(Self::Bundle(Arc::new(Cache::new(c, origin))))
+        Ok(Self::Bundle(Arc::new(Cache::new(c, origin, ()))))
+    }
+
+    /// An identity provider's metadata.
+    pub(crate) fn of_metadata(c: &IssuerConfig, source: &MetadataSource, terms: Terms) -> Result<Self, String> {
+        let origin = match source {
+            MetadataSource::File(path) => Origin::File(path.clone()),
+            MetadataSource::Url { url, ca_file } => {
+                Origin::Net { fetcher: Fetcher::new(url, ca_file.as_deref())?, jwks_uri: Some(url.clone()) }
+            }
+        };
+        Ok(Self::Metadata(Arc::new(Cache::new(c, origin, terms))))
+    }
+
+    /// Asks the metadata of an identity provider; once more when it was renewed because nothing known was the right one.
+    pub(crate) async fn ask_metadata<T>(
+        &self,
+        ask: impl Fn(&Metadata) -> Result<T, NoKey>,
+        now: Timestamp,
+    ) -> Result<T, Rejection> {
+        match self {
+            Self::Metadata(cache) => cache.find(ask, now).await.map(|(found, _)| found),
+            _ => Err(Rejection::UnknownKey("it has no metadata")),
+        }
     }
 
     /// Asks the authorities of a trust domain; once more when they were renewed because none of those known was the one.
@@ -161,6 +191,7 @@ impl KeySource {
             }
             Self::Cached(cache) => return found(cache.find(|k| k.find(kid, algorithm), now).await),
             Self::Bundle(cache) => return found(cache.find(|b| b.tokens.find(kid, algorithm), now).await),
+            Self::Metadata(_) => return Err(Rejection::UnknownKey("it signs assertions, not tokens")),
         };
         found(key.map(|key| (key, epoch)).map_err(refuse))
     }
@@ -174,6 +205,7 @@ impl KeySource {
             Self::Shared(shared) => !has(&shared.keys.load()) && now < ends,
             Self::Cached(cache) => cache.is_revoked(signer, ends, now),
             Self::Bundle(cache) => cache.is_revoked(signer, ends, now),
+            Self::Metadata(cache) => cache.is_revoked(signer, ends, now),
         }
     }
 
@@ -184,6 +216,7 @@ impl KeySource {
             Self::Shared(shared) => Some(shared.epoch.load(Ordering::Acquire)),
             Self::Cached(cache) => cache.epoch(now),
             Self::Bundle(cache) => cache.epoch(now),
+            Self::Metadata(cache) => cache.epoch(now),
         }
     }
 }
@@ -227,10 +260,11 @@ enum Want {
 
 /// The cache of the keys of one issuer or trust domain.
 #[derive(Debug)]
-pub(crate) struct Cache<D> {
+pub(crate) struct Cache<D: Document> {
     issuer: String,
     label: String,
     origin: Origin,
+    terms: D::Terms,
     refresh_us: u64,
     age_us_max: u64,
     current: ArcSwapOption<Fetched<D>>,
@@ -241,11 +275,12 @@ pub(crate) struct Cache<D> {
 }
 
 impl<D: Document> Cache<D> {
-    fn new(c: &IssuerConfig, origin: Origin) -> Self {
+    fn new(c: &IssuerConfig, origin: Origin, terms: D::Terms) -> Self {
         Self {
             issuer: c.issuer.clone(),
             label: c.label.clone(),
             origin,
+            terms,
             refresh_us: c.keys_refresh_s.saturating_mul(1_000_000),
             age_us_max: c.max_keys_age_s.saturating_mul(1_000_000),
             current: ArcSwapOption::empty(),
@@ -386,13 +421,13 @@ impl<D: Document> Cache<D> {
                     None => fetcher.discover(&self.issuer).await?,
                 };
                 let bytes = fetcher.get(&uri, JWKS_BYTES_MAX).await?;
-                D::parse(&bytes).map_err(|e| format!("{uri}: {e}"))
+                D::parse(&bytes, &self.terms).map_err(|e| format!("{uri}: {e}"))
             }
             Origin::File(path) => {
-                let path = path.clone();
+                let (path, terms) = (path.clone(), self.terms.clone());
                 let read = move || {
                     let bytes = fetch::read_file(&path, JWKS_BYTES_MAX)?;
-                    D::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))
+                    D::parse(&bytes, &terms).map_err(|e| format!("{}: {e}", path.display()))
                 };
                 tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?
             }

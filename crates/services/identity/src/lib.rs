@@ -27,6 +27,7 @@ pub mod login;
 mod mapping;
 mod names;
 mod rejection;
+pub mod saml;
 mod service;
 mod spiffe;
 mod strict_json;

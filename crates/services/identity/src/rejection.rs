@@ -159,6 +159,9 @@ pub enum Rejection {
         /// How far.
         by_s: u64,
     },
+    /// What an identity provider answered by SAML does not hold. The text is a literal: nothing of the answer is in it.
+    #[error("the SAML response: {0}")]
+    Saml(&'static str),
     /// The account behind a local token is gone or disabled.
     #[error("the account is disabled or gone, or its sign-in has ended")]
     AccountEnded,
@@ -233,6 +236,7 @@ impl Rejection {
             Self::Actor(_) => "actor",
             Self::OtherUser { .. } => "other_user",
             Self::ClockWentBack { .. } => "clock_went_back",
+            Self::Saml(_) => "saml",
             Self::AccountEnded => "account_ended",
             Self::AccountChanged => "account_changed",
             Self::AccountUnknown => "account_unknown",
@@ -268,6 +272,7 @@ impl Rejection {
             | Self::Actor(_)
             | Self::KeyRevoked
             | Self::NotVouched(_)
+            | Self::Saml(_)
             | Self::ApiKeyUnknown
             | Self::AccountEnded => Some(Severity::Medium),
             Self::Expired { .. } | Self::ApiKeyExpired { .. } | Self::BearerRefused(_) => Some(Severity::Low),
@@ -367,6 +372,7 @@ impl Rejection {
                 ClientText::new("the API key expired ").number(*ago_s).and(" s ago"),
                 Some(ClientText::new("Make another one with `countersign api-keys create`.")),
             ),
+            Self::Saml(why) => (ClientText::new("the identity provider's answer was not accepted: ").and(why), None),
             Self::Certificate(_) => (ClientText::new("the client certificate was not accepted"), None),
             Self::Proof(why) => {
                 (ClientText::new("the proof of possession (DPoP) was not accepted: it ").and(why), None)

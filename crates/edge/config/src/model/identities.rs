@@ -127,6 +127,74 @@ pub enum BundleSource {
     },
 }
 
+/// An identity provider that people sign in at by SAML 2.0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saml {
+    /// A short word for it.
+    pub label: String,
+    /// Its entity id.
+    pub entity_id: String,
+    /// What the gateway is called there; `None` is where its metadata is.
+    pub sp_entity_id: Option<String>,
+    /// Where its metadata is.
+    pub metadata: MetadataSource,
+    /// PEM file of the certificate whose key must have signed the metadata.
+    pub metadata_signed_by: Option<PathBuf>,
+    /// How old the metadata may be before it is fetched anew.
+    pub metadata_refresh: Duration,
+    /// How long cached metadata is used while it cannot be fetched.
+    pub metadata_age_max: Duration,
+    /// The attribute that is the subject; `None` is the NameID.
+    pub subject_attribute: Option<String>,
+    /// The attribute that is the name; `None` is the NameID.
+    pub name_attribute: Option<String>,
+    /// Put before names taken from an assertion.
+    pub name_prefix: String,
+    /// The attribute that is the mail address.
+    pub email_attribute: Option<String>,
+    /// The attribute that lists groups; `None` takes none from an assertion.
+    pub groups_attribute: Option<String>,
+    /// Put before each group of an assertion; `None` is the label and a colon.
+    pub groups_prefix: Option<String>,
+    /// Which format of NameID is asked for; `None` leaves it to the identity provider.
+    pub name_id_format: Option<NameIdFormat>,
+    /// Whether requests are signed.
+    pub sign_requests: bool,
+    /// Whether an assertion must be encrypted.
+    pub require_encrypted: bool,
+    /// Whether an assertion without a signature of its own is accepted where the response around it has one.
+    pub accept_response_signature: bool,
+    /// How far clocks may differ.
+    pub leeway: Duration,
+    /// Whether a person that no mapping fits is accepted; `None` accepts where there is no mapping at all.
+    pub accept_unmapped: Option<bool>,
+    /// Mappings, in order.
+    pub mappings: Vec<Mapping>,
+}
+
+/// Where an identity provider's metadata is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetadataSource {
+    /// In a file.
+    File(PathBuf),
+    /// At an address.
+    Url {
+        /// The address.
+        url: String,
+        /// PEM file of the authorities of its HTTPS certificate; `None` is the system's.
+        ca: Option<PathBuf>,
+    },
+}
+
+/// How an identity provider is asked to name people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameIdFormat {
+    /// By an opaque name that stays.
+    Persistent,
+    /// By a mail address.
+    Email,
+}
+
 /// A token that an issuer gives to `countersign login`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginToken {

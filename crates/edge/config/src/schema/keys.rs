@@ -3,6 +3,7 @@
 use super::Presence::{Default, Derived, Optional, Required};
 use super::identities::{IDENTITY, ISSUER, LOCAL_CLIENT, LOCAL_ISSUER, MAPPING, SPIFFE, TOKEN_REVIEW};
 use super::masking::{MASKING, TAG, TAG_RULES_MAX};
+use super::saml::SAML;
 use super::{Form, Key, Section};
 
 /// Texts that people write: names, patterns, URLs.
@@ -20,7 +21,7 @@ pub(super) const fn key(name: &'static str, form: Form, presence: super::Presenc
 }
 
 /// Every section, in the order of the reference.
-pub(crate) static SECTIONS: [&Section; 25] = [
+pub(crate) static SECTIONS: [&Section; 26] = [
     &GATEWAY,
     &LISTENER,
     &CERTIFICATE,
@@ -37,6 +38,7 @@ pub(crate) static SECTIONS: [&Section; 25] = [
     &TOKEN_REVIEW,
     &MAPPING,
     &SPIFFE,
+    &SAML,
     &LOCAL_ISSUER,
     &LOCAL_CLIENT,
     &IDENTITY,
@@ -59,6 +61,7 @@ pub(crate) static ROOT: Section = Section {
         key("target", Form::Tables(&TARGET, TARGETS_MAX), Required, "The systems behind the gateway; at least one."),
         key("issuer", Form::Tables(&ISSUER, 64), Optional, "OIDC issuers whose tokens are accepted."),
         key("spiffe", Form::Tables(&SPIFFE, 64), Optional, "SPIFFE trust domains whose workloads are known."),
+        key("saml", Form::Tables(&SAML, 16), Optional, "Identity providers that people sign in at by SAML 2.0."),
         key(
             "local_issuer",
             Form::Table(&LOCAL_ISSUER),

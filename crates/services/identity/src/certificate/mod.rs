@@ -11,3 +11,4 @@ mod ring;
 pub use authority::{AuthorityFault, CERTIFICATE_LIFETIME_S_MAX, IdentityAuthority};
 pub(crate) use authority::{Leaf, hex};
 pub(crate) use request::read_request;
+pub(crate) use ring::set_times;

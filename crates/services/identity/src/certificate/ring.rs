@@ -81,7 +81,7 @@ fn params(key: &SigningKey) -> CertificateParams {
 }
 
 /// From when until when, in seconds since 1970.
-pub(super) fn set_times(params: &mut CertificateParams, begins_s: i64, ends_s: i64) {
+pub(crate) fn set_times(params: &mut CertificateParams, begins_s: i64, ends_s: i64) {
     let date = |s: i64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(u64::try_from(s).unwrap_or(0));
     params.not_before = date(begins_s);
     params.not_after = date(ends_s);

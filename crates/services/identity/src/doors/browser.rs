@@ -19,7 +19,7 @@ use super::exchange::is_renewable;
 use crate::Rejection;
 use crate::authenticator::use_id;
 use crate::confirmation::Proof;
-use crate::login::digest_of;
+use crate::login::{Login, digest_of};
 use crate::mapping;
 use crate::service::{IdentityService, claimed, live};
 
@@ -61,15 +61,36 @@ impl IdentityService {
     ) -> Result<BrowserLogin, Denial> {
         let opened = async {
             let identity = self.tokens.verify_with(token, &Proof::NONE, now).await?;
-            if !is_renewable(&identity) {
-                return Ok(None);
-            }
-            let parts =
-                IdentityParts { credential: CredentialBinding::Bearer, key: None, ..mapping::parts_of(&identity) };
-            let used = digest_of(&[&use_id(token), KEY_PREFIX]);
-            self.begin_login(parts, key_of(secret), used, now).await.map(Some)
+            self.begin_browser(&identity, secret, &use_id(token), None, now).await
         };
-        match opened.await {
+        self.browser_opened(opened.await, &claimed(token), source, now)
+    }
+
+    /// A login of whoever has the secret; `None` where they are no person who speaks for themselves. `used` is what it came of.
+    pub(crate) async fn begin_browser(
+        &self,
+        identity: &Identity,
+        secret: &Secret,
+        used: &str,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<Login>, Rejection> {
+        if !is_renewable(identity) {
+            return Ok(None);
+        }
+        let parts = IdentityParts { credential: CredentialBinding::Bearer, key: None, ..mapping::parts_of(identity) };
+        self.begin_login(parts, key_of(secret), digest_of(&[used, KEY_PREFIX]), until, now).await.map(Some)
+    }
+
+    /// The login as its browser knows it, or the refusal, which is recorded.
+    pub(crate) fn browser_opened(
+        &self,
+        opened: Result<Option<Login>, Rejection>,
+        about: &str,
+        source: SocketAddr,
+        now: Timestamp,
+    ) -> Result<BrowserLogin, Denial> {
+        match opened {
             Ok(Some(login)) => {
                 let identity = Arc::new(mapping::of_browser(&login));
                 Ok(BrowserLogin { id: login.id, identity, expires_at: login.expires_at })
@@ -79,7 +100,7 @@ impl IdentityService {
                 DenialCode::Forbidden,
                 ClientText::new("only people sign in here, and only for themselves"),
             )),
-            Err(rejection) => Err(self.say_denied(&rejection, &claimed(token), "console", source, now)),
+            Err(rejection) => Err(self.say_denied(&rejection, about, "console", source, now)),
         }
     }
 

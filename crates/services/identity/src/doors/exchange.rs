@@ -118,19 +118,21 @@ impl IdentityService {
                 _ => {}
             }
         }
-        self.begin_login(identity, key.thumbprint.clone(), token, now).await
+        self.begin_login(identity, key.thumbprint.clone(), token, None, now).await
     }
 
-    /// A new login.
+    /// A new login, which ends `until` then at the latest.
     pub(super) async fn begin_login(
         &self,
         identity: IdentityParts,
         key: String,
         token: String,
+        until: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Login, Rejection> {
         let lifetime_s = self.config().login_lifetime_s.min(LOGIN_LIFETIME_S_MAX);
         let lifetime_us = i64::try_from(lifetime_s).unwrap_or(0).saturating_mul(1_000_000);
+        let ends = Timestamp::from_unix_us(now.unix_us().saturating_add(lifetime_us));
         let id = ulid::Ulid::from_parts(u64::try_from(now.unix_us() / 1000).unwrap_or(0), rand::random()).to_string();
         let login = Login {
             id,
@@ -138,7 +140,7 @@ impl IdentityService {
             key,
             token,
             created_at: now,
-            expires_at: Timestamp::from_unix_us(now.unix_us().saturating_add(lifetime_us)),
+            expires_at: until.map_or(ends, |until| until.min(ends)),
             ended: None,
         };
         self.logins.save(&login).await?;

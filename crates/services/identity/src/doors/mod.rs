@@ -116,7 +116,7 @@ impl IdentityService {
     }
 
     /// The refusal of a credential, logged, recorded and alarmed where it should be.
-    fn say_denied(
+    pub(crate) fn say_denied(
         &self,
         rejection: &Rejection,
         about: &str,

@@ -37,7 +37,9 @@ pub(crate) struct Bundle {
 }
 
 impl Document for Bundle {
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
+    type Terms = ();
+
+    fn parse(bytes: &[u8], (): &()) -> Result<Self, String> {
         if bytes.len() > JWKS_BYTES_MAX {
             return Err(format!("the bundle is longer than {JWKS_BYTES_MAX} bytes"));
         }
@@ -156,7 +158,7 @@ mod tests {
             (json!({"keys": [x509(json!([ca]))], "spiffe_refresh_hint": "5"}), Err("refresh_hint")),
             (json!({}), Err("no \"keys\"")),
         ] {
-            let got = Bundle::parse(document.to_string().as_bytes());
+            let got = Bundle::parse(document.to_string().as_bytes(), &());
             match (got, want) {
                 (Ok(b), Ok(counts)) => assert_eq!((b.tokens.len(), b.authorities.len()), counts, "{document}"),
                 (Err(e), Err(why)) => assert!(e.contains(why), "{e}: {document}"),
@@ -164,8 +166,8 @@ mod tests {
             }
         }
         let big = format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(JWKS_BYTES_MAX));
-        assert!(Bundle::parse(big.as_bytes()).unwrap_err().contains("longer than"));
+        assert!(Bundle::parse(big.as_bytes(), &()).unwrap_err().contains("longer than"));
         let twice = r#"{"keys":[],"keys":[]}"#;
-        assert!(Bundle::parse(twice.as_bytes()).is_err());
+        assert!(Bundle::parse(twice.as_bytes(), &()).is_err());
     }
 }
