@@ -34,6 +34,7 @@ BODIES = {
     "factors.add-codes": {"name": "phone"},
     "factors.confirm-codes": {"code": "123456"},
     "factors.remove": {"factor": {"code": "123456"}},
+    "notices.test": {"receiver": "nobody"},
     "factors.reset": {"person": "nobody", "reason": "lost"},
 }
 FORMS = {"login.exchange": b"grant_type=nothing", "login.renew": b"csr=nothing"}

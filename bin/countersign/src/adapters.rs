@@ -10,7 +10,8 @@ use countersign_identity::local::{
     Account, AccountStore, Added, KeyStore, LocalIssuer, PageRequest, Reply, ShortLived, ShortLivedKind,
     ShortLivedStore, SigningKey, StoreFault, TokenRequest,
 };
-use countersign_model::Timestamp;
+use countersign_model::{Severity, Timestamp};
+use countersign_notices::Teller;
 use countersign_store::{AccountRecord, ShortLivedAdded, ShortLivedRecord, SigningKeyRecord, Store};
 
 use crate::clock;
@@ -235,15 +236,41 @@ pub(crate) struct LoggedAlerts;
 
 impl AlertSink for LoggedAlerts {
     fn raise(&self, alert: Alert) {
-        let rules: Vec<&str> = alert.rules.iter().map(|r| r.as_str()).collect();
-        tracing::warn!(
-            severity = ?alert.severity,
-            session = alert.session.map(tracing::field::display),
-            identity = alert.identity,
-            target_name = alert.target,
-            rules = rules.join(","),
-            what = alert.what,
-            "alert"
-        );
+        log(&alert);
     }
+}
+
+/// Alerts as log lines, and told to whoever wants to be told.
+pub(crate) struct ToldAlerts(pub(crate) Teller);
+
+impl AlertSink for ToldAlerts {
+    fn raise(&self, alert: Alert) {
+        log(&alert);
+        self.0.alert(&alert);
+    }
+}
+
+/// Alerts as log lines, the gravest of them told: what the others are about is told as what it is.
+pub(crate) struct GraveAlerts(pub(crate) Teller);
+
+impl AlertSink for GraveAlerts {
+    fn raise(&self, alert: Alert) {
+        log(&alert);
+        if alert.severity >= Severity::Critical {
+            self.0.alert(&alert);
+        }
+    }
+}
+
+fn log(alert: &Alert) {
+    let rules: Vec<&str> = alert.rules.iter().map(|r| r.as_str()).collect();
+    tracing::warn!(
+        severity = ?alert.severity,
+        session = alert.session.map(tracing::field::display),
+        identity = alert.identity,
+        target_name = alert.target,
+        rules = rules.join(","),
+        what = alert.what,
+        "alert"
+    );
 }

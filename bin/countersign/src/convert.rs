@@ -106,7 +106,8 @@ pub(crate) fn accounts(config: &Config) -> Vec<(TargetName, Vec<Account>)> {
     config.targets.iter().map(|t| (t.name.clone(), t.accounts.iter().map(account).collect())).collect()
 }
 
-fn secret(source: &config::SecretSource) -> SecretSource {
+/// Where a secret is.
+pub(crate) fn secret(source: &config::SecretSource) -> SecretSource {
     match source {
         config::SecretSource::Env(name) => SecretSource::Env(name.clone()),
         config::SecretSource::File(path) => SecretSource::File(path.clone()),

@@ -17,13 +17,14 @@ use countersign_identity::{IdentityAuthority, IdentityService, IssuerEntry, Toke
 use countersign_locks::{LockConfig, LockService};
 use countersign_mask::{KEY_BYTES_MIN, Masker};
 use countersign_model::Secret;
+use countersign_notices::{Inbox, Teller};
 use countersign_policy::{Language, PolicyFile, PolicyProblem, PolicyStore};
 use countersign_recording::FileRecorder;
 use countersign_runtime::{RouteTable, Services};
 use countersign_store::Store;
 use parking_lot::Mutex;
 
-use crate::adapters::{LoggedAlerts, SealedKeys, StoredAccounts, StoredShortLived};
+use crate::adapters::{GraveAlerts, LoggedAlerts, SealedKeys, StoredAccounts, StoredShortLived, ToldAlerts};
 use crate::api_keys::StoredApiKeys;
 use crate::applied::build::{Built, Own, build, failed};
 use crate::applied::{InForce, at_start};
@@ -99,12 +100,17 @@ pub(crate) struct Cellar {
     pub(crate) issuer: Option<Arc<LocalIssuer>>,
     /// The gateway's key towards identity providers that speak SAML, where there are such.
     saml_key: Option<Arc<ServiceKey>>,
+    /// Takes what is to be told outside.
+    pub(crate) teller: Teller,
+    /// Where that comes out, until somebody brings it to its receivers.
+    pub(crate) inbox: Mutex<Option<Inbox>>,
 }
 
 impl Cellar {
     /// Opens what the configuration names.
     pub(crate) async fn open(config: &Config) -> Result<Self, Failed> {
         let store = Store::open(&convert::store(&config.store)?).await.map_err(Failed::new)?;
+        let (teller, inbox) = countersign_notices::queue();
         let vault = match &config.vault {
             None => None,
             Some(v) => {
@@ -136,14 +142,14 @@ impl Cellar {
                     },
                     refresh_lifetime_s: local.refresh_lifetime.as_secs(),
                     state: Arc::new(StoredShortLived(store.clone())),
-                    alerts: Arc::new(LoggedAlerts),
+                    alerts: Arc::new(ToldAlerts(teller.clone())),
                 };
                 let issuer = LocalIssuer::open(settings, Arc::new(keys), Some(Arc::new(accounts)), clock::now());
                 let issuer = issuer.await.map_err(Failed::new)?.with_sign_in(sign_in).map_err(Failed::invalid)?;
                 Some(Arc::new(issuer))
             }
         };
-        let mut cellar = Self { store, vault, issuer, saml_key: None };
+        let mut cellar = Self { store, vault, issuer, saml_key: None, teller, inbox: Mutex::new(Some(inbox)) };
         if !config.saml.is_empty() {
             cellar.saml_key = Some(Arc::new(cellar.saml_key().await?));
         }
@@ -284,14 +290,15 @@ impl House {
         let tokens = Arc::new(tokens);
         let recorder = Arc::new(FileRecorder::start(convert::recording(&with_applied)).map_err(Failed::new)?);
         let lock_config = LockConfig { ask: ask(&config), ..LockConfig::default() };
-        let locks = LockService::open(cellar.store.clone(), lock_config, Arc::new(LoggedAlerts), clock::now());
+        let graves = Arc::new(GraveAlerts(cellar.teller.clone()));
+        let locks = LockService::open(cellar.store.clone(), lock_config, graves, clock::now());
         let locks = Arc::new(locks.await.map_err(Failed::new)?);
         let identity = IdentityService::new(
             convert::identity(&config, &api_url(&config)),
             tokens.clone(),
             Arc::new(StoredLogins(cellar.store.clone())),
             cellar.authority().await?,
-            Arc::new(LoggedAlerts),
+            Arc::new(ToldAlerts(cellar.teller.clone())),
         )
         .recording(recorder.clone())
         .heeding(locks.clone())
@@ -300,7 +307,7 @@ impl House {
         let factors = SecondFactors::new(SecondFactorsParts {
             store: cellar.store.clone(),
             sealer: cellar.vault.clone().map(|vault| Arc::new(SealedCodes(vault)) as _),
-            alerts: Arc::new(LoggedAlerts),
+            alerts: Arc::new(ToldAlerts(cellar.teller.clone())),
             sites: sites(&config),
         });
         let reviews = Approvals::new(ApprovalsParts {
@@ -342,14 +349,19 @@ impl House {
             policy: self.policy.clone(),
             recorder: self.recorder.clone(),
             locks: Arc::new(Orders { locks: self.locks.clone(), grants: self.grants.clone() }),
-            alerts: Arc::new(LoggedAlerts),
+            alerts: self.alerts(),
             reviews: Some(Arc::new(self.reviews.clone())),
             targets: self.routes.clone(),
             ask: ask(&self.config),
         }
     }
 
-    /// Where grants are asked for.
+    /// Whom alerts are told.
+    pub(crate) fn alerts(&self) -> Arc<ToldAlerts> {
+        Arc::new(ToldAlerts(self.cellar.teller.clone()))
+    }
+
+    /// Where grants are asked for. What is taken at once is told as a review that waits.
     pub(crate) fn grant_desk(&self) -> GrantDesk {
         GrantDesk::new(self.reviews.clone(), Arc::new(LoggedAlerts))
     }

@@ -18,6 +18,7 @@ mod grants;
 mod house;
 mod logging;
 mod logins;
+mod notices;
 mod output;
 mod reviews;
 mod serve;

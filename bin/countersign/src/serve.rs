@@ -16,6 +16,7 @@ use countersign_api::{
 use countersign_config::{self as config, Certificate, Config, Loaded};
 use countersign_enforce::{Hosted, Protocol};
 use countersign_locks::POLL_INTERVAL;
+use countersign_notices::Notices;
 use countersign_postgres::{LoginMethod, Postgres};
 use countersign_recording::Reader;
 use countersign_runtime::{
@@ -27,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::adapters::{IssuerDoors, LoggedAlerts};
+use crate::adapters::IssuerDoors;
 use crate::api_keys::ApiKeyCounter;
 use crate::applied::{self, Applying};
 use crate::certificates::Authority;
@@ -35,7 +36,7 @@ use crate::failed::Failed;
 use crate::house::{House, ask, load_config, local_issuer_url};
 use crate::logins::{ApiCallers, GENERATED_CA, ServiceDoors, login_facts};
 use crate::reviews::ReviewDesk;
-use crate::{clock, console, convert};
+use crate::{clock, console, convert, notices};
 
 /// How often the local issuer and the identity service look after their keys, and after what is over.
 const ISSUER_UPKEEP: Duration = Duration::from_secs(300);
@@ -51,6 +52,7 @@ pub(crate) struct Running {
     api_stop: Option<oneshot::Sender<()>>,
     api: tokio::task::JoinHandle<()>,
     draining: Arc<AtomicBool>,
+    notices: Notices,
     login_facts: Arc<ArcSwap<String>>,
     ssh_authority: Option<String>,
     /// Dropping it ends the watch of the locks.
@@ -99,7 +101,9 @@ pub(crate) async fn start(loaded: Loaded) -> Result<Running, Failed> {
     tokio::spawn(async move { grants.watch(clock::now).await });
     let sessions = gateway.sessions().clone();
     let login_facts = Arc::new(ArcSwap::from_pointee(login_facts(config, config, ssh_authority.as_deref())));
-    let (api_stop, api) = start_api(&house, sessions, metrics, draining.clone(), login_facts.clone()).await?;
+    let notices = notices::start(&house)?;
+    let shared = (draining.clone(), notices.clone());
+    let (api_stop, api) = start_api(&house, sessions, metrics, shared, login_facts.clone()).await?;
     let (identity, reviews, desk) = (house.identity.clone(), house.reviews.clone(), house.grant_desk());
     tokio::spawn(async move {
         loop {
@@ -126,6 +130,7 @@ pub(crate) async fn start(loaded: Loaded) -> Result<Running, Failed> {
         api_stop: Some(api_stop),
         api,
         draining,
+        notices,
         login_facts,
         ssh_authority,
         _locks_stop: locks_stop,
@@ -257,7 +262,7 @@ async fn start_api(
     house: &Arc<House>,
     sessions: Arc<SessionRegistry>,
     metrics: Metrics,
-    draining: Arc<AtomicBool>,
+    (draining, notices): (Arc<AtomicBool>, Notices),
     login_facts: Arc<ArcSwap<String>>,
 ) -> Result<(oneshot::Sender<()>, tokio::task::JoinHandle<()>), Failed> {
     let config = &house.config;
@@ -308,11 +313,12 @@ async fn start_api(
             callers: Arc::new(ApiCallers(house.identity.clone())),
             policy: house.policy.clone(),
             recorder: house.recorder.clone(),
-            alerts: Arc::new(LoggedAlerts),
+            alerts: house.alerts(),
             locks: house.locks.clone(),
             sessions,
             store: house.cellar.store.clone(),
             recordings: Arc::new(Reader::new(convert::recording(config).dir)),
+            notices,
             policies: console::policies(house),
             ask: ask(config),
             clock: clock::now,
@@ -360,7 +366,9 @@ impl Running {
     fn reload(&self, path: &Path) -> Result<(), Failed> {
         let loaded = load_config(path)?;
         let config = loaded.config.clone();
+        let receivers = notices::receivers(&config, self.house.cellar.vault.as_ref())?;
         self.house.reload(loaded)?;
+        self.notices.configure(receivers);
         for listening in &self.listeners {
             let tls = tls_of(&listening.certificate, &self.house.config.gateway.data_dir, listening.alpn)?;
             listening.tls.replace(tls);
@@ -380,6 +388,7 @@ impl Running {
         if let Err(e) = self.api.await {
             tracing::error!("the HTTP side failed: {e}");
         }
+        self.notices.stop().await;
         self.house.recorder.shutdown();
         self.house.cellar.store.close().await;
     }

@@ -15,6 +15,7 @@ pub(crate) mod http;
 mod key;
 mod login;
 mod logout;
+mod notices;
 pub(crate) mod oidc;
 mod reviews;
 mod session;
@@ -90,6 +91,9 @@ pub(crate) enum Client {
     /// What waits for people: lists, shows and answers it.
     #[command(subcommand)]
     Reviews(reviews::Reviews),
+    /// What is told outside: how its receivers are, what became of each notice; sends tests.
+    #[command(subcommand)]
+    Notices(notices::Notices),
     /// What you show beside your login with some approvals: security keys and codes.
     #[command(subcommand)]
     Factors(factors::Factors),
@@ -110,6 +114,7 @@ pub(crate) async fn run(command: Client) -> Result<(), Failed> {
         Client::Apply(args) => apply::apply(&args).await,
         Client::Applied(command) => apply::applied(&command).await,
         Client::Reviews(command) => reviews::run(&command).await,
+        Client::Notices(command) => notices::run(&command).await,
         Client::Factors(command) => factors::run(&command).await,
     }
 }

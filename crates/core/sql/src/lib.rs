@@ -16,6 +16,7 @@ mod lineage;
 mod normal;
 mod parse;
 mod settings;
+mod shape;
 mod tables;
 mod uses;
 mod view;
@@ -37,4 +38,5 @@ pub use parse::{
     DEEP_STACK_BYTES, DEEP_THREADS_MAX, DIRECT_BYTES_MAX, DIRECT_NESTING_MAX, NESTING_MAX, TEXT_BYTES_MAX, TOKENS_MAX,
 };
 pub use settings::Settings;
+pub use shape::without_constants;
 pub use vocabulary::VOCABULARY;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::lexer::{Lexer, Measure, Token};
 
 /// Starts a place-holder. No token of SQL starts with this byte.
-const HOLE: u8 = 0x01;
+pub(crate) const HOLE: u8 = 0x01;
 
 /// What one pass of the lexer learns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -42,8 +42,9 @@ pub use v1::{
     DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, FactorBody, FactorChallengeBody,
     FactorChallengeView, FactorPage, FactorUse, FactorView, FileChangeView, FileProblemView, GrantAskerView, GrantBody,
     GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView, LoginView, NewApiKeyView, NewLockBody,
-    OPERATIONS, Operation, Parameter, PartyView, Place, PoliciesInForce, PolicyPage, PolicyText, Problem,
-    RemoveFactorBody, RequirementView, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody, ReviewChallengeBody,
-    ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, RevisionView, SaidView, SessionPage,
-    SessionView, SiblingView, VOCABULARY, Who, openapi, would_cut,
+    NoticePage, NoticeTestBody, NoticeTestView, NoticeView, OPERATIONS, Operation, Parameter, PartyView, Place,
+    PoliciesInForce, PolicyPage, PolicyText, Problem, ReceiverView, RemoveFactorBody, RequirementView,
+    ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody, ReviewChallengeBody, ReviewCommentBody, ReviewPage,
+    ReviewView, RevisionDetailView, RevisionPage, RevisionView, SaidView, SessionPage, SessionView, SiblingView,
+    VOCABULARY, Who, openapi, would_cut,
 };

@@ -16,6 +16,7 @@ pub(crate) fn whole(d: &Decoded, protocols: &[ProtocolFacts], sink: &mut Sink<'_
     if !sink.has_errors() {
         repeats(&p.issuer_labels, "there are two issuers with this label", sink);
     }
+    repeats(&p.receivers, "there are two receivers with this name", sink);
     repeats(&p.trust_domains, "there are two trust domains with this name", sink);
     let mut addresses: Vec<_> = p.listeners.iter().map(|(a, _)| a.clone()).collect();
     addresses.extend(p.api.clone());

@@ -3,6 +3,7 @@
 mod applied;
 mod identity;
 mod masking;
+mod notices;
 mod saml;
 mod spiffe;
 mod target;
@@ -50,6 +51,7 @@ pub(crate) struct Places {
     pub(crate) trust_domains: Vec<At<String>>,
     /// The labels of identity providers that speak SAML.
     pub(crate) saml: Vec<At<String>>,
+    pub(crate) receivers: Vec<At<String>>,
     pub(crate) local_issuer: Option<Range<usize>>,
     /// Uses of the encrypted store.
     pub(crate) vault_uses: Vec<At<String>>,
@@ -102,6 +104,8 @@ pub(crate) fn config(
     let policy = d.policy(t);
     let t = root.table_or_default(d.sink, "recording", &schema::RECORDING);
     let recording = d.recording(t, &gateway.data_dir);
+    let t = root.tables(d.sink, "receiver", &schema::RECEIVER);
+    let receivers = t.into_iter().filter_map(|t| d.receiver(t)).collect();
     let t = root.table_or_default(d.sink, "telemetry", &schema::TELEMETRY);
     let telemetry = d.telemetry(t);
     let vault = root.table(d.sink, "vault", &schema::VAULT).and_then(|t| d.vault(t));
@@ -119,6 +123,7 @@ pub(crate) fn config(
         identity,
         policy,
         recording,
+        receivers,
         telemetry,
         vault,
     };

@@ -27,9 +27,10 @@ use countersign_model::TagRule;
 pub use applied::{Applied, merge};
 pub use model::{
     Account, Api, BundleSource, Certificate, ClaimValue, Clones, Config, Endpoint, Gateway, Identity, Issuer,
-    KeySource, ListenerLogin, ListenerSpec, LocalClient, LocalIssuer, LogFormat, LoginToken, Mapping, Match,
-    MetadataSource, NameIdFormat, Plaintext, PolicyFiles, Recording, Saml, SecretSource, SessionLife, Spiffe,
-    StoreSpec, TargetSpec, Telemetry, TlsMode, TokenReview, UpstreamTls, UrlSource, Vault,
+    KeySource, ListenerLogin, ListenerSpec, LocalClient, LocalIssuer, LogFormat, LoginToken, MailEncryption, Mapping,
+    Match, MetadataSource, NameIdFormat, Plaintext, PolicyFiles, ReceiverSpec, ReceiverWay, Recording, Saml,
+    SecretSource, SessionLife, Spiffe, StoreSpec, TargetSpec, Telemetry, TlsMode, TokenReview, UpstreamTls, UrlSource,
+    Vault,
 };
 pub use problem::{PROBLEMS_MAX, Problem, Problems, Severity};
 pub use reference::reference;

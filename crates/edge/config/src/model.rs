@@ -1,6 +1,7 @@
 //! The configuration as typed values. They hold no secret, only where secrets are.
 
 mod identities;
+mod notices;
 mod process;
 mod storage;
 mod targets;
@@ -9,6 +10,7 @@ pub use identities::{
     BundleSource, ClaimValue, Clones, Identity, Issuer, LocalClient, LocalIssuer, LoginToken, Mapping, MetadataSource,
     NameIdFormat, Saml, SessionLife, Spiffe, TokenReview,
 };
+pub use notices::{MailEncryption, ReceiverSpec, ReceiverWay};
 pub use process::{Api, Certificate, Gateway, ListenerLogin, ListenerSpec, LogFormat, Plaintext, Telemetry};
 pub use storage::{KeySource, PolicyFiles, Recording, StoreSpec, UrlSource, Vault};
 pub use targets::{Account, Endpoint, Match, SecretSource, TargetSpec, TlsMode, UpstreamTls};
@@ -40,6 +42,8 @@ pub struct Config {
     pub policy: PolicyFiles,
     /// `[recording]`.
     pub recording: Recording,
+    /// `[[receiver]]`.
+    pub receivers: Vec<ReceiverSpec>,
     /// `[telemetry]`.
     pub telemetry: Telemetry,
     /// `[vault]`, when there is one.

@@ -4,6 +4,7 @@ mod applied;
 mod identities;
 mod keys;
 mod masking;
+mod notices;
 mod saml;
 
 pub(crate) use applied::{APPLIED, APPLIED_TAG};
@@ -13,6 +14,7 @@ pub(crate) use keys::{
     STORE_URL, TARGET, TARGETS_MAX, TELEMETRY, UPSTREAM_TLS, VAULT,
 };
 pub(crate) use masking::{MASKING, TAG, TAG_FILE, TAG_RULES_MAX};
+pub(crate) use notices::RECEIVER;
 pub(crate) use saml::SAML;
 
 use crate::units;

@@ -10,6 +10,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod receivers;
+
 const PROTOCOLS: &[ProtocolFacts] =
     &[ProtocolFacts { name: "postgres", port: 5432 }, ProtocolFacts { name: "ssh", port: 22 }];
 

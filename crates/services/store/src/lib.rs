@@ -1,5 +1,5 @@
 //! The state that outlives the process: accounts, logins, locks, grants, signing keys, sealed secrets, what is good once, what people
-//! show beside their logins, what waits for people, what was applied. SQLite for one gateway,
+//! show beside their logins, what waits for people, what was applied, what is on its way to people outside. SQLite for one gateway,
 //! PostgreSQL for several, behind the same methods and one conformance suite.
 //!
 //! It keeps what it is given. It must never hold a key that opens what is sealed in it, wait without a limit, or answer from memory
@@ -15,6 +15,7 @@ mod grants;
 mod locks;
 mod logins;
 mod meta;
+mod notices;
 mod open;
 mod reviews;
 mod sealed_secrets;
@@ -34,6 +35,10 @@ pub use error::StoreError;
 pub use grants::{GRANT_MARKS_MAX, GRANTS_LIVE_MAX, GrantEndRecord, GrantFilter, GrantMark, GrantRecord};
 pub use locks::{LOCKS_LIVE_MAX, LockEndRecord, LockRecord};
 pub use logins::{LOGINS_LISTED_MAX, LoginRecord};
+pub use notices::{
+    NOTICE_ERROR_BYTES_MAX, NOTICES_PAGE_MAX, NoticeAdded, NoticeFilter, NoticeReceiverRecord, NoticeRecord,
+    notice_error,
+};
 pub use open::{StoreConfig, TIMEOUT_DEFAULT};
 pub use reviews::{
     REVIEW_ANSWERS_MAX, REVIEW_MARKS_MAX, REVIEWS_PAGE_MAX, ReviewAnswerRecord, ReviewFilter, ReviewMark, ReviewRecord,

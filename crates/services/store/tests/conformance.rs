@@ -6,6 +6,7 @@ mod applied;
 mod cluster;
 mod factors;
 mod grants;
+mod notices;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
@@ -78,6 +79,7 @@ async fn suite(config: &StoreConfig) {
     Box::pin(factors::suite(&store)).await;
     Box::pin(grants::suite(&store)).await;
     Box::pin(grants::at_once(&store)).await;
+    Box::pin(notices::suite(&store)).await;
 
     // What was acknowledged is there after closing and opening again, and the tables need not be made twice.
     store.close().await;

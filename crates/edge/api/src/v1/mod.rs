@@ -12,6 +12,7 @@ mod events;
 mod factors;
 mod grants;
 mod locks;
+mod notices;
 mod once;
 mod openapi;
 mod operation;
@@ -34,6 +35,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use countersign_enforce::{AlertSink, BoxFuture, Recorder, Standing};
 use countersign_locks::LockService;
 use countersign_model::{AttributeKind, AttributeSpec, Identity, Policy, Timestamp, Vocabulary};
+use countersign_notices::Notices;
 use countersign_recording::Reader;
 use countersign_runtime::SessionRegistry;
 use countersign_store::Store;
@@ -61,9 +63,10 @@ pub use views::{
     CodesView, DiffBody, DiffView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView,
     FactorBody, FactorChallengeBody, FactorChallengeView, FactorPage, FactorUse, FactorView, FileChangeView,
     FileProblemView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView,
-    LoginView, NewApiKeyView, NewLockBody, PartyView, RemoveFactorBody, RequirementView, ResetFactorsBody,
-    ResetFactorsView, RevertBody, ReviewBody, ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView,
-    RevisionDetailView, RevisionPage, RevisionView, SaidView, SessionPage, SessionView, SiblingView,
+    LoginView, NewApiKeyView, NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, PartyView,
+    ReceiverView, RemoveFactorBody, RequirementView, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody,
+    ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, RevisionView,
+    SaidView, SessionPage, SessionView, SiblingView,
 };
 
 /// What operations tell policy about themselves.
@@ -108,6 +111,8 @@ pub struct Desk {
     pub sessions: Arc<SessionRegistry>,
     /// What was recorded.
     pub recordings: Arc<Reader>,
+    /// What is told outside.
+    pub notices: Notices,
     /// The policies as they were loaded.
     pub policies: PoliciesInForce,
     /// Logins, and the answers to requests that may come twice.
@@ -190,6 +195,9 @@ async fn perform(
         "locks.dry-run" => locks::dry_run(desk, call).await,
         "locks.show" => locks::show(desk, call).await,
         "locks.remove" => locks::remove(desk, call).await,
+        "notices.list" => notices::list(desk, call).await,
+        "notices.test" => notices::test(desk, call).await,
+        "notices.retry" => notices::retry(desk, call).await,
         "recordings.list" => recordings::list(desk, call).await,
         "recordings.activity" => recordings::activity(desk, call).await,
         "recordings.show" => recordings::show(desk, call).await,

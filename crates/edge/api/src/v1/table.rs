@@ -12,6 +12,7 @@
 use countersign_model::Access;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::notices::STATUSES;
 use super::operation::{Content, Operation, Parameter, Place, SchemaOf, Who, schema_of};
 use super::policies::PolicyPage;
 use super::recordings;
@@ -20,9 +21,9 @@ use super::views::{
     CodesView, DiffBody, DiffView, DryRun, DryRunBody, EndApiKeyBody, EndGrantBody, EndGrantsBody, EndedGrantsView,
     EndedView, ExchangeForm, ExchangedView, FactorChallengeBody, FactorChallengeView, FactorPage, FactorView,
     GrantBody, GrantDetailView, GrantPage, GrantView, LockPage, LockView, LoginFactsView, LogoutView, NewApiKeyView,
-    NewLockBody, RecordingPage, RecordingView, RemoveFactorBody, RenewForm, ResetFactorsBody, ResetFactorsView,
-    RevertBody, ReviewBody, ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView,
-    RevisionPage, SessionPage, SessionView, WhoamiView,
+    NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, RecordingPage, RecordingView,
+    RemoveFactorBody, RenewForm, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody, ReviewChallengeBody,
+    ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, SessionPage, SessionView, WhoamiView,
 };
 
 /// The usual and the most entries of a page.
@@ -105,6 +106,10 @@ fn revision(_: &mut SchemaGenerator) -> Schema {
 
 fn count(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer", "minimum": 0, "maximum": ITEMS_SEEN_MAX })
+}
+
+fn notice_status(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": STATUSES })
 }
 
 fn seconds(_: &mut SchemaGenerator) -> Schema {
@@ -369,6 +374,20 @@ pub const OPERATIONS: &[Operation] = &[
         .with(&[id("The key.", review_id)])
         .takes(Content::Json(schema_of::<EndApiKeyBody>))
         .without_keys(),
+    Operation::get("notices.list", "/v1/notices", READ, schema_of::<NoticePage>)
+        .says("The receivers of notices and how they are, and the notices, latest first.")
+        .with(&[
+            query("receiver", "Only those for this receiver.", text),
+            query("status", "Only those that are this far.", notice_status),
+            query("before", "Only those older than this one: `next` of the page before.", review_id),
+            LIMIT,
+        ]),
+    Operation::change("notices.test", "POST", "/v1/notices/test", ADMIN, schema_of::<NoticeTestView>)
+        .says("Sends a test to a receiver, and says what came of it.")
+        .takes(Content::Json(schema_of::<NoticeTestBody>)),
+    Operation::change("notices.retry", "POST", "/v1/notices/{id}/retry", ADMIN, schema_of::<NoticeView>)
+        .says("Sends a notice that waits, or was given up, now.")
+        .with(&[id("The notice.", review_id)]),
     Operation::get("policies.show", "/v1/policies", READ, schema_of::<PolicyPage>)
         .says("The files, rules and warnings in force."),
     Operation::get("configuration.list", "/v1/configuration/revisions", READ, schema_of::<RevisionPage>)

@@ -5,6 +5,7 @@ mod configuration;
 mod factors;
 mod grants;
 mod identity;
+mod notices;
 mod recordings;
 mod reviews;
 
@@ -36,6 +37,7 @@ pub use grants::{
     EndGrantBody, EndGrantsBody, EndedGrantsView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView,
 };
 pub(crate) use identity::{ExchangeForm, ExchangedView, LoginFactsView, LogoutView, OauthError, RenewForm, WhoamiView};
+pub use notices::{NoticePage, NoticeTestBody, NoticeTestView, NoticeView, ReceiverView};
 pub(crate) use recordings::{ActivityView, CountsView, HourView, RecordingPage, RecordingView};
 pub use reviews::{
     AskedGrantView, AskerView, RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView,

@@ -30,6 +30,9 @@ recordings.list         401 401    403      200     403     200       403    403
 recordings.activity     401 401    403      200     403     200       403    403
 recordings.show         401 401    403      404     403     404       403    403
 api-keys.create         401 401    403      403     403     201       403    403
+notices.list            401 401    403      200     403     200       403    403
+notices.test            401 401    403      403     403     404       403    403
+notices.retry           401 401    403      403     403     404       403    403
 policies.show           401 401    403      200     403     200       403    403
 configuration.list      401 401    403      200     403     200       403    403
 configuration.show      401 401    403      404     403     404       403    403
@@ -63,6 +66,7 @@ async fn every_actor_gets_what_is_theirs_at_every_operation() {
             let body = match operation.name {
                 "locks.add" => r#"{"matcher":{"name":"eve"},"reason":"stolen"}"#,
                 "locks.dry-run" => r#"{"matcher":{"name":"eve"}}"#,
+                "notices.test" => r#"{"receiver":"nobody"}"#,
                 "configuration.diff" => r#"{"files":[]}"#,
                 "configuration.apply" => r#"{"files":[],"base":0}"#,
                 "configuration.revert" => r#"{"base":0}"#,

@@ -14,6 +14,7 @@ use countersign_api::{
 use countersign_enforce::*;
 use countersign_locks::{LockConfig, LockKind, LockService, Matcher, NewLock};
 use countersign_model::*;
+use countersign_notices::{Notices, NoticesParts};
 use countersign_policy::{Language, PolicyFile, PolicySet};
 use countersign_store::{Store, StoreConfig};
 
@@ -314,7 +315,16 @@ impl World {
         locks.add(new, "a test", now()).await.unwrap();
         let policy = rules();
         let memory = Memory::default();
+        let notices = Notices::start(NoticesParts {
+            store: store.clone(),
+            inbox: countersign_notices::queue().1,
+            receivers: Vec::new(),
+            base: String::new(),
+            clock: now,
+            tasks: tokio::runtime::Handle::current(),
+        });
         let desk = Desk {
+            notices,
             callers: Arc::new(Known),
             policy: Arc::new(countersign_policy::PolicyStore::new(policy)),
             recorder: Arc::new(memory.clone()),

@@ -3,6 +3,7 @@
 use super::Presence::{Default, Derived, Optional, Required};
 use super::identities::{IDENTITY, ISSUER, LOCAL_CLIENT, LOCAL_ISSUER, MAPPING, SPIFFE, TOKEN_REVIEW};
 use super::masking::{MASKING, TAG, TAG_RULES_MAX};
+use super::notices::{RECEIVER, RECEIVERS_MAX};
 use super::saml::SAML;
 use super::{Form, Key, Section};
 
@@ -21,7 +22,7 @@ pub(super) const fn key(name: &'static str, form: Form, presence: super::Presenc
 }
 
 /// Every section, in the order of the reference.
-pub(crate) static SECTIONS: [&Section; 26] = [
+pub(crate) static SECTIONS: [&Section; 27] = [
     &GATEWAY,
     &LISTENER,
     &CERTIFICATE,
@@ -44,6 +45,7 @@ pub(crate) static SECTIONS: [&Section; 26] = [
     &IDENTITY,
     &POLICY,
     &RECORDING,
+    &RECEIVER,
     &TELEMETRY,
     &VAULT,
     &KEY_SOURCE,
@@ -71,6 +73,7 @@ pub(crate) static ROOT: Section = Section {
         key("identity", Form::Table(&IDENTITY), Optional, "How logins, certificates and sessions live."),
         key("policy", Form::Table(&POLICY), Optional, "Where the policies are."),
         key("recording", Form::Table(&RECORDING), Optional, "Where and how sessions are recorded."),
+        key("receiver", Form::Tables(&RECEIVER, RECEIVERS_MAX), Optional, "Who is told what happens."),
         key("telemetry", Form::Table(&TELEMETRY), Optional, "What the gateway tells about itself."),
         key("vault", Form::Table(&VAULT), Optional, "The encrypted store of target passwords."),
     ],

@@ -54,6 +54,8 @@ struct OverviewPage {
     /// `None` for whoever may not see them.
     locks: Option<usize>,
     wrong: Vec<Shown>,
+    /// Receivers of notices that nothing can be sent to.
+    unheard: Vec<Shown>,
     bars: Vec<Bar>,
     /// The statements of the fullest hour: the chart's height.
     most: u64,
@@ -105,6 +107,10 @@ pub(crate) async fn show(State(console): State<Arc<Shared>>, signed: Signed) -> 
     let (activity, chart_trouble) = or_why(signed.ask.get("/v1/recordings/activity").await);
     let ready = signed.ask.get("/readyz").await.unwrap_or_default();
 
+    let notices = signed.ask.get("/v1/notices?limit=1").await.unwrap_or_default();
+    let failing = Facts::of(&notices).at("receivers");
+    let failing = failing.list().filter(|r| !r.at("failing_since").raw().is_empty());
+
     let checks = Facts::of(&ready).at("checks");
     let wrong = checks.members().filter(|(_, said)| said.raw() != "ok").map(|(name, _)| Shown::new(name)).collect();
     let all = Facts::of(&live).at("sessions");
@@ -131,6 +137,7 @@ pub(crate) async fn show(State(console): State<Arc<Shared>>, signed: Signed) -> 
         live_trouble,
         locks: locks.as_ref().map(|l| Facts::of(l).at("locks").list().count()),
         wrong,
+        unheard: failing.map(|r| r.at("name").text()).collect(),
         most: hours.list().map(|h| h.at("statements").number()).max().unwrap_or(0),
         bars: bars(hours),
         sessions,
