@@ -29,7 +29,7 @@ const SHARDS: usize = 16;
 /// The longest that giving an order may take, on top of the route's time to connect.
 pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many orders of sessions that end are under way at once. A lock may end hundreds in one moment: their clients are told first, and the target
+/// How many orders of sessions that end are under way at once. A lock may end hundreds in one moment: the target
 /// is not stormed with connections, each of which costs it a process.
 const ENDING_ORDERS_MAX: usize = 8;
 

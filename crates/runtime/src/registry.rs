@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use countersign_model::{Denial, Identity, SessionId, Target, Timestamp};
 use parking_lot::Mutex;
@@ -13,6 +14,9 @@ use tokio::sync::Notify;
 
 /// Locks that seats are spread over.
 const SHARDS: usize = 16;
+
+/// The longest that work at targets waits until the clients of all sessions that are being ended were told.
+const TELLING_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// What a seat can be told. Several may be pending at once.
 pub(crate) mod call {
@@ -49,6 +53,34 @@ pub(crate) struct Seat {
     waker: OnceLock<Waker>,
     info: OnceLock<SessionInfo>,
     ended: OnceLock<Denial>,
+    /// How far the telling of its end is: one of [`telling`].
+    telling: AtomicU8,
+    untold: Arc<Untold>,
+}
+
+/// How far somebody who is being ended was told.
+mod telling {
+    /// Nobody ended it.
+    pub(super) const LIVE: u8 = 0;
+    /// It is to end, and its client was not told yet.
+    pub(super) const DUE: u8 = 1;
+    /// Its client was told, or left.
+    pub(super) const OVER: u8 = 2;
+}
+
+/// How many sessions are to end whose clients were not told yet.
+#[derive(Debug, Default)]
+struct Untold {
+    count: AtomicUsize,
+    none: Notify,
+}
+
+impl Untold {
+    fn one_less(&self) {
+        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.none.notify_waiters();
+        }
+    }
 }
 
 impl Seat {
@@ -64,7 +96,19 @@ impl Seat {
     pub(crate) fn end(&self, denial: Denial) {
         // Of two reasons the first is as good.
         let _ = self.ended.set(denial);
+        // Counted ahead: whoever leaves in this moment counts itself out.
+        self.untold.count.fetch_add(1, Ordering::AcqRel);
+        if self.telling.compare_exchange(telling::LIVE, telling::DUE, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            self.untold.one_less();
+        }
         self.call(call::ENDED);
+    }
+
+    /// Its client was told all that it will be told.
+    pub(crate) fn told(&self) {
+        if self.telling.swap(telling::OVER, Ordering::AcqRel) == telling::DUE {
+            self.untold.one_less();
+        }
     }
 
     /// Why its session must end, once that was said.
@@ -99,6 +143,7 @@ pub struct SessionRegistry {
     next: AtomicU64,
     connections: AtomicUsize,
     left: Notify,
+    untold: Arc<Untold>,
 }
 
 impl SessionRegistry {
@@ -156,6 +201,8 @@ impl SessionRegistry {
             waker: OnceLock::new(),
             info: OnceLock::new(),
             ended: OnceLock::new(),
+            telling: AtomicU8::new(telling::LIVE),
+            untold: Arc::clone(&self.untold),
         });
         self.connections.fetch_add(1, Ordering::AcqRel);
         if let Some(shard) = self.shard(number) {
@@ -172,6 +219,22 @@ impl SessionRegistry {
                 seat.call(what);
             }
         }
+    }
+
+    /// Returns once the client of every session that is being ended was told, or a while later. Telling hundreds takes a gateway a moment; what
+    /// is done for them at their targets meanwhile takes that moment's processor time.
+    pub(crate) async fn all_told(&self) {
+        let told = async {
+            loop {
+                let none = self.untold.none.notified();
+                if self.untold.count.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                none.await;
+            }
+        };
+        // Somebody who does not read is no reason to let work run.
+        let _ = tokio::time::timeout(TELLING_TIMEOUT, told).await;
     }
 
     /// Returns once nobody is left.
@@ -195,6 +258,7 @@ pub(crate) struct Seated {
 
 impl Drop for Seated {
     fn drop(&mut self) {
+        self.seat.told();
         if let Some(shard) = self.registry.shard(self.seat.number) {
             let mut seats = shard.lock();
             seats.remove(&self.seat.number);
@@ -204,6 +268,63 @@ impl Drop for Seated {
         }
         if self.registry.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.registry.left.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_model::{ClientText, Culprit, DenialCode};
+
+    use super::*;
+
+    fn denial() -> Denial {
+        Denial::new(Culprit::Policy, DenialCode::Locked, ClientText::new("locked"))
+    }
+
+    /// Time stands still but for waiting: no machine is too slow for it.
+    #[tokio::test(start_paused = true)]
+    async fn work_at_targets_waits_until_everybody_who_ends_was_told() {
+        let registry = Arc::new(SessionRegistry::default());
+        let (told, left, bystander) = (registry.sit(), registry.sit(), registry.sit());
+        let began = tokio::time::Instant::now();
+        registry.all_told().await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "nobody is to be told");
+        for seated in [&told, &left, &told] {
+            seated.seat.end(denial());
+        }
+        registry.all_told().await;
+        assert_eq!(began.elapsed(), TELLING_TIMEOUT, "nobody was told, and work at the target does not wait for ever");
+        let waiting = tokio::spawn({
+            let registry = Arc::clone(&registry);
+            async move { registry.all_told().await }
+        });
+        tokio::task::yield_now().await;
+        told.seat.told();
+        told.seat.told();
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "one was not told yet");
+        drop(left);
+        waiting.await.unwrap();
+        assert_eq!(began.elapsed(), TELLING_TIMEOUT);
+        // Somebody who left, or was told, is not waited for again.
+        told.seat.end(denial());
+        bystander.seat.told();
+        bystander.seat.end(denial());
+        registry.all_told().await;
+        assert_eq!(began.elapsed(), TELLING_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn ends_and_departures_at_the_same_time_are_counted_out() {
+        let registry = Arc::new(SessionRegistry::default());
+        for _ in 0..2_000 {
+            let seated = registry.sit();
+            let seat = Arc::clone(&seated.seat);
+            let ender = std::thread::spawn(move || seat.end(denial()));
+            drop(seated);
+            ender.join().unwrap();
+            assert_eq!(registry.untold.count.load(Ordering::Acquire), 0);
         }
     }
 }

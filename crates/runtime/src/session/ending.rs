@@ -129,7 +129,10 @@ impl<P: Protocol> Driver<P> {
 
     /// Works on the end; ready when both sides may be closed.
     pub(super) fn finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.write(cx);
+        self.write_client(cx);
+        if self.aside.is_none() || self.stay.seated.seat.ended().is_none() {
+            self.write_target(cx);
+        }
         let Some(ending) = &mut self.ending else { return Poll::Ready(()) };
         loop {
             if self.client.is_gone() {
@@ -157,6 +160,9 @@ impl<P: Protocol> Driver<P> {
             };
         }
         let over = ending.stage == Stage::Over;
+        if over || ending.stage == Stage::Linger {
+            self.stay.seated.seat.told();
+        }
         if over && !self.client.is_gone() {
             // A cancel order may still be on its way to the target; the client need not wait for that.
             self.client = Socket::gone();

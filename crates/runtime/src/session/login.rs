@@ -310,7 +310,11 @@ impl<P: Protocol> Driver<P> {
             return;
         }
         let (order, shared) = (kept.order.clone(), self.shared.clone());
+        let is_ended = order.seat.ended().is_some();
         self.aside = Some(Box::pin(async move {
+            if is_ended {
+                shared.core.registry.all_told().await;
+            }
             let _turn = shared.core.cancels.turn().await;
             let result = report(deliver(&shared.protocol, &order).await, &order);
             shared.core.telemetry.cancelled(result);

@@ -187,7 +187,7 @@ impl<P: Protocol> Driver<P> {
         if calls & call::ENDED != 0
             && let Some(denial) = self.stay.seated.seat.ended().cloned()
         {
-            self.fail_as(CloseReason::Denied, denial);
+            self.cut(denial);
         }
         if calls & call::DRAIN != 0 && self.ending.is_none() {
             self.machine.on_drain();

@@ -208,6 +208,24 @@ impl<P: Protocol> Driver<P> {
         }
     }
 
+    /// Ends the session, as one of many perhaps: what is to be done at the target waits until all their clients were told.
+    pub(super) fn cut(&mut self, denial: Denial) {
+        if self.ending.is_some() {
+            return;
+        }
+        if let Link::Up(_, upstream) = &mut self.link
+            && !upstream.outbound().is_empty()
+        {
+            // What was not sent yet must not run later.
+            self.target_deaf = true;
+        }
+        self.fail_as(CloseReason::Denied, denial);
+        if self.aside.is_none() {
+            let shared = self.shared.clone();
+            self.aside = Some(Box::pin(async move { shared.core.registry.all_told().await }));
+        }
+    }
+
     /// Drops what was under way, cancels work that runs, and lets the machine say in its protocol why it ends.
     pub(super) fn last_words(&mut self, denial: &Denial) {
         if self.machine.is_busy() {

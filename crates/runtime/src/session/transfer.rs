@@ -200,7 +200,7 @@ impl<P: Protocol> Driver<P> {
         self.write_client(cx) || to_target
     }
 
-    fn write_client(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn write_client(&mut self, cx: &mut Context<'_>) -> bool {
         if self.client.is_gone() {
             return false;
         }
@@ -221,7 +221,7 @@ impl<P: Protocol> Driver<P> {
         }
     }
 
-    fn write_target(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn write_target(&mut self, cx: &mut Context<'_>) -> bool {
         let result = match &mut self.link {
             Link::None => return false,
             Link::Dialling(socket, _) | Link::Up(socket, _) if socket.is_gone() => return false,

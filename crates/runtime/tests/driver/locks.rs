@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign_model::*;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::time::{Instant, sleep};
 
 use crate::world::{eventually, world};
@@ -55,6 +55,47 @@ async fn adv_006_a_lock_does_not_wait_for_a_client_that_does_not_read() {
     // What was on its way is all that comes; whether the connection is reset is the system's.
     let _ = c.io.read_to_end(&mut rest).await;
     assert!(rest.len() < 100_000_000);
+}
+
+#[tokio::test]
+async fn adv_006_what_a_lock_finds_unsent_is_never_sent() {
+    /// More than the sockets between gateway and target hold.
+    const STATEMENTS: usize = 60;
+    let w = world().await;
+    let (mut idle, mut full) = (w.dial().await, w.dial().await);
+    full.login_as("eve", "db").await;
+    idle.login_as("eve", "db").await;
+    full.say("read hang\n").await;
+    eventually("the statement", || w.seen.has("read hang")).await;
+    let (read, mut write) = tokio::io::split(full.io.into_inner());
+    let pushing = tokio::spawn(async move {
+        for n in 0..STATEMENTS {
+            let statement = format!("write quietly {n} {}\n", "x".repeat(200_000));
+            if write.write_all(statement.as_bytes()).await.is_err() {
+                break;
+            }
+        }
+    });
+    // Until everything between the gateway and the target is full.
+    let sent = || w.memory.count("intent Allow write");
+    let mut before = usize::MAX;
+    while before != sent() {
+        before = sent();
+        sleep(Duration::from_millis(300)).await;
+    }
+    assert!(sent() > 0);
+    w.memory.lock("eve");
+    let mut full = BufReader::new(read);
+    let mut said = String::new();
+    full.read_line(&mut said).await.unwrap();
+    assert_eq!(said, "error locked out by lock L1\n");
+    eventually("both ends", || w.seen.has("0 GONE") && w.seen.has("1 GONE")).await;
+    assert!(w.seen.of(1).contains(&"bye".to_owned()), "where nothing was unsent, the target is told");
+    let of_full = w.seen.of(0);
+    assert!(!of_full.contains(&"bye".to_owned()), "nothing was added to what was in the pipe");
+    let ran = of_full.iter().filter(|l| l.starts_with("write") && l.ends_with('…')).count();
+    assert!(ran < sent(), "{ran} of {}", sent());
+    pushing.abort();
 }
 
 #[tokio::test]

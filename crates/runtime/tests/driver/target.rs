@@ -10,6 +10,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
+/// Of longer lines only the beginning is written down.
+const LINE_BYTES_KEPT: usize = 1024;
+
 #[derive(Default)]
 pub struct Seen {
     /// Every line, as "SESSION line".
@@ -57,7 +60,12 @@ pub async fn start(tls: Option<Arc<rustls::ServerConfig>>) -> (SocketAddr, Arc<S
             let (tcp, _) = listener.accept().await.unwrap();
             tcp.set_nodelay(true).unwrap();
             let session = all.sessions.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(connection(tcp, session, all.clone(), tls.clone()));
+            let (all, tls) = (all.clone(), tls.clone());
+            tokio::spawn(async move {
+                // However it ended.
+                let _ = connection(tcp, session, all.clone(), tls).await;
+                all.lines.lock().unwrap().push(format!("{session} GONE"));
+            });
         }
     });
     (addr, seen)
@@ -94,7 +102,12 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
             seen.lines.lock().unwrap().push(format!("{session} END"));
             return Ok(());
         }
-        let said = line.trim_end().to_owned();
+        let whole = line.ends_with('\n');
+        let mut said = line.trim_end().to_owned();
+        if said.len() > LINE_BYTES_KEPT {
+            said.truncate(LINE_BYTES_KEPT);
+            said.push_str(if whole { "…" } else { "… and not all of it" });
+        }
         seen.lines.lock().unwrap().push(format!("{session} {said}"));
         running.statement.lock().unwrap().clone_from(&said);
         let words: Vec<&str> = said.split(' ').collect();
@@ -115,7 +128,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
                 seen.cancels.lock().unwrap().insert(key.clone(), running.clone());
                 s.write_all(format!("welcome {key}\n").as_bytes()).await?;
             }
-            ["sync"] | ["begin"] | ["bye"] => {}
+            ["sync"] | ["begin"] | ["bye"] | ["write", "quietly", ..] => {}
             ["read", "bulk", n] => {
                 let row = [b'x'; 1023];
                 let chunk = [&row[..], b"\n"].concat().repeat(16);
