@@ -1,16 +1,26 @@
-//! Random interleavings of requests, answers, expiry, locks, restarts and steps of the clock, on the real store, beside a model that is simple
-//! enough to be seen to be right: no statement runs without its approvals, none runs twice. A seed that fails is printed with what was done.
+//! Random interleavings of requests, answers with and without a security key, expiry, locks, lost keys, restarts and steps of the clock, on the
+//! real store, beside a model that is simple enough to be seen to be right: no statement runs without its approvals and the keys that they were
+//! given with, none runs twice. A seed that fails is printed with what was done.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 
+#[path = "../../factors/tests/key/mod.rs"]
+mod key;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use countersign_approvals::{Approvals, Said, Verb};
-use countersign_enforce::{Leaving, ReviewEnd, ReviewEvent, Reviews as _, Standing, binding};
+use countersign_enforce::{
+    Alert, AlertSink, Assertion, FactorAsk, FactorProof, FactorPurpose, Factors as _, Leaving, ReviewEnd, ReviewEvent,
+    Reviews as _, Standing, binding,
+};
+use countersign_factors::webauthn::Site;
+use countersign_factors::{SecondFactors, SecondFactorsParts};
+use countersign_model::Factor;
 use tokio::runtime::Runtime;
 
+use key::{ORIGIN, Says, SoftKey};
 use world::{Dice, Held, World, person, play, spec};
 
 /// Sequences, and steps of each.
@@ -25,6 +35,26 @@ const PEOPLE: [(&str, &[&str]); 4] =
 /// Whom each statement needs.
 const NEEDS: [&[(&str, u16)]; 3] = [&[("dba", 2)], &[("dba", 1), ("security", 1)], &[("dba", 2), ("security", 1)]];
 const TEXTS: [&str; 3] = ["update a", "update b", "update c"];
+/// Which of them needs a security key.
+const WITH_KEY: [bool; 3] = [false, true, true];
+
+struct Deaf;
+
+impl AlertSink for Deaf {
+    fn raise(&self, _: Alert) {}
+}
+
+/// What somebody shows with a yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shows {
+    /// Their key signed what they look at.
+    Key,
+    Nothing,
+    /// What their key signed before, and they were believed.
+    Again,
+    /// What their key signed for another review.
+    OfAnother,
+}
 
 /// A process: its tasks end with it.
 struct Gateway {
@@ -59,6 +89,8 @@ struct Modelled {
     expires_ms: i64,
     /// Those who say yes, each once, in the order of their answers.
     yes: Vec<usize>,
+    /// With which key of theirs, of those who showed one.
+    with: BTreeMap<usize, usize>,
     /// Enough have said yes.
     approved: bool,
     over: bool,
@@ -106,15 +138,70 @@ struct Run {
     sessions: usize,
     /// What may be said of each person now: `None` when nobody can tell.
     stands: [Option<bool>; 4],
+    factors: SecondFactors,
+    /// What each has: a key, and how many they had before it.
+    keys: [Option<(SoftKey, usize)>; 4],
+    keys_made: usize,
+    /// With what each was believed last.
+    signed: [Option<Assertion>; 4],
     log: Vec<String>,
 }
 
 impl Run {
     async fn new(seed: u64) -> Self {
-        let w = World::new().await;
+        let mut w = World::new().await;
+        let factors = SecondFactors::new(SecondFactorsParts {
+            store: w.store.clone(),
+            sealer: None,
+            alerts: Arc::new(Deaf),
+            sites: vec![Site::of(ORIGIN).unwrap()],
+        });
+        w.with_factors(Arc::new(factors.clone())).await;
         let gateways = [Gateway::start(&w), Gateway::start(&w)];
         let (reviews, held, log) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { dice: Dice(seed), w, gateways, reviews, held, sessions: 0, stands: [Some(true); 4], log }
+        let (keys, signed, stands) = Default::default();
+        let mut run = Self {
+            dice: Dice(seed),
+            w,
+            gateways,
+            reviews,
+            held,
+            sessions: 0,
+            stands,
+            factors,
+            keys,
+            keys_made: 0,
+            signed,
+            log,
+        };
+        run.stands = [Some(true); 4];
+        for who in 0..4 {
+            run.register(who).await;
+        }
+        run
+    }
+
+    async fn register(&mut self, who: usize) {
+        let (name, groups) = PEOPLE[who];
+        self.keys_made += 1;
+        let (by, mut key) = (person(name, groups), SoftKey::new(&format!("{name}'s {}", self.keys_made)));
+        let ask = FactorAsk { person: &by, purpose: FactorPurpose::Register, now: self.w.now() };
+        let asked = self.factors.challenge(ask, None).await.unwrap();
+        let made = key.register(&asked.challenge, &Says::default());
+        self.factors.add_key(&by, "key", &made, None, self.w.now()).await.unwrap();
+        self.keys[who] = Some((key, self.keys_made));
+    }
+
+    /// Somebody loses their key; mostly they get another.
+    async fn key(&mut self) {
+        let (who, again) = (self.dice.below(4), self.dice.below(3) > 0);
+        let (name, _) = PEOPLE[who];
+        let gone = self.factors.reset(name, "otto", self.w.now()).await;
+        assert_eq!(gone.ok() == Some(1), self.keys[who].take().is_some(), "{name}");
+        if again {
+            self.register(who).await;
+        }
+        self.note(format!("{name} loses the key, and gets another: {again}"));
     }
 
     fn now_ms(&self) -> i64 {
@@ -132,7 +219,8 @@ impl Run {
             28..30 => self.leave().await,
             30 => self.withdraw().await,
             31..33 => self.restart(),
-            33..37 => self.person(),
+            33..35 => self.person(),
+            35..38 => self.key().await,
             _ => self.time(),
         }
         self.settle().await;
@@ -146,6 +234,7 @@ impl Run {
         let question = self.w.question(person("ana", &[]), session as u128, |f| {
             f.text = TEXTS[statement].as_bytes();
             f.spec = spec(NEEDS[statement]);
+            f.spec.factor = WITH_KEY[statement].then_some(Factor::Webauthn);
         });
         let review = Some(self.gateways[gateway].reviews.open(question.clone()));
         let mut held = Held { question, review };
@@ -156,8 +245,8 @@ impl Run {
             None => {
                 let expires_ms = now_ms + LIFE_MS;
                 let waits = Some((session, gateway));
-                let (yes, approved, over, runs) = (Vec::new(), false, false, 0);
-                self.reviews.push(Modelled { id, statement, expires_ms, yes, approved, over, runs, waits });
+                let (yes, with, approved, over, runs) = (Vec::new(), BTreeMap::new(), false, false, 0);
+                self.reviews.push(Modelled { id, statement, expires_ms, yes, with, approved, over, runs, waits });
             }
             Some(r) => {
                 assert!(r.statement == statement && r.is_open(now_ms), "taken up, and it was not this one's to take");
@@ -179,26 +268,66 @@ impl Run {
         let back = self.dice.below(self.reviews.len().min(3));
         let n = self.reviews.len() - 1 - back;
         let (who, no, gateway) = (self.dice.below(4), self.dice.below(20) == 0, self.dice.below(2));
+        let shows = self.shows(n, no);
         let now_ms = self.now_ms();
-        let r = &mut self.reviews[n];
         let (name, groups) = PEOPLE[who];
-        let asked = NEEDS[r.statement].iter().any(|(g, _)| groups.contains(g));
-        let fine = r.is_open(now_ms) && asked && (no || !r.yes.contains(&who));
+        let (id, statement) = (self.reviews[n].id.clone(), self.reviews[n].statement);
+        let proof = match shows {
+            Shows::Nothing => None,
+            Shows::Key => self.sign(who, &id, gateway).await,
+            Shows::Again => self.signed[who].clone(),
+            Shows::OfAnother => {
+                let other = self.reviews[self.dice.below(self.reviews.len())].id.clone();
+                if other == id { None } else { self.sign(who, &other, gateway).await }
+            }
+        };
+        let proven = proof.is_some() && shows == Shows::Key;
+        let signed = proof.clone();
+        let proof = proof.map(FactorProof::Assertion);
+        let r = &mut self.reviews[n];
+        let asked = NEEDS[statement].iter().any(|(g, _)| groups.contains(g));
+        let shown = if WITH_KEY[statement] { proven } else { proven || proof.is_none() };
+        let fine = r.is_open(now_ms) && asked && (no || (!r.yes.contains(&who) && shown));
         let verb = if no { Verb::Deny } else { Verb::Approve };
-        let said = self.gateways[gateway].reviews.answer(&r.id, verb, &person(name, groups), Said::default()).await;
-        assert_eq!(said.is_ok(), fine, "{name} {verb:?} {}: {said:?}", r.id);
+        let said = Said { factor: proof.as_ref(), ..Said::default() };
+        let said = self.gateways[gateway].reviews.answer(&id, verb, &person(name, groups), said).await;
+        assert_eq!(said.is_ok(), fine, "{name} {verb:?} {id}, showing {shows:?}: {said:?}");
         if fine && no {
             r.over = true;
             r.yes.clear();
         } else if fine {
+            if signed.is_some() {
+                self.signed[who] = signed;
+            }
             r.yes.push(who);
+            let with = self.keys[who].as_ref().filter(|_| proven).map(|(_, number)| *number);
+            r.with.remove(&who);
+            r.with.extend(with.map(|number| (who, number)));
             r.approved |= r.is_enough();
         }
-        let id = r.id.clone();
-        self.note(format!("{name} says {verb:?} to {id} at {gateway}: {fine}"));
+        self.note(format!("{name} says {verb:?} to {id} at {gateway}, showing {shows:?}: {fine}"));
         if fine && no {
             self.told(n, Expected::Ends(ReviewEnd::Denied)).await;
         }
+    }
+
+    /// What they show: mostly what is asked for.
+    fn shows(&mut self, n: usize, no: bool) -> Shows {
+        let all = [Shows::Nothing, Shows::Again, Shows::OfAnother];
+        match self.dice.below(12) {
+            one if one < all.len() && !no => all[one],
+            _ if no || !WITH_KEY[self.reviews[n].statement] => Shows::Nothing,
+            _ => Shows::Key,
+        }
+    }
+
+    /// What their key signs for this review; nothing where they have none, or may not answer it.
+    async fn sign(&mut self, who: usize, id: &str, gateway: usize) -> Option<Assertion> {
+        let (name, groups) = PEOPLE[who];
+        let asked = self.gateways[gateway].reviews.challenge(id, &person(name, groups), None, None).await.ok()?;
+        let (key, _) = self.keys[who].as_mut()?;
+        let signed = key.sign(&asked.challenge, &Says::default());
+        Some(signed)
     }
 
     /// A client goes, or a gateway sends its clients away.
@@ -302,10 +431,15 @@ impl Run {
                 self.told(n, Expected::Ends(ReviewEnd::Expired)).await;
                 continue;
             }
-            if !r.approved || r.yes.iter().any(|p| self.stands[*p].is_none()) {
+            let keys = &self.keys;
+            let has_key = |with: &BTreeMap<usize, usize>, p: &usize| {
+                with.get(p).is_none_or(|number| keys[*p].as_ref().is_some_and(|(_, has)| has == number))
+            };
+            if !r.approved || r.yes.iter().any(|p| has_key(&r.with, p) && self.stands[*p].is_none()) {
                 continue;
             }
-            r.yes.retain(|p| self.stands[*p] == Some(true));
+            let with = &r.with;
+            r.yes.retain(|p| self.stands[*p] == Some(true) && has_key(with, p));
             r.approved = r.is_enough();
             if r.approved {
                 r.over = true;
