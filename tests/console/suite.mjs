@@ -5,7 +5,9 @@ import { createHmac } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
+import jsQR from 'jsqr';
 import { chromium } from 'playwright-core';
+import { PNG } from 'pngjs';
 import { applied } from './applied.mjs';
 import { PASSWORD, World, until } from './world.mjs';
 
@@ -453,6 +455,10 @@ test('psql holds, two people approve in two browsers, one with the key, one with
   await rolf.page.locator('section', { hasText: 'Add an authenticator app' }).getByLabel('Name').fill('phone');
   await rolf.page.locator('section', { hasText: 'Add an authenticator app' }).getByRole('button', { name: 'Add' }).click();
   const good = await rolf.page.locator('#secret').textContent();
+  const drawn = PNG.sync.read(await rolf.page.locator('svg.qr').screenshot());
+  const scanned = new URL(jsQR(new Uint8ClampedArray(drawn.data), drawn.width, drawn.height).data);
+  assert.equal(scanned.protocol, 'otpauth:');
+  assert.equal(scanned.searchParams.get('secret'), good);
   if (SCREENSHOTS) await rolf.page.screenshot({ path: join(SCREENSHOTS, 'factors-new-codes.png') });
   await rolf.page.getByLabel('The code that the app shows now').fill(totp(good));
   await rolf.page.getByRole('button', { name: 'Confirm' }).click();

@@ -12,6 +12,7 @@ mod facts;
 mod guard;
 mod pages;
 mod people;
+mod qr;
 mod respond;
 mod saml;
 mod shown;

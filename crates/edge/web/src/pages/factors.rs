@@ -10,6 +10,7 @@ use super::{Shell, because, is_id};
 use crate::ask::Refusal;
 use crate::facts::Facts;
 use crate::guard::{Changing, Fields, Signed};
+use crate::qr::{Drawing, draw};
 use crate::respond::{document, html, see_other, trouble};
 use crate::shown::Shown;
 use crate::when::When;
@@ -31,6 +32,7 @@ struct Codes {
     id: String,
     secret: Shown,
     uri: Shown,
+    drawing: Option<Drawing>,
 }
 
 #[derive(Template)]
@@ -144,6 +146,7 @@ pub(crate) async fn add_codes(Changing { signed, form }: Changing) -> Response<B
                 id: made.at("id").raw().to_owned(),
                 secret: made.at("secret").text(),
                 uri: made.at("uri").text(),
+                drawing: draw(made.at("uri").raw()),
             };
             page(&signed, Some(codes), None).await
         }
