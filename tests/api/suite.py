@@ -222,6 +222,8 @@ def a_key_is_no_more_than_its_scope_and_its_owner(world):
     stream, began = urllib.request.urlopen(watched, timeout=30), time.monotonic()
     seen = world.ask("machine", "POST", "/v1/locks", {"matcher": {"name": "heard"}, "reason": "to hear"}).json()["id"]
     assert world.ask("admin", "POST", "/v1/grants", BODIES["grants.request"]).status == 201
+    used = next(k for k in world.ask("admin", "GET", "/v1/api-keys").json()["keys"] if k["id"] == id)["used"]
+    assert used["from"] == "127.0.0.1" and used["at"], used
     assert revoke("machine", everybody=True).json()["ended"]["why"] == "leaked"
     assert (good(), revoke("admin").status) == (401, 409)
     heard = stream.read().decode()

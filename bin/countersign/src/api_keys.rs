@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use countersign_api::{
-    ApiKeyBody, ApiKeyDoors, ApiKeyEndView, ApiKeyList, ApiKeyOwnerView, ApiKeyPage, ApiKeyRevocation, ApiKeyView,
-    NewApiKeyView, Problem,
+    ApiKeyBody, ApiKeyDoors, ApiKeyEndView, ApiKeyList, ApiKeyOwnerView, ApiKeyPage, ApiKeyRevocation, ApiKeyUseView,
+    ApiKeyView, NewApiKeyView, Problem,
 };
 use countersign_enforce::BoxFuture;
 use countersign_identity::local::StoreFault;
-use countersign_identity::{ApiKey, ApiKeyContent, ApiKeyEnd, ApiKeyFault, ApiKeyQuery, ApiKeyStore, IdentityService};
+use countersign_identity::{
+    ApiKey, ApiKeyContent, ApiKeyEnd, ApiKeyFault, ApiKeyQuery, ApiKeyStore, ApiKeyUse, IdentityService,
+};
 use countersign_model::{Identity, Timestamp};
-use countersign_store::{ApiKeyEndRecord, ApiKeyFilter, ApiKeyRecord, Store};
+use countersign_store::{ApiKeyEndRecord, ApiKeyFilter, ApiKeyRecord, ApiKeyUseRecord, Store};
 
 /// Keys in the store.
 pub(crate) struct StoredApiKeys(pub(crate) Store);
@@ -28,6 +30,7 @@ fn key(r: ApiKeyRecord) -> Result<ApiKey, StoreFault> {
         content,
         created_at: r.created_at,
         expires_at: r.expires_at,
+        used: r.used.map(|u| ApiKeyUse { at: u.at, from: u.from }),
         ended: r.ended.map(|e| ApiKeyEnd { at: e.at, by: e.by, why: e.why }),
     })
 }
@@ -43,6 +46,7 @@ impl ApiKeyStore for StoredApiKeys {
                 content: serde_json::to_string(&key.content).map_err(fault)?,
                 created_at: key.created_at,
                 expires_at: key.expires_at,
+                used: None,
                 ended: None,
             };
             self.0.add_api_key(&record, most_of_owner).await.map_err(fault)
@@ -62,6 +66,13 @@ impl ApiKeyStore for StoredApiKeys {
                 limit: query.limit,
             };
             self.0.list_api_keys(&filter).await.map_err(fault)?.into_iter().map(key).collect()
+        })
+    }
+
+    fn note_use<'a>(&'a self, id: &'a str, used: &'a ApiKeyUse) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(async move {
+            let used = ApiKeyUseRecord { at: used.at, from: used.from.clone() };
+            self.0.note_api_key_use(id, &used).await.map_err(fault)
         })
     }
 
@@ -107,6 +118,7 @@ fn view(key: &ApiKey, now: Timestamp) -> ApiKeyView {
         scope: key.content.scope.clone(),
         created_at: key.created_at.rfc3339(),
         expires_at: key.expires_at.rfc3339(),
+        used: key.used.as_ref().map(|u| ApiKeyUseView { at: u.at.rfc3339(), from: u.from.clone() }),
         ended: key.ended.as_ref().map(|e| ApiKeyEndView { at: e.at.rfc3339(), by: e.by.clone(), why: e.why.clone() }),
     }
 }

@@ -150,12 +150,15 @@ fn table(keys: &[ApiKeyView], now: Timestamp) -> Table {
         Column::text("STATE"),
         Column::text("NAME"),
         Column::text("OWNER"),
+        Column::text("USED"),
         Column::text("ENDS"),
         Column::text("SCOPE"),
     ]);
     for key in keys {
+        let used = key.used.as_ref().and_then(|used| parse_time(&used.at).ok());
+        let used = used.map_or_else(|| "never".to_owned(), |at| short_moment(at, now));
         let ends = parse_time(&key.expires_at).map(|at| short_moment(at, now)).unwrap_or_default();
-        table.row([&key.id, state(key), &key.name, &key.owner.name, &ends, &scope_of(key)]);
+        table.row([&key.id, state(key), &key.name, &key.owner.name, &used, &ends, &scope_of(key)]);
     }
     table
 }
@@ -181,6 +184,10 @@ fn sheet(key: &ApiKeyView) -> Sheet {
     sheet.add("scope", &scope_of(key));
     sheet.add("made", &key.created_at);
     sheet.add("ends", &key.expires_at);
+    sheet.add(
+        "last used",
+        &key.used.as_ref().map_or_else(|| "never".to_owned(), |u| format!("{} from {}", u.at, u.from)),
+    );
     if let Some(end) = &key.ended {
         sheet.add("revoked", &format!("{} by {}: {}", end.at, end.by, end.why));
     }

@@ -4,6 +4,7 @@
 //! taken where sessions begin, nor be kept as anything but a digest, nor be good for a moment after it was revoked.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
@@ -33,6 +34,8 @@ pub const API_KEY_LIFETIME_S_MAX: u64 = 90 * 86_400;
 const KEPT_US: i64 = 90 * 86_400_000_000;
 /// The random bytes of a key's secret.
 const SECRET_BYTES: usize = 32;
+/// How much later a use must be to be noted, too, in microseconds (a minute): a use costs no write but now and then.
+const USE_NOTED_EVERY_US: u64 = 60_000_000;
 /// A ULID as text.
 const ID_BYTES: usize = 26;
 
@@ -60,8 +63,19 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// When it ends by itself.
     pub expires_at: Timestamp,
+    /// When it was last used, to the minute.
+    pub used: Option<ApiKeyUse>,
     /// How it was ended before that.
     pub ended: Option<ApiKeyEnd>,
+}
+
+/// The last use of a key that was noted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeyUse {
+    /// When.
+    pub at: Timestamp,
+    /// From which address.
+    pub from: String,
 }
 
 /// How a key was ended.
@@ -105,6 +119,9 @@ pub trait ApiKeyStore: Send + Sync {
 
     /// Keys, newest first.
     fn list<'a>(&'a self, query: &'a ApiKeyQuery, now: Timestamp) -> BoxFuture<'a, Result<Vec<ApiKey>, StoreFault>>;
+
+    /// Notes that a key was used; what was noted of a later time stays.
+    fn note_use<'a>(&'a self, id: &'a str, used: &'a ApiKeyUse) -> BoxFuture<'a, Result<(), StoreFault>>;
 
     /// Ends a key that is in force; says whether it was this call that did.
     fn end<'a>(&'a self, id: &'a str, end: &'a ApiKeyEnd) -> BoxFuture<'a, Result<bool, StoreFault>>;
@@ -203,6 +220,7 @@ impl IdentityService {
             content: ApiKeyContent { name, scope, owner: mapping::parts_of(owner) },
             created_at: now,
             expires_at: Timestamp::from_unix_us(now.unix_us().saturating_add(lifetime_us)),
+            used: None,
             ended: None,
             id,
         };
@@ -246,13 +264,13 @@ impl IdentityService {
     /// Who comes with an API key; `None` for a request that comes without one.
     pub async fn key_holder(&self, request: &DoorRequest<'_>, now: Timestamp) -> Option<Result<KeyHolder, Reply>> {
         let text = presented(request)?;
-        Some(self.holder(text, now).await.map_err(|rejection| {
+        Some(self.holder(text, request.source.ip(), now).await.map_err(|rejection| {
             let about = parse(text).map_or_else(|| "no API key".to_owned(), |(id, _)| format!("API key {id}"));
             self.refused_at_api(rejection, about, request.source, now)
         }))
     }
 
-    async fn holder(&self, text: &str, now: Timestamp) -> Result<KeyHolder, Rejection> {
+    async fn holder(&self, text: &str, source: IpAddr, now: Timestamp) -> Result<KeyHolder, Rejection> {
         let keys = self.api_keys.as_ref().ok_or(Rejection::ApiKeyUnknown)?;
         let (id, secret) = parse(text).ok_or(Rejection::ApiKeyUnknown)?;
         let now = self.tokens.steady(now)?;
@@ -261,6 +279,13 @@ impl IdentityService {
             .filter(|key| bool::from(key.digest.as_bytes().ct_eq(digest(secret.as_bytes()).as_bytes())))
             .ok_or(Rejection::ApiKeyUnknown)?;
         self.key_stands(&key, now).await?;
+        if key.used.as_ref().is_none_or(|used| now.since_us(used.at) >= USE_NOTED_EVERY_US) {
+            let used = ApiKeyUse { at: now, from: source.to_string() };
+            // Who holds it was proven, and its use is recorded elsewhere; this is for the list.
+            if let Err(fault) = keys.note_use(&key.id, &used).await {
+                tracing::warn!(key = key.id, %fault, "the use of an API key was not noted");
+            }
+        }
         Ok(KeyHolder { identity: Arc::new(mapping::of_api_key(&key)), key: Arc::new(key) })
     }
 

@@ -43,7 +43,7 @@ use serde_json::Value;
 
 pub use api_keys::{
     API_KEY_LIFETIME_S_MAX, API_KEY_LIFETIME_S_MIN, API_KEY_PREFIX, API_KEYS_OF_OWNER_MAX, ApiKey, ApiKeyContent,
-    ApiKeyEnd, ApiKeyFault, ApiKeyQuery, ApiKeyStore, KeyHolder,
+    ApiKeyEnd, ApiKeyFault, ApiKeyQuery, ApiKeyStore, ApiKeyUse, KeyHolder,
 };
 pub use authenticator::{IssuerEntry, TokenAuthenticator};
 pub use certificate::{AuthorityFault, CERTIFICATE_LIFETIME_S_MAX, IdentityAuthority};

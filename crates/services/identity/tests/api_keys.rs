@@ -11,7 +11,7 @@ use countersign_enforce::{BoxFuture, PresentedCredential, Standing};
 use countersign_identity::local::{AccountStore as _, StoreFault};
 use countersign_identity::{
     API_KEY_LIFETIME_S_MAX, API_KEY_LIFETIME_S_MIN, API_KEYS_OF_OWNER_MAX, ApiKey, ApiKeyEnd, ApiKeyFault, ApiKeyQuery,
-    ApiKeyStore, DoorRequest, IdentityService, KeyHolder,
+    ApiKeyStore, ApiKeyUse, DoorRequest, IdentityService, KeyHolder,
 };
 use countersign_model::{CredentialBinding, Denial, Identity, IdentityKind, Secret, Timestamp};
 use serde_json::json;
@@ -23,6 +23,10 @@ use support::gateway::{Gateway, HERE, Store};
 struct Keys {
     all: Mutex<BTreeMap<String, ApiKey>>,
     down: Mutex<bool>,
+    /// Uses that came to be noted.
+    noted: Mutex<u32>,
+    /// Notes cannot be written.
+    notes_broken: Mutex<bool>,
 }
 
 impl ApiKeyStore for Keys {
@@ -45,6 +49,14 @@ impl ApiKeyStore for Keys {
         let all = self.all.lock().unwrap();
         let wanted = all.values().rev().filter(|k| query.all || k.is_live(now)).cloned();
         Box::pin(ready(Ok(wanted.collect())))
+    }
+
+    fn note_use<'a>(&'a self, id: &'a str, used: &'a ApiKeyUse) -> BoxFuture<'a, Result<(), StoreFault>> {
+        *self.noted.lock().unwrap() += 1;
+        let mut all = self.all.lock().unwrap();
+        let key = all.get_mut(id).filter(|_| !*self.notes_broken.lock().unwrap());
+        let noted = key.map(|k| k.used = Some(used.clone()));
+        Box::pin(ready(noted.ok_or_else(|| StoreFault("it is down".to_owned()))))
     }
 
     fn end<'a>(&'a self, id: &'a str, end: &'a ApiKeyEnd) -> BoxFuture<'a, Result<bool, StoreFault>> {
@@ -111,6 +123,23 @@ impl World {
 
 fn end(s: i64) -> ApiKeyEnd {
     ApiKeyEnd { at: at(s), by: "ana".to_owned(), why: "lost".to_owned() }
+}
+
+#[tokio::test]
+async fn its_last_use_is_noted_once_a_minute_and_only_when_it_was_good() {
+    let w = World::new().await;
+    let (text, key) = w.make(3600).await;
+    let good = format!("Bearer {text}");
+    let noted = || (*w.keys.noted.lock().unwrap(), w.keys.all.lock().unwrap()[&key.id].used.clone());
+    assert_eq!(w.refused(&format!("{text}A"), 1).await.0, 401);
+    assert_eq!(noted(), (0, None));
+    let first = ApiKeyUse { at: at(2), from: "192.0.2.1".to_owned() };
+    for (s, count, used) in [(2, 1, &first), (61, 1, &first), (62, 2, &ApiKeyUse { at: at(62), ..first.clone() })] {
+        w.comes(&good, s).await.unwrap().unwrap();
+        assert_eq!(noted(), (count, Some(used.clone())), "{s}");
+    }
+    *w.keys.notes_broken.lock().unwrap() = true;
+    w.comes(&good, 200).await.unwrap().expect("a list that is late keeps nobody out");
 }
 
 #[tokio::test]

@@ -28,8 +28,19 @@ pub struct ApiKeyRecord {
     pub created_at: Timestamp,
     /// When it ends by itself.
     pub expires_at: Timestamp,
+    /// When it was last used, if it was.
+    pub used: Option<ApiKeyUseRecord>,
     /// How it was ended before that.
     pub ended: Option<ApiKeyEndRecord>,
+}
+
+/// The last use of a key that was noted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeyUseRecord {
+    /// When.
+    pub at: Timestamp,
+    /// From which address.
+    pub from: String,
 }
 
 /// How a key was ended.
@@ -57,9 +68,23 @@ pub struct ApiKeyFilter {
 }
 
 /// The columns, in the order of the row.
-const COLUMNS: &str = "id, digest, issuer, subject, content, created_at, expires_at, ended_at, ended_by, ended_why";
+const COLUMNS: &str =
+    "id, digest, issuer, subject, content, created_at, expires_at, used_at, used_from, ended_at, ended_by, ended_why";
 
-type Row = (String, String, String, String, String, i64, i64, Option<i64>, Option<String>, Option<String>);
+type Row = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    i64,
+    i64,
+    Option<i64>,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+);
 
 impl Store {
     /// Adds a key unless its owner has `most_of_owner` in force, or all have [`API_KEYS_LIVE_MAX`]; says whether it did.
@@ -130,6 +155,22 @@ impl Store {
         })
     }
 
+    /// Notes that a key was used. What was noted of a later time stays.
+    pub async fn note_api_key_use(&self, id: &str, used: &ApiKeyUseRecord) -> Result<(), StoreError> {
+        fits("where an API key was used from", used.from.len(), TEXT_BYTES_MAX)?;
+        on_pool!(self, "note the use of an API key", |pool| {
+            sqlx::query(
+                "UPDATE api_keys SET used_at = $2, used_from = $3 WHERE id = $1 AND (used_at IS NULL OR used_at < $2)",
+            )
+            .bind(id)
+            .bind(used.at.unix_us())
+            .bind(&used.from)
+            .execute(pool)
+            .await?;
+            Ok(())
+        })
+    }
+
     /// Ends a key that is in force; says whether it was this call that did.
     pub async fn end_api_key(&self, id: &str, end: &ApiKeyEndRecord) -> Result<bool, StoreError> {
         fits("who ends an API key", end.by.len(), TEXT_BYTES_MAX)?;
@@ -159,7 +200,8 @@ impl Store {
     }
 }
 
-fn record((id, digest, issuer, subject, content, created_at, expires_at, at, by, why): Row) -> ApiKeyRecord {
+fn record(row: Row) -> ApiKeyRecord {
+    let (id, digest, issuer, subject, content, created_at, expires_at, used_at, used_from, at, by, why) = row;
     ApiKeyRecord {
         id,
         digest,
@@ -168,6 +210,8 @@ fn record((id, digest, issuer, subject, content, created_at, expires_at, at, by,
         content,
         created_at: Timestamp::from_unix_us(created_at),
         expires_at: Timestamp::from_unix_us(expires_at),
+        used: used_at
+            .map(|at| ApiKeyUseRecord { at: Timestamp::from_unix_us(at), from: used_from.unwrap_or_default() }),
         ended: at.map(|at| ApiKeyEndRecord {
             at: Timestamp::from_unix_us(at),
             by: by.unwrap_or_default(),

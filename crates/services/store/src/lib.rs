@@ -29,7 +29,9 @@ use std::time::Duration;
 use sqlx::{PgPool, SqlitePool};
 
 pub use accounts::{ACCOUNTS_MAX, AccountRecord};
-pub use api_keys::{API_KEYS_LIVE_MAX, API_KEYS_PAGE_MAX, ApiKeyEndRecord, ApiKeyFilter, ApiKeyRecord};
+pub use api_keys::{
+    API_KEYS_LIVE_MAX, API_KEYS_PAGE_MAX, ApiKeyEndRecord, ApiKeyFilter, ApiKeyRecord, ApiKeyUseRecord,
+};
 pub use applied::{APPLIED_BYTES_MAX, APPLIED_FILES_KEPT, APPLIED_PAGE_MAX, AppliedRecord};
 pub use error::StoreError;
 pub use grants::{GRANT_MARKS_MAX, GRANTS_LIVE_MAX, GrantEndRecord, GrantFilter, GrantMark, GrantRecord};

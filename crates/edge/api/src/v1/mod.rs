@@ -58,10 +58,10 @@ pub use policies::{PoliciesInForce, PolicyPage, PolicyText};
 pub use problem::Problem;
 pub use table::{APPLIED_BYTES_MAX, APPLIED_FILES_MAX, OPERATIONS};
 pub use views::{
-    AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, AppliedFile,
-    AppliedView, ApplyBody, AskedGrantView, AskerView, AssertionBody, ChangeKind, ChangeView, CodeBody, CodeText,
-    CodesView, DiffBody, DiffView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView,
-    FactorBody, FactorChallengeBody, FactorChallengeView, FactorPage, FactorUse, FactorView, FileChangeView,
+    AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyUseView, ApiKeyView,
+    AppliedFile, AppliedView, ApplyBody, AskedGrantView, AskerView, AssertionBody, ChangeKind, ChangeView, CodeBody,
+    CodeText, CodesView, DiffBody, DiffView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView,
+    EndedView, FactorBody, FactorChallengeBody, FactorChallengeView, FactorPage, FactorUse, FactorView, FileChangeView,
     FileProblemView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView,
     LoginView, NewApiKeyView, NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, PartyView,
     ReceiverView, RemoveFactorBody, RequirementView, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody,

@@ -22,7 +22,7 @@ use serde_json::Number;
 use super::table::{EXPIRES_IN_S_MAX, SAID_CHARS_MAX};
 
 pub(crate) use api_keys::EndApiKeyBody;
-pub use api_keys::{ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyView, NewApiKeyView};
+pub use api_keys::{ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView, ApiKeyPage, ApiKeyUseView, ApiKeyView, NewApiKeyView};
 pub(crate) use configuration::is_path;
 pub use configuration::{
     AppliedFile, AppliedView, ApplyBody, ChangeKind, ChangeView, DiffBody, DiffView, FileChangeView, FileProblemView,

@@ -274,7 +274,7 @@ fn api_key(owner: &Identity, name: String, scope: BTreeSet<String>, now: Timesta
         issuer: owner.issuer.clone(),
     };
     let (created_at, expires_at) = (now.rfc3339(), now.rfc3339());
-    ApiKeyView { id: "01J".to_owned(), live: true, name, owner, scope, created_at, expires_at, ended: None }
+    ApiKeyView { id: "01J".to_owned(), live: true, name, owner, scope, created_at, expires_at, used: None, ended: None }
 }
 
 struct Silent;

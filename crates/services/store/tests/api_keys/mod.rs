@@ -1,6 +1,8 @@
 //! API keys: within limits, ended once, gone when they are long over.
 
-use countersign_store::{ApiKeyEndRecord, ApiKeyFilter, ApiKeyRecord, Store, StoreError, TEXT_BYTES_MAX};
+use countersign_store::{
+    ApiKeyEndRecord, ApiKeyFilter, ApiKeyRecord, ApiKeyUseRecord, Store, StoreError, TEXT_BYTES_MAX,
+};
 
 use crate::at;
 
@@ -13,6 +15,7 @@ fn key(id: &str, subject: &str) -> ApiKeyRecord {
         content: r#"{"name":"it's"}"#.into(),
         created_at: at(1),
         expires_at: at(100),
+        used: None,
         ended: None,
     }
 }
@@ -40,6 +43,15 @@ pub(crate) async fn suite(store: &Store) {
     assert_eq!(store.list_api_keys(&ApiKeyFilter { limit: 1, ..Default::default() }).await.unwrap().len(), 1);
     let other = Some(("https://b".to_owned(), "ana".to_owned()));
     assert_eq!(list(ApiKeyFilter { owner: other, ..Default::default() }).await, [""; 0]);
+
+    let used = |s: i64, from: &str| ApiKeyUseRecord { at: at(s), from: from.into() };
+    store.note_api_key_use("k1", &used(10, "192.0.2.1")).await.unwrap();
+    store.note_api_key_use("k1", &used(9, "192.0.2.2")).await.unwrap();
+    let noted = store.api_key("k1").await.unwrap().unwrap();
+    assert_eq!(noted.used, Some(used(10, "192.0.2.1")), "another gateway may be late with what it saw earlier");
+    store.note_api_key_use("k1", &used(11, "192.0.2.3")).await.unwrap();
+    assert_eq!(store.api_key("k1").await.unwrap().unwrap().used, Some(used(11, "192.0.2.3")));
+    assert_eq!(store.api_key("k2").await.unwrap().unwrap().used, None);
 
     let end = |by: &str| ApiKeyEndRecord { at: at(50), by: by.into(), why: "lost".into() };
     assert!(store.end_api_key("k1", &end("ana")).await.unwrap());

@@ -66,6 +66,15 @@ pub struct ApiKeyEndView {
     pub why: String,
 }
 
+/// The last use of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ApiKeyUseView {
+    /// When, to the minute.
+    pub at: String,
+    /// From which address.
+    pub from: String,
+}
+
 /// A key, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApiKeyView {
@@ -83,6 +92,9 @@ pub struct ApiKeyView {
     pub created_at: String,
     /// When it ends by itself.
     pub expires_at: String,
+    /// When it was last used, if it was.
+    #[serde(default)]
+    pub used: Option<ApiKeyUseView>,
     /// How it was ended before that.
     pub ended: Option<ApiKeyEndView>,
 }
