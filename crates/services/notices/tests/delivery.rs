@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use countersign_enforce::Alert;
 use countersign_model::{Secret, Severity, Timestamp};
 use countersign_notices::{
-    Channel, Ended, Kind, Notice, Notices, NoticesParts, Receiver, SecretOf, Slack, Teller, TextChoice, Webhook, queue,
-    sign,
+    ALERT_WINDOW, Channel, Ended, Kind, Notice, Notices, NoticesParts, Receiver, SecretOf, Slack, Teller, TextChoice,
+    Webhook, queue, sign,
 };
 use countersign_store::{NoticeFilter, Store, StoreConfig};
 use serde_json::Value;
@@ -66,6 +66,14 @@ impl World {
     }
 
     async fn start(dir: &tempfile::TempDir, receivers: Vec<Receiver>) -> (Store, Notices, Teller) {
+        Self::start_at(dir, receivers, now).await
+    }
+
+    async fn start_at(
+        dir: &tempfile::TempDir,
+        receivers: Vec<Receiver>,
+        clock: fn() -> Timestamp,
+    ) -> (Store, Notices, Teller) {
         let config = StoreConfig::Sqlite { path: dir.path().join("s.db"), timeout: Duration::from_secs(5) };
         let store = Store::open(&config).await.unwrap();
         let (teller, inbox) = queue();
@@ -74,7 +82,7 @@ impl World {
             inbox,
             receivers,
             base: "https://gw.example".to_owned(),
-            clock: now,
+            clock,
             tasks: tokio::runtime::Handle::current(),
         });
         // What is told before anybody is known to want it is for nobody.
@@ -278,4 +286,37 @@ async fn nobody_is_asked_what_is_answered_already_and_a_restart_loses_nothing() 
     assert_eq!(chat.requests().len(), 1, "people are told how it ended");
     assert_eq!(world.of("merged").await.len(), 1);
     world.notices.stop().await;
+}
+
+/// When alerts of now are not counted any more.
+fn later() -> Timestamp {
+    let window = i64::try_from(ALERT_WINDOW.as_micros()).unwrap();
+    Timestamp::from_unix_us(now().unix_us() + window)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_often_the_same_came_again_is_told_when_its_time_is_over_and_once() {
+    let server = Server::start(Answer::Fine).await;
+    let World { dir, store, notices, teller } = World::new(vec![webhook("ops", &server)]).await;
+    let same = alert(1);
+    teller.alert(&same);
+    requests(&server, 1).await;
+    until("it is kept", async || notices.states().await.unwrap()[0].sent_at.map(|_| ())).await;
+    (0..41).for_each(|_| teller.alert(&same));
+    let counted = NoticeFilter { limit: 9, ..NoticeFilter::default() };
+    until("they are counted", async || (store.list_notices(&counted).await.unwrap()[0].more == 41).then_some(())).await;
+    notices.stop().await;
+    store.close().await;
+    for _ in 0..2 {
+        let (store, notices, _) = World::start_at(&dir, vec![webhook("ops", &server)], later).await;
+        let told = requests(&server, 2).await;
+        assert_eq!(told.len(), 2, "once");
+        let data = &told[1].json()["data"];
+        // The message is itself one of them.
+        assert_eq!((data["more"].as_u64(), data["identity"].as_str()), (Some(40), Some("agent-1")));
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        notices.stop().await;
+        store.close().await;
+    }
+    assert_eq!(server.requests().len(), 2);
 }
