@@ -18,6 +18,7 @@ enum Layer {
     Policy,
     Enforce,
     Protocol,
+    /// What services stand on: `store` and `outbound`.
     Store,
     Service,
     Runtime,
@@ -36,7 +37,7 @@ impl Layer {
             ["crates", "core", "policy"] => Self::Policy,
             ["crates", "core", "enforce"] => Self::Enforce,
             ["crates", "protocols", _] => Self::Protocol,
-            ["crates", "services", "store"] => Self::Store,
+            ["crates", "services", "store" | "outbound"] => Self::Store,
             ["crates", "services", _] => Self::Service,
             ["crates", "runtime"] => Self::Runtime,
             ["crates", "edge", _] => Self::Edge,
@@ -81,9 +82,9 @@ impl Layer {
             Self::Protocol => {
                 "a protocol depends on model, sql, sh, mask and enforce alone, never on another protocol, a service, the runtime or policy"
             }
-            Self::Store => "the store depends on the core alone",
+            Self::Store => "the store and outbound depend on the core alone",
             Self::Service => {
-                "a service depends on the core and the store alone, never on a protocol or another service"
+                "a service depends on the core, the store and outbound alone, never on a protocol or another service"
             }
             Self::Runtime => "the runtime depends on the core and the services, never on a protocol or the edge",
             Self::Edge => "the edge depends on what is below it, never on a protocol or the binary",

@@ -57,6 +57,8 @@ fn neighbours_that_must_not_meet() {
         ("crates/services/identity", "crates/services/recording", false),
         ("crates/services/credentials", "crates/services/store", true),
         ("crates/services/store", "crates/services/credentials", false),
+        ("crates/services/identity", "crates/services/outbound", true),
+        ("crates/services/outbound", "crates/services/identity", false),
         ("crates/runtime", "crates/protocols/postgres", false),
         ("crates/edge/api", "crates/protocols/postgres", false),
         ("crates/edge/api", "crates/edge/config", true),

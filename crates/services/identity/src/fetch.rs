@@ -2,17 +2,14 @@
 //!
 //! Must never follow what a token says: addresses come from the configuration and from the issuer's discovery document.
 
-use std::io::Read as _;
-use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_model::Secret;
+pub(crate) use countersign_outbound::read_file;
+use countersign_outbound::{self as outbound, Unread, chain, client, is_loopback, is_private};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use crate::strict_json;
@@ -22,14 +19,11 @@ pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest discovery document, in bytes.
 const DISCOVERY_BYTES_MAX: usize = 128 * 1024;
 const JSON: &str = "application/json";
-/// The longest file of certificate authorities, in bytes.
-const CA_FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Checks an address that documents may be fetched from.
 pub(crate) fn check_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|e| format!("\"{text}\" is not a URL ({e})"))?;
-    let secure = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
-    if !secure {
+    if !is_private(&url) {
         return Err(format!("\"{text}\" must begin with https:// (http:// is for loopback addresses only)"));
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -39,14 +33,6 @@ pub(crate) fn check_url(text: &str) -> Result<Url, String> {
         return Err(format!("\"{text}\" must have no fragment"));
     }
     Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
-        None => false,
-    }
 }
 
 /// Why a question has no answer.
@@ -68,39 +54,7 @@ impl Fetcher {
     /// Prepares TLS: with the issuer's own authorities when a file of them is given, else with the system's.
     pub(crate) fn new(issuer: &str, ca_file: Option<&Path>) -> Result<Self, String> {
         let loopback = Url::parse(issuer).is_ok_and(|u| is_loopback(&u));
-        let mut roots = rustls::RootCertStore::empty();
-        match ca_file {
-            Some(path) => {
-                let pem = read_file(path, CA_FILE_BYTES_MAX)?;
-                for certificate in CertificateDer::pem_slice_iter(&pem) {
-                    let certificate = certificate.map_err(|e| format!("{}: {e}", path.display()))?;
-                    roots.add(certificate).map_err(|e| format!("{}: {e}", path.display()))?;
-                }
-                if roots.is_empty() {
-                    return Err(format!("{}: no certificate in it", path.display()));
-                }
-            }
-            None if loopback => {}
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| format!("TLS: {e}"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(FETCH_TIMEOUT)
-            .pool_max_idle_per_host(1)
-            .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")));
-        if loopback {
-            client = client.no_proxy();
-        }
-        Ok(Self { client: client.build().map_err(|e| format!("HTTP client: {}", chain(&e)))? })
+        Ok(Self { client: client(ca_file, loopback, FETCH_TIMEOUT)? })
     }
 
     /// The `jwks_uri` of an issuer, from its discovery document.
@@ -155,32 +109,11 @@ impl Fetcher {
     }
 
     async fn body(address: &str, mut response: reqwest::Response, bytes_max: usize) -> Result<Vec<u8>, NoReply> {
-        let fault = |e: reqwest::Error| NoReply::Unreachable(format!("{address}: {}", chain(&e)));
-        let too_long = || NoReply::Unusable(format!("{address}: longer than {bytes_max} bytes"));
-        if response.content_length().is_some_and(|n| n > bytes_max as u64) {
-            return Err(too_long());
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(fault)? {
-            if body.len().saturating_add(chunk.len()) > bytes_max {
-                return Err(too_long());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
+        outbound::body(&mut response, bytes_max).await.map_err(|unread| match unread {
+            Unread::TooLong => NoReply::Unusable(format!("{address}: longer than {bytes_max} bytes")),
+            Unread::Broken(e) => NoReply::Unreachable(format!("{address}: {}", chain(&e))),
+        })
     }
-}
-
-/// A file of at most `bytes_max` bytes.
-pub(crate) fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
-    let fault = |e: std::io::Error| format!("{}: {e}", path.display());
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(fault)?;
-    file.take((bytes_max as u64).saturating_add(1)).read_to_end(&mut bytes).map_err(fault)?;
-    if bytes.len() > bytes_max {
-        return Err(format!("{}: longer than {bytes_max} bytes", path.display()));
-    }
-    Ok(bytes)
 }
 
 /// Whether what answered has a certificate that is not the one expected: whoever it is, it can be reached.
@@ -195,18 +128,6 @@ fn is_somebody_else(e: &reqwest::Error) -> bool {
         cause = wrapped.map(|w| w as _).or_else(|| c.source());
     }
     false
-}
-
-/// An error with its causes: the outermost alone often says nothing.
-fn chain(e: &dyn std::error::Error) -> String {
-    let mut text = e.to_string();
-    let mut cause = e.source();
-    while let Some(c) = cause {
-        text.push_str(": ");
-        text.push_str(&c.to_string());
-        cause = c.source();
-    }
-    text
 }
 
 #[cfg(test)]

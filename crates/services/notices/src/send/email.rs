@@ -8,10 +8,10 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 
-use super::http::{is_this_machine, read_ca};
 use super::{Failure, Message, SEND_TIMEOUT, line};
 use crate::receiver::{Email, Encryption};
 use crate::words::Words;
+use countersign_outbound::{CA_FILE_BYTES_MAX, is_this_machine, read_file};
 
 pub(super) async fn send(to: &Email, ca: Option<&Path>, message: &Message<'_>) -> Result<String, Failure> {
     let (mail, reference) = mail(to, message)?;
@@ -53,7 +53,7 @@ fn tls(to: &Email, ca: Option<&Path>) -> Result<Tls, Failure> {
     }
     let mut parameters = TlsParameters::builder(to.host.clone());
     if let Some(path) = ca {
-        let pem = read_ca(path).map_err(Failure::new)?;
+        let pem = read_file(path, CA_FILE_BYTES_MAX).map_err(Failure::new)?;
         let certificate = Certificate::from_pem(&pem)
             .map_err(|_| Failure::new(format!("{}: no certificates that can be read", path.display())))?;
         parameters = parameters.certificate_store(CertificateStore::None).add_root_certificate(certificate);

@@ -1,16 +1,12 @@
 //! Posting: https only (but for loopback), no redirects, bounded in time and size. Addresses are secrets: no error repeats one.
 
-use std::io::Read as _;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign_model::Secret;
+use countersign_outbound::{self as outbound, Unread, chain, client, is_loopback, is_private};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode, Url};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 
 use super::{Failure, SEND_TIMEOUT};
 
@@ -18,8 +14,6 @@ use super::{Failure, SEND_TIMEOUT};
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// The longest that a receiver may ask to be left alone.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(10 * 60);
-/// The longest file of certificate authorities, in bytes.
-const CA_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Posts for one receiver.
 #[derive(Debug)]
@@ -44,7 +38,8 @@ impl Http {
         if let Some((_, client)) = self.client.as_ref().filter(|(for_loopback, _)| *for_loopback == loopback) {
             return Ok(client.clone());
         }
-        let client = build(self.ca.as_deref(), loopback).map_err(Failure::new)?;
+        // Longer than sending may take, whose end says what it was.
+        let client = client(self.ca.as_deref(), loopback, SEND_TIMEOUT * 2).map_err(Failure::new)?;
         self.client = Some((loopback, client.clone()));
         Ok(client)
     }
@@ -66,13 +61,10 @@ impl Http {
                 gone: status == StatusCode::GONE,
             });
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(fault)? {
-            if body.len().saturating_add(chunk.len()) > ANSWER_BYTES_MAX {
-                return Err(Failure::new(format!("{host} answered more than {ANSWER_BYTES_MAX} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = outbound::body(&mut response, ANSWER_BYTES_MAX).await.map_err(|unread| match unread {
+            Unread::TooLong => Failure::new(format!("{host} answered more than {ANSWER_BYTES_MAX} bytes")),
+            Unread::Broken(e) => fault(e),
+        })?;
         Ok(Answered { body })
     }
 }
@@ -80,80 +72,13 @@ impl Http {
 /// Checks an address; what is wrong with it is told without it.
 pub(crate) fn check_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text.trim()).map_err(|e| format!("the URL cannot be read ({e})"))?;
-    if !(url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url))) {
+    if !is_private(&url) {
         return Err("the URL must begin with https:// (http:// is for loopback addresses only)".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("the URL must not hold a user name or a password".to_owned());
     }
     Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    url.host_str().is_some_and(is_this_machine)
-}
-
-/// Whether a host is this machine, by its name alone.
-pub(crate) fn is_this_machine(host: &str) -> bool {
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// The text of a file of authorities.
-pub(crate) fn read_ca(path: &Path) -> Result<Vec<u8>, String> {
-    let fault = |e: std::io::Error| format!("{}: {e}", path.display());
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(fault)?.take(CA_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(fault)?;
-    if bytes.len() as u64 > CA_FILE_BYTES_MAX {
-        return Err(format!("{}: longer than {CA_FILE_BYTES_MAX} bytes", path.display()));
-    }
-    Ok(bytes)
-}
-
-fn build(ca: Option<&Path>, loopback: bool) -> Result<Client, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    match ca {
-        Some(path) => {
-            let pem = read_ca(path)?;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|e| format!("{}: {e}", path.display()))?;
-                roots.add(certificate).map_err(|e| format!("{}: {e}", path.display()))?;
-            }
-            if roots.is_empty() {
-                return Err(format!("{}: no certificate in it", path.display()));
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| format!("TLS: {e}"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut client = Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(SEND_TIMEOUT)
-        .pool_max_idle_per_host(1)
-        .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")));
-    if loopback {
-        client = client.no_proxy();
-    }
-    client.build().map_err(|e| format!("HTTP client: {}", chain(&e)))
-}
-
-/// An error with its causes: the outermost alone often says nothing.
-fn chain(e: &dyn std::error::Error) -> String {
-    let mut text = e.to_string();
-    let mut cause = e.source();
-    while let Some(c) = cause {
-        text.push_str(": ");
-        text.push_str(&c.to_string());
-        cause = c.source();
-    }
-    text
 }
 
 #[cfg(test)]
