@@ -1,8 +1,8 @@
-//! Any text is a configuration or a list of problems that can be shown.
+//! Any text is a configuration, or a file to be applied, or a list of problems that can be shown.
 //!
 //! It must never open a file or read a variable: the reader is asked for the text alone.
 
-use countersign_config::{PROBLEMS_MAX, ProtocolFacts, parse_str};
+use countersign_config::{Applied, PROBLEMS_MAX, ProtocolFacts, SecretSource, TargetSpec, parse_str};
 
 const PROTOCOLS: [ProtocolFacts; 1] = [ProtocolFacts { name: "postgres", port: 5432 }];
 
@@ -30,4 +30,20 @@ pub fn run(data: &[u8]) {
             assert!(shown.len() <= RENDERING_BYTES_MAX, "{} bytes of problems", shown.len());
         }
     }
+    match Applied::parse(text, "fuzzed.toml", &PROTOCOLS) {
+        Ok((file, _)) => assert!(file.targets.iter().all(names_nothing_here), "something of this machine was named"),
+        Err(problems) => assert!(!problems.to_string().is_empty(), "refused without a reason"),
+    }
+}
+
+/// Whether a target names no file and no variable.
+fn names_nothing_here(target: &TargetSpec) -> bool {
+    let own = |s: &Option<SecretSource>| matches!(s, Some(SecretSource::Env(_) | SecretSource::File(_)));
+    let tls = [&target.tls.ca, &target.tls.certificate, &target.tls.key];
+    let socket = matches!(target.endpoint, countersign_config::Endpoint::Unix(_));
+    !socket
+        && tls.iter().all(|path| path.is_none())
+        && target.retention_days.is_none()
+        && target.budget_bytes.is_none()
+        && target.accounts.iter().all(|a| !own(&a.password) && !own(&a.key))
 }

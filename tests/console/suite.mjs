@@ -9,6 +9,7 @@ import jsQR from 'jsqr';
 import { chromium } from 'playwright-core';
 import { PNG } from 'pngjs';
 import { applied } from './applied.mjs';
+import { pages } from './pages.mjs';
 import { PASSWORD, World, until } from './world.mjs';
 
 const { CHROMIUM, SCREENSHOTS } = process.env;
@@ -525,6 +526,7 @@ test('adv: a stolen session alone adds and removes no factor', async () => {
 });
 
 applied({ test, world, base, signIn, csrf, people, hostile: HOSTILE });
+pages({ test, world, base, signIn, csrf, people });
 
 test('somebody whose account is disabled is signed out with the next request', async () => {
   const { rolf } = people;
@@ -542,8 +544,8 @@ test('every page is small, sound in light and dark, and asks nobody else', async
       const session = await page.locator('tbody a').first().getAttribute('href');
       await page.goto(`${base}/console/inbox?all=true`);
       const over = await review(people.rita.page, '').count();
-      const pages = ['', '/inbox?all=true', '/sessions', session.replace('/console', ''), '/identities', '/locks?all=true', '/locks/new', '/policies', '/policies/edit?path=other.cedar', '/policies/history', '/policies/history/1', '/factors', '/sign-in', '/callback'];
-      for (const path of pages) {
+      const all = ['', '/inbox?all=true', '/sessions', session.replace('/console', ''), '/identities', '/locks?all=true', '/locks/new', '/policies', '/policies/edit?path=other.cedar', '/policies/history', '/policies/history/1', '/factors', '/targets', '/tags', '/grants?all=true&everybody=true', '/grants/new', '/settings', '/sign-in', '/callback'];
+      for (const path of all) {
         const answer = await page.goto(`${base}/console${path}`);
         const what = `${path || '/'} on ${device} in ${colorScheme}`;
         assert.ok((await answer.body()).length < PAGE_BYTES_MAX, `${what}: ${(await answer.body()).length} bytes`);

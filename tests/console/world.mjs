@@ -1,6 +1,6 @@
 // The demo (gateway, database, local issuer) with rules and people of its own, and psql that waits.
 import { spawn, spawnSync, execFileSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -25,6 +25,10 @@ when { context.relations_all.contains("public.products") };
 forbid (principal in Group::"dbas", action == Action::"write", resource == Target::"shop")
 when { context.relations_all.contains("public.payments") };
 
+@id("campaigns-ask")
+@grant("reviewers; for=1h")
+permit (principal in Group::"marketing", action in [Action::"connect", Action::"read"], resource == Target::"shop");
+
 @id("reviewers-look")
 permit (principal in Group::"reviewers", action == Action::"read", resource == Target::"countersign");
 `;
@@ -48,6 +52,9 @@ export class World {
     await this.serve();
     await this.stop();
     appendFileSync(join(this.data, 'policy.cedar'), POLICY);
+    // Who is given access for a while goes on under an account, too.
+    const config = join(this.data, 'countersign.toml');
+    writeFileSync(config, readFileSync(config, 'utf8').replace('groups = ["analysts"]', 'groups = ["analysts", "marketing"]'));
     for (const [name, groups] of Object.entries(PEOPLE)) {
       this.operate(['accounts', 'add', name, ...groups.map((g) => `--group=${g}`), '--secret-stdin'], PASSWORD);
     }

@@ -1,5 +1,6 @@
 //! Puts the services together as the configuration says. What listens is in `serve`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,8 +20,9 @@ use countersign_mask::{KEY_BYTES_MIN, Masker};
 use countersign_model::Secret;
 use countersign_notices::{Inbox, Teller};
 use countersign_policy::{Language, PolicyFile, PolicyProblem, PolicyStore};
+use countersign_postgres::IdleRules;
 use countersign_recording::FileRecorder;
-use countersign_runtime::{RouteTable, Services};
+use countersign_runtime::{Route, RouteTable, Services};
 use countersign_store::Store;
 use parking_lot::Mutex;
 
@@ -258,6 +260,8 @@ pub(crate) struct House {
     changing: Mutex<()>,
     pub(crate) refreshing: tokio::sync::Mutex<()>,
     routes: Arc<RouteTable>,
+    /// Rules about tags that fit nothing, by the label of their target's route.
+    pub(crate) idle_tags: Mutex<HashMap<Arc<str>, IdleRules>>,
     accounts: Arc<AccountBook>,
     tokens: Arc<TokenAuthenticator>,
     pub(crate) identity: Arc<IdentityService>,
@@ -333,6 +337,7 @@ impl House {
             own: ArcSwap::from_pointee(own),
             applied: ArcSwap::from_pointee(applied),
             changing: Mutex::new(()),
+            idle_tags: Mutex::default(),
             refreshing: tokio::sync::Mutex::new(()),
             routes,
             accounts,
@@ -381,6 +386,11 @@ impl House {
     /// Second factors behind their HTTP doors.
     pub(crate) fn factor_counter(&self) -> FactorCounter {
         FactorCounter { factors: self.factors.clone(), identity: self.identity.clone(), locks: self.locks.clone() }
+    }
+
+    /// The ways to the targets in force, by name.
+    pub(crate) fn routes(&self) -> Vec<Arc<Route>> {
+        self.routes.all()
     }
 
     /// Takes over what may change while sessions run: policies, targets, accounts, issuers, retention. All or nothing of each; what

@@ -22,6 +22,7 @@ mod notices;
 mod output;
 mod reviews;
 mod serve;
+mod targets;
 
 use std::process::ExitCode;
 

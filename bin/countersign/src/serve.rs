@@ -1,6 +1,5 @@
 //! Runs a gateway: listeners, the HTTP side, signals. SIGHUP reloads, SIGTERM and SIGINT drain.
 
-use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use countersign_api::{
     Api, ApiKeyDoor, Check, ConfigurationDoor, Desk, FactorDoor, GrantDoor, IdentityDoor, IssuerDoor, Metrics,
-    ReviewDoor, ServeOptions,
+    ReviewDoor, ServeOptions, TargetDoor,
 };
 use countersign_config::{self as config, Certificate, Config, Loaded};
 use countersign_enforce::{Hosted, Protocol};
@@ -36,6 +35,7 @@ use crate::failed::Failed;
 use crate::house::{House, ask, load_config, local_issuer_url};
 use crate::logins::{ApiCallers, GENERATED_CA, ServiceDoors, login_facts};
 use crate::reviews::ReviewDesk;
+use crate::targets::TargetCounter;
 use crate::{clock, console, convert, notices};
 
 /// How often the local issuer and the identity service look after their keys, and after what is over.
@@ -81,7 +81,7 @@ pub(crate) async fn start(loaded: Loaded) -> Result<Running, Failed> {
         listeners.push(match spec.protocol.as_str() {
             "postgres" => {
                 let protocol = postgres(spec, config).mask_by(house.masker.clone());
-                tokio::spawn(watch_tags(protocol.clone()));
+                tokio::spawn(watch_tags(protocol.clone(), house.clone()));
                 listen(&gateway, protocol, spec, config)?
             }
             "ssh" => {
@@ -165,12 +165,11 @@ fn watch_locks(house: &House) -> Result<oneshot::Sender<()>, Failed> {
 }
 
 /// Tells of rules about tags that fit nothing: what they were meant for is not masked.
-async fn watch_tags(protocol: Postgres) {
-    let mut told = HashMap::new();
+async fn watch_tags(protocol: Postgres, house: Arc<House>) {
     loop {
         tokio::time::sleep(TAGS_INTERVAL).await;
         for found in protocol.idle_rules() {
-            if told.get(&found.target) == Some(&found) {
+            if house.idle_tags.lock().get(&found.target) == Some(&found) {
                 continue;
             }
             for rule in &found.rules {
@@ -183,7 +182,7 @@ async fn watch_tags(protocol: Postgres) {
                     "a rule about tags fits no column of the databases that sessions were in: is its name right?"
                 );
             }
-            told.insert(found.target.clone(), found);
+            house.idle_tags.lock().insert(found.target.clone(), found);
         }
     }
 }
@@ -297,6 +296,7 @@ async fn start_api(
     let check_draining = Check::known("accepting", move || {
         if draining.load(Ordering::Relaxed) { Err("the gateway is draining".to_owned()) } else { Ok(()) }
     });
+    let seen = sessions.clone();
     let api = Api {
         checks: vec![check_store, check_recorder, check_locks, check_applied, check_draining],
         metrics: Some(metrics),
@@ -333,6 +333,7 @@ async fn start_api(
         api_keys: Some(ApiKeyDoor(Arc::new(ApiKeyCounter(house.identity.clone())))),
         factors: Some(FactorDoor(Arc::new(house.factor_counter()))),
         configuration: Some(ConfigurationDoor(Arc::new(Applying::new(house.clone())))),
+        targets: Some(TargetDoor(Arc::new(TargetCounter { house: house.clone(), sessions: seen }))),
         pages: Some(console::pages(house, login_facts)),
     };
     let tls = match &config.api.tls {

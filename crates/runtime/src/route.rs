@@ -100,6 +100,13 @@ impl RouteTable {
         table
     }
 
+    /// All of them, by name.
+    pub fn all(&self) -> Vec<Arc<Route>> {
+        let mut all: Vec<Arc<Route>> = self.0.load().values().cloned().collect();
+        all.sort_by(|a, b| a.target.name.as_str().cmp(b.target.name.as_str()));
+        all
+    }
+
     /// Puts other routes in force, for sessions that begin from now on.
     pub fn replace(&self, routes: impl IntoIterator<Item = Route>) {
         let routes = routes.into_iter().map(|r| (r.target.name.as_str().to_owned(), Arc::new(r))).collect();

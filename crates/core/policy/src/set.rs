@@ -150,6 +150,13 @@ impl PolicySet {
         self.has_grants
     }
 
+    /// The rules whose heads fit: for this identity, this access, on this target. Their conditions are asked of each action.
+    pub fn fitting(&self, identity: &IdentityParts, target: &Target, access: Access) -> Vec<&RuleInfo> {
+        let who = Principal::subject(identity);
+        let fits = |r: &&Rule| r.head.has_action(access) && r.head.has_target(target) && r.head.has_principal(&who);
+        self.rules.iter().filter(fits).map(|r| &r.info).collect()
+    }
+
     /// The rules of which this identity may ask for a grant, for this access on this target. Their conditions are asked when it is used.
     pub fn grantable(&self, identity: &IdentityParts, target: &Target, access: Access) -> Vec<&RuleInfo> {
         let who = Principal::subject(identity);

@@ -16,6 +16,7 @@ mod ready;
 mod reviews;
 mod router;
 mod serve;
+mod targets;
 mod v1;
 
 pub use api_keys::{ApiKeyDoor, ApiKeyDoors, ApiKeyList, ApiKeyRevocation};
@@ -35,6 +36,7 @@ pub use serve::{
     CONNECTION_LIFETIME_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT_DEFAULT, Peer, REQUEST_TIMEOUT_DEFAULT, ServeOptions,
     TlsSource, serve,
 };
+pub use targets::{TargetDoor, TargetDoors, TargetQuery};
 pub use v1::{
     APPLIED_BYTES_MAX, APPLIED_FILES_MAX, AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView,
     ApiKeyPage, ApiKeyUseView, ApiKeyView, AppliedFile, AppliedView, ApplyBody, AskedGrantView, AskerView,
@@ -46,5 +48,6 @@ pub use v1::{
     Parameter, PartyView, Place, PoliciesInForce, PolicyPage, PolicyText, Problem, ReceiverView, RemoveFactorBody,
     RequirementView, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody, ReviewChallengeBody,
     ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, RevisionView, SaidView, SessionPage,
-    SessionView, SiblingView, VOCABULARY, Who, openapi, would_cut,
+    SessionView, SiblingView, TagPage, TagRuleView, TargetAccessView, TargetPage, TargetTagsView, TargetView,
+    VOCABULARY, Who, openapi, would_cut,
 };

@@ -23,6 +23,7 @@ use crate::prometheus::Metrics;
 use crate::ready::{Check, Checks};
 use crate::reviews::ReviewDoor;
 use crate::serve::Peer;
+use crate::targets::TargetDoor;
 use crate::v1::{Behind, Desk};
 
 /// On every answer: no frame, no guessing of types.
@@ -62,6 +63,8 @@ pub struct Api {
     pub factors: Option<FactorDoor>,
     /// What is applied; `None` leaves it out, and so does having no desk.
     pub configuration: Option<ConfigurationDoor>,
+    /// Targets and tags; `None` leaves them out, and so does having no desk.
+    pub targets: Option<TargetDoor>,
     /// The pages for people; `None` leaves them out.
     pub pages: Option<Pages>,
 }
@@ -111,6 +114,7 @@ impl Api {
             api_keys: self.api_keys,
             factors: self.factors,
             configuration: self.configuration,
+            targets: self.targets,
             hub: Arc::default(),
         };
         router = router.merge(behind.router());

@@ -22,6 +22,7 @@ mod recordings;
 mod reviews;
 mod sessions;
 mod table;
+mod targets;
 mod time;
 mod views;
 
@@ -47,6 +48,7 @@ use crate::grants::GrantDoor;
 use crate::identity::{self, DoorRequest, IdentityDoor};
 use crate::issuer::Answer;
 use crate::reviews::{ReviewDoor, ReviewVerb};
+use crate::targets::TargetDoor;
 
 pub use api_keys::CallerKey;
 pub(crate) use call::unidentified;
@@ -66,7 +68,8 @@ pub use views::{
     LoginView, NewApiKeyView, NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, PartyView,
     ReceiverView, RemoveFactorBody, RequirementView, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody,
     ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, RevisionView,
-    SaidView, SessionPage, SessionView, SiblingView,
+    SaidView, SessionPage, SessionView, SiblingView, TagPage, TagRuleView, TargetAccessView, TargetPage,
+    TargetTagsView, TargetView,
 };
 
 /// What operations tell policy about themselves.
@@ -139,6 +142,7 @@ pub(crate) struct Behind {
     pub(crate) api_keys: Option<ApiKeyDoor>,
     pub(crate) factors: Option<FactorDoor>,
     pub(crate) configuration: Option<ConfigurationDoor>,
+    pub(crate) targets: Option<TargetDoor>,
     pub(crate) hub: Arc<Hub>,
 }
 
@@ -167,6 +171,7 @@ impl Behind {
             name if name.starts_with("grants.") && self.grants.is_none() => return None,
             name if name.starts_with("api-keys.") && self.api_keys.is_none() => return None,
             name if name.starts_with("factors.") && self.factors.is_none() => return None,
+            "targets.list" | "tags.list" if self.targets.is_none() => return None,
             name if name.starts_with("configuration.") && self.configuration.is_none() => return None,
             _ => {
                 let (desk, behind) = (self.desk.clone()?, self.clone());
@@ -213,6 +218,10 @@ async fn perform(
                 "api-keys.revoke" => api_keys::revoke(doors, call).await,
                 _ => Err(nothing()),
             }
+        }
+        "targets.list" | "tags.list" => {
+            let doors = &*behind.targets.as_ref().ok_or_else(nothing)?.0;
+            targets::serve(doors, operation, call)
         }
         name if name.starts_with("configuration.") => {
             let doors = &*behind.configuration.as_ref().ok_or_else(nothing)?.0;

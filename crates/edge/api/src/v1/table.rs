@@ -23,7 +23,8 @@ use super::views::{
     GrantBody, GrantDetailView, GrantPage, GrantView, LockPage, LockView, LoginFactsView, LogoutView, NewApiKeyView,
     NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, RecordingPage, RecordingView,
     RemoveFactorBody, RenewForm, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody, ReviewChallengeBody,
-    ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, SessionPage, SessionView, WhoamiView,
+    ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, SessionPage, SessionView, TagPage,
+    TargetPage, WhoamiView,
 };
 
 /// The usual and the most entries of a page.
@@ -421,4 +422,13 @@ pub const OPERATIONS: &[Operation] = &[
     .says("Applies a revision again, as a new one.")
     .with(&[REVISION])
     .takes(Content::Json(schema_of::<RevertBody>)),
+    Operation::get("targets.list", "/v1/targets", OWN_OR_READ, schema_of::<TargetPage>)
+        .says("The targets that the caller may connect to or ask for, and which rules may let them do what; with everybody, all of them.")
+        .with(&[
+            query("everybody", "All of them, where policy lets the caller read them.", flag),
+            query("after", "Only those whose names come after this one: `next` of the page before.", target),
+            LIMIT,
+        ]),
+    Operation::get("tags.list", "/v1/tags", READ, schema_of::<TagPage>)
+        .says("The rules about tags, by target, and those that fit nothing."),
 ];

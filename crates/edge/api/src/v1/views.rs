@@ -8,6 +8,7 @@ mod identity;
 mod notices;
 mod recordings;
 mod reviews;
+mod targets;
 
 use std::collections::BTreeSet;
 
@@ -42,6 +43,7 @@ pub(crate) use recordings::{ActivityView, CountsView, HourView, RecordingPage, R
 pub use reviews::{
     AskedGrantView, AskerView, RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView,
 };
+pub use targets::{TagPage, TagRuleView, TargetAccessView, TargetPage, TargetTagsView, TargetView};
 
 /// The largest number that is read where it is written as a float: no number here is larger, and all up to it are read exactly.
 const FLOAT_MAX: f64 = 1e12;

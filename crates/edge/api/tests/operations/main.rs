@@ -40,6 +40,7 @@ configuration.compare   401 401    403      200     403     200       403    403
 configuration.diff      401 401    403      200     403     200       403    403
 configuration.apply     401 401    403      403     403     200       403    403
 configuration.revert    401 401    403      403     403     200       403    403
+tags.list               401 401    403      200     403     200       403    403
 ";
 
 #[tokio::test]
@@ -370,5 +371,21 @@ async fn what_is_applied_has_a_size_a_form_and_a_place() {
     for (path, want) in [("0", "400"), ("01", "400"), ("x", "400"), ("9007199254740992", "400"), ("1", "404")] {
         let answer = w.ask("auditor", "GET", &format!("/v1/configuration/revisions/{path}"), "", "").await;
         assert_eq!(status(&answer), want, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn targets_of_everybody_are_for_those_whom_policy_lets() {
+    let w = World::start().await;
+    for (actor, query, want) in [
+        ("stranger", "", "everybody false"),
+        ("stranger", "?everybody=true", "no rule allows it"),
+        ("auditor", "?everybody=true", "everybody true"),
+        ("stranger", "?after=", "no name of a target"),
+        ("nobody", "", "401"),
+        ("locked", "", "locked out"),
+    ] {
+        let answer = w.ask(actor, "GET", &format!("/v1/targets{query}"), "", "").await;
+        assert!(answer.contains(want), "{actor} {query}: {answer}");
     }
 }

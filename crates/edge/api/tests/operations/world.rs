@@ -9,7 +9,8 @@ use countersign_api::{
     AppliedView, Apply, Caller, CallerKey, Callers, ConfigurationDoor, ConfigurationDoors, Desk, DiffView, DoorRequest,
     FactorCall, FactorDoor, FactorDoors, GrantCall, GrantDoor, GrantDoors, IdentityDoor, IdentityDoors, KnownCaller,
     MayApply, NewApiKeyView, Pages, Peer, PolicyPage, Problem, ReviewChallengeBody, ReviewDoor, ReviewDoors,
-    ReviewQuery, ReviewVerb, RevisionDetailView, RevisionPage, ServeOptions, VOCABULARY, Wanted,
+    ReviewQuery, ReviewVerb, RevisionDetailView, RevisionPage, ServeOptions, TagPage, TargetDoor, TargetDoors,
+    TargetPage, TargetQuery, VOCABULARY, Wanted,
 };
 use countersign_enforce::*;
 use countersign_locks::{LockConfig, LockKind, LockService, Matcher, NewLock};
@@ -242,6 +243,17 @@ impl ConfigurationDoors for Doors {
     }
 }
 
+impl TargetDoors for Doors {
+    fn list(&self, query: &TargetQuery) -> TargetPage {
+        // Says with `next` what it was asked.
+        TargetPage { targets: Vec::new(), next: Some(format!("everybody {}", query.everybody)) }
+    }
+
+    fn tags(&self) -> TagPage {
+        TagPage { targets: Vec::new() }
+    }
+}
+
 impl ApiKeyDoors for Doors {
     fn create<'a>(
         &'a self,
@@ -347,6 +359,7 @@ impl World {
             reviews: Some(ReviewDoor(Arc::new(Doors))),
             grants: Some(GrantDoor(Arc::new(Doors))),
             api_keys: Some(ApiKeyDoor(Arc::new(Doors))),
+            targets: Some(TargetDoor(Arc::new(Doors))),
             configuration: Some(ConfigurationDoor(Arc::new(Doors))),
             factors: Some(FactorDoor(Arc::new(Doors))),
             pages: Some(Pages(Arc::new(move |all: axum::Router| {

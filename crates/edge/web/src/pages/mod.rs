@@ -3,6 +3,7 @@
 pub(crate) mod applied;
 pub(crate) mod difference;
 pub(crate) mod factors;
+pub(crate) mod grants;
 pub(crate) mod identities;
 pub(crate) mod inbox;
 pub(crate) mod locks;
@@ -10,6 +11,8 @@ pub(crate) mod new_lock;
 pub(crate) mod overview;
 pub(crate) mod policies;
 pub(crate) mod sessions;
+pub(crate) mod settings;
+pub(crate) mod targets;
 pub(crate) mod timeline;
 
 use serde_json::Value;
@@ -76,6 +79,9 @@ fn said(did: &str) -> &'static str {
         "locked" => "Locked. Live sessions that it matches end now, on every gateway.",
         "lifted" => "Lifted. New sessions may begin; what was cut off does not come back.",
         "cut" => "The session is cut off.",
+        "asked" => "Asked. It begins when enough people have said yes.",
+        "revoked" => "Ended. The sessions that lived by it end now.",
+        "key-revoked" => "Revoked, at every gateway.",
         "applied" => "Applied. It is in force here; the other gateways have it within seconds.",
         "factor-added" => "Added. Show it when an approval asks for a second factor.",
         "factor-removed" => "Removed.",
