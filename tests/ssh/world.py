@@ -63,6 +63,10 @@ class World:
 
     def sshd(self):
         host, client, ours = self.keygen("host"), self.keygen("client"), self.keygen("account")
+        self.keygen("host-authority")
+        self.certify("host", self.folder / "host-cert.pub")
+        # What the gateway's authority is comes later, and sshd reads it at each login.
+        (self.folder / "user-ca.pub").touch()
         self.other_host = self.keygen("other-host")
         self.host_key = " ".join(host.split()[:2])
         keys = self.folder / "authorized_keys"
@@ -73,6 +77,9 @@ class World:
         config.write_text(
             f"""ListenAddress 127.0.0.1:{self.sshd_port}
 HostKey {self.folder}/host
+HostCertificate {self.folder}/host-cert.pub
+TrustedUserCAKeys {self.folder}/user-ca.pub
+LogLevel VERBOSE
 AuthorizedKeysFile {keys}
 PidFile {self.folder}/sshd.pid
 StrictModes no
@@ -90,11 +97,29 @@ Subsystem sftp internal-sftp
 """
         )
         Path("/run/sshd").mkdir(exist_ok=True)
-        log = open(self.folder / "sshd.log", "wb")
-        self.processes.append(subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", config], stderr=log, stdin=subprocess.DEVNULL))
-        until("sshd", lambda: self.listens(self.sshd_port))
+        self.start_sshd()
         known = f"[127.0.0.1]:{self.sshd_port} {self.host_key}\n"
         (self.folder / "known_direct").write_text(known)
+
+    def start_sshd(self):
+        log = open(self.folder / "sshd.log", "ab")
+        argv = ["/usr/sbin/sshd", "-D", "-e", "-f", self.folder / "sshd_config"]
+        self.sshd_process = subprocess.Popen(argv, stderr=log, stdin=subprocess.DEVNULL)
+        self.processes.append(self.sshd_process)
+        until("sshd", lambda: self.listens(self.sshd_port))
+
+    def restart_sshd(self):
+        self.sshd_process.terminate()
+        self.sshd_process.wait(10)
+        self.start_sshd()
+
+    def certify(self, key, file, *more):
+        """A certificate of the hosts' authority, for the address and for a name."""
+        subprocess.run(["ssh-keygen", "-q", "-s", self.folder / "host-authority", "-I", key, "-h", "-n", "127.0.0.1,web-signed",
+                        *(more or ("-V", "-1h:+1h")), self.folder / f"{key}.pub"], check=True)
+        made = self.folder / f"{key}-cert.pub"
+        if made != file:
+            made.rename(file)
 
     def listens(self, port):
         with socket.socket() as s:
@@ -103,7 +128,9 @@ Subsystem sftp internal-sftp
     def gateway(self):
         self.port, self.api = free_port(), free_port()
         other = " ".join(self.other_host.split()[:2])
-        target = lambda name, key, user: f"""
+        authority = " ".join((self.folder / "host-authority.pub").read_text().split()[:2])
+        by_key = 'key = { file = "account" }'
+        target = lambda name, key, user, by=by_key: f"""
 [[target]]
 name = "{name}"
 protocol = "ssh"
@@ -116,7 +143,7 @@ labels = {{ kind = "server" }}
 [[target.account]]
 default = true
 user = "{user}"
-key = {{ file = "account" }}
+{by}
 """
         (self.folder / "countersign.toml").write_text(
             f"""[gateway]
@@ -142,10 +169,16 @@ key = {{ file = "vault.key" }}
 {target("web-1", self.host_key, self.user)}
 {target("swapped", other, self.user)}
 {target("locked-out", self.host_key, "nobody")}
+{target("signed", f"@cert-authority {authority}", self.user, "certificate = true")}
+{target("signed-by-name", f"@cert-authority web-signed {authority}", self.user, "certificate = true")}
+{target("signed-other-name", f"@cert-authority web-other {authority}", self.user, "certificate = true")}
+{target("signed-other-authority", f"@cert-authority {other}", self.user, "certificate = true")}
+{target("signed-nobody", f"@cert-authority {authority}", "nobody", "certificate = true")}
 """
         )
         shutil.copy(HERE / "policy.cedar", self.folder)
         self.run("credentials", "init-key", "vault.key")
+        (self.folder / "user-ca.pub").write_text(self.run("credentials", "ssh-ca", "--config", "countersign.toml"))
         self.run("accounts", "add", "ana", "--kind", "machine", "--group", "ops", "--secret-stdin", text=PASSWORD)
         self.run("accounts", "add", "rita", "--kind", "human", "--group", "reviewers", "--secret-stdin", text=PASSWORD)
         self.run("accounts", "add", "leaver", "--kind", "machine", "--group", "ops", "--secret-stdin", text=PASSWORD)

@@ -57,15 +57,25 @@ pub(crate) fn route(t: &config::TargetSpec, ask: &str) -> Result<Route, Failed> 
 /// no target.
 fn host_keys(t: &config::TargetSpec) -> Result<Arc<[String]>, Failed> {
     let ssh = t.protocol == "ssh";
-    if let Some(key) = t.host_keys.iter().find(|k| !ssh || !countersign_ssh::is_host_key(k)) {
-        let why = if ssh { "is no public key and no fingerprint" } else { "has no meaning for this protocol" };
-        return Err(Failed::invalid(format!("target \"{}\": the host key \"{key}\" {why}", t.name)));
+    let host = match &t.endpoint {
+        config::Endpoint::Tcp { host, .. } => host.as_str(),
+        config::Endpoint::Unix(_) => "",
+    };
+    let read = |key: &String| {
+        let none = "has no meaning for this protocol";
+        let read = if ssh { countersign_ssh::host_key(key, host) } else { Err(none) };
+        read.map_err(|why| Failed::invalid(format!("target \"{}\": the host key \"{key}\" {why}", t.name)))
+    };
+    let keys = t.host_keys.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    if !ssh && t.accounts.iter().any(|a| a.certificate) {
+        let what = "`certificate = true` has no meaning for this protocol: only SSH logs in with such certificates";
+        return Err(Failed::invalid(format!("target \"{}\": {what}", t.name)));
     }
     if ssh && t.host_keys.is_empty() {
         let what = "host_keys is missing: add the line of `ssh-keyscan HOST`, without the name, after comparing it";
         return Err(Failed::invalid(format!("target \"{}\": {what}", t.name)));
     }
-    Ok(t.host_keys.clone().into())
+    Ok(keys.into())
 }
 
 fn upstream_tls(t: &config::UpstreamTls) -> Result<UpstreamTls, Failed> {
@@ -102,6 +112,7 @@ pub(crate) fn accounts(config: &Config) -> Vec<(TargetName, Vec<Account>)> {
         user: a.user.clone(),
         password: a.password.as_ref().map(secret),
         key: a.key.as_ref().map(secret),
+        certificate: a.certificate,
     };
     config.targets.iter().map(|t| (t.name.clone(), t.accounts.iter().map(account).collect())).collect()
 }

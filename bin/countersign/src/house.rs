@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use countersign_api::AppliedFile;
 use countersign_approvals::{Approvals, ApprovalsParts, GrantDesk, GrantKeeper};
 use countersign_config::{Config, Loaded, ProtocolFacts};
-use countersign_credentials::{AccountBook, Vault};
+use countersign_credentials::{AccountBook, SshAuthority, Vault};
 use countersign_factors::{SecondFactors, SecondFactorsParts};
 use countersign_identity::local::{LocalIssuer, LocalIssuerConfig, SignInConfig};
 use countersign_identity::saml::ServiceKey;
@@ -168,6 +168,15 @@ impl Cellar {
         self.ssh_key("ssh_host_authority").await
     }
 
+    /// The authority that signs the certificates which the gateway logs in with at SSH targets; none without a vault.
+    pub(crate) async fn ssh_user_authority(&self) -> Result<Option<SshAuthority>, Failed> {
+        if self.vault.is_none() {
+            return Ok(None);
+        }
+        let key = self.ssh_key("ssh_user_authority").await?;
+        SshAuthority::new(&key).map(Some).map_err(Failed::new)
+    }
+
     async fn ssh_key(&self, name: &str) -> Result<Secret, Failed> {
         let Some(vault) = &self.vault else {
             return Err(Failed::invalid(
@@ -288,7 +297,10 @@ impl House {
             tracing::warn!("{warning}");
         }
         let routes = Arc::new(RouteTable::new(routes));
-        let accounts = Arc::new(AccountBook::new(convert::accounts(&with_applied), cellar.vault.clone()));
+        let accounts = Arc::new(
+            AccountBook::new(convert::accounts(&with_applied), cellar.vault.clone())
+                .certifying(cellar.ssh_user_authority().await?),
+        );
         let uses = Arc::new(StoredUses(cellar.store.clone()));
         let tokens = TokenAuthenticator::with_ledger(cellar.issuers(&config)?, uses).map_err(|f| findings(&f))?;
         let tokens = Arc::new(tokens);

@@ -50,6 +50,19 @@ pub(crate) enum Credentials {
         /// Its name.
         name: String,
     },
+    /// Prints the public key of the authority that signs the gateway's logins at SSH targets, for `TrustedUserCAKeys` there.
+    #[command(
+        name = "ssh-ca",
+        after_help = "Example: countersign credentials ssh-ca | ssh root@web-1 tee /etc/ssh/countersign-ca.pub\n\n\
+                      Then, in the target's sshd_config: TrustedUserCAKeys /etc/ssh/countersign-ca.pub"
+    )]
+    SshCa {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// How to print.
+        #[arg(long, value_enum, default_value_t)]
+        output: Format,
+    },
     /// Makes a key for the vault in a new file that only its owner can read.
     #[command(
         visible_alias = "new-key",
@@ -87,6 +100,15 @@ pub(crate) async fn run(command: Credentials) -> Result<(), Failed> {
             vault(&config).await?.remove(&name).await.map_err(failed)?;
             paper.line(&format!("secret \"{name}\" removed"))?;
         }
+        Credentials::SshCa { config, output } => {
+            let config = load_config(&config.config)?.config;
+            let authority = Cellar::open(&config).await?.ssh_user_authority().await?.ok_or_else(no_vault)?;
+            let (line, fingerprint) = (authority.public_key().map_err(failed)?, authority.fingerprint());
+            match output {
+                Format::Json => paper.json(&serde_json::json!({ "public_key": line, "fingerprint": fingerprint }))?,
+                Format::Text => paper.line(&format!("{line} countersign"))?,
+            }
+        }
         Credentials::InitKey { file } => {
             create_key_file(&file).map_err(failed)?;
             paper.line(&format!("a new key is in {}; keep a copy of it elsewhere", file.display()))?;
@@ -115,12 +137,14 @@ async fn list(vault: &Vault, output: Format, paper: &mut Paper) -> Result<(), Fa
 
 async fn vault(config: &ConfigFile) -> Result<Vault, Failed> {
     let config = load_config(&config.config)?.config;
-    Cellar::open(&config).await?.vault.ok_or_else(|| {
-        Failed::invalid(
-            "no vault is configured: make a key with `countersign credentials init-key vault.key` and add\n\n  \
-             [vault]\n  key = { file = \"vault.key\" }",
-        )
-    })
+    Cellar::open(&config).await?.vault.ok_or_else(no_vault)
+}
+
+fn no_vault() -> Failed {
+    Failed::invalid(
+        "no vault is configured: make a key with `countersign credentials init-key vault.key` and add\n\n  \
+         [vault]\n  key = { file = \"vault.key\" }",
+    )
 }
 
 fn failed(e: CredentialError) -> Failed {

@@ -91,11 +91,13 @@ pub struct TargetCredential {
     pub password: Option<Secret>,
     /// Its private key, in the form that its protocol writes one; `None` where there is none.
     pub key: Option<Secret>,
+    /// A certificate of that key, made for this session alone, in the form that its protocol writes one; `None` where there is none.
+    pub certificate: Option<String>,
 }
 
 /// Finds the account for an identity at a target. Implemented by `services/credentials`.
 pub trait Credentials: Send + Sync {
-    /// The account to use.
+    /// The account to use. What is made for it alone names the session and does not last.
     ///
     /// # Errors
     /// When there is none for this identity, or it cannot be read.
@@ -103,6 +105,8 @@ pub trait Credentials: Send + Sync {
         &'a self,
         target: &'a TargetName,
         identity: &'a Identity,
+        session: SessionId,
+        now: Timestamp,
     ) -> BoxFuture<'a, Result<TargetCredential, Denial>>;
 }
 

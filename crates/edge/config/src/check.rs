@@ -32,6 +32,10 @@ pub(crate) fn whole(d: &Decoded, protocols: &[ProtocolFacts], sink: &mut Sink<'_
                 Fault::new(at.span.clone(), at.key.clone(), "there is no [vault] to take the secret from".to_owned());
             sink.missing(fault.expected("[vault] with `key`").help("add [vault], or use `env` or `file`"));
         }
+        for at in &p.certified {
+            let message = "there is no [vault] to keep the key in that signs certificates".to_owned();
+            sink.missing(Fault::new(at.span.clone(), at.key.clone(), message).expected("[vault] with `key`"));
+        }
         for at in &p.saml {
             let message = "there is no [vault] to keep the gateway's key for SAML in".to_owned();
             sink.missing(Fault::new(at.span.clone(), at.key.clone(), message).expected("[vault] with `key`"));

@@ -55,6 +55,8 @@ pub(crate) struct Places {
     pub(crate) local_issuer: Option<Range<usize>>,
     /// Uses of the encrypted store.
     pub(crate) vault_uses: Vec<At<String>>,
+    /// Accounts that log in with certificates.
+    pub(crate) certified: Vec<At<bool>>,
     pub(crate) whole: Range<usize>,
 }
 

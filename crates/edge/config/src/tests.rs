@@ -77,7 +77,10 @@ fn the_least_configuration_has_these_defaults() {
     assert_eq!(t.endpoint, Endpoint::Tcp { host: "db.internal".into(), port: 5432 });
     assert_eq!(t.tls.mode, TlsMode::VerifyFull);
     assert_eq!((t.record, t.durable, t.budget_bytes), (RecordLevel::Statements, false, None));
-    assert_eq!(t.accounts, [Account { matches: Match::Default, user: "app".into(), password: None, key: None }]);
+    assert_eq!(
+        t.accounts,
+        [Account { matches: Match::Default, user: "app".into(), password: None, key: None, certificate: false }]
+    );
     assert_eq!(c.policy.patterns, ["dir/policies/*.cedar"]);
     assert_eq!(c.recording.dir, PathBuf::from("/var/lib/countersign/recordings"));
     assert_eq!(c.recording.segment_bytes, 64 << 20);
@@ -211,6 +214,8 @@ fn mistakes_one_by_one() {
         (end("password = {}"), &["0 sources"]),
         (end("password = { env = \"$A=b\" }"), &["not the name of a variable"]),
         (end("password = { vault = \"x\" }"), &["there is no [vault]"]),
+        (end("certificate = true"), &["there is no [vault]"]),
+        (end("certificate = true\nkey = { env = \"A\" }"), &["neither password nor key"]),
         (end("password = { environment = \"x\" }"), &["did you mean `env`?"]),
         (top("[gateway]\ndrain_timeout_s = \"30 parsecs\""), &["\"30s\""]),
         (top("[gateway]\nworkers = 0"), &["from 1 to 1024"]),

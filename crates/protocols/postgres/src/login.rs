@@ -387,6 +387,7 @@ mod tests {
                 user: "gw".into(),
                 password: Some(Secret::from("pencil".to_owned())),
                 key: None,
+                certificate: None,
             },
             part: "shop".into(),
             tls_required,

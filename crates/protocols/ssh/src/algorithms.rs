@@ -77,13 +77,18 @@ pub(crate) fn server(host_key: PrivateKey, certificate: Certificate) -> russh::s
     }
 }
 
-pub(crate) fn client() -> russh::client::Config {
+/// Certificates are asked for where there is an authority that the target is known by.
+pub(crate) fn client(certificates: bool) -> russh::client::Config {
+    let mut preferred = preferred();
+    if certificates {
+        preferred.host_key_certificates = preferred.key.clone();
+    }
     russh::client::Config {
         client_id: id(),
         window_size: WINDOW_BYTES,
         maximum_packet_size: PACKET_BYTES_MAX,
         channel_buffer_size: CHANNEL_MESSAGES_MAX,
-        preferred: preferred(),
+        preferred,
         inactivity_timeout: None,
         keepalive_interval: Some(KEEPALIVE),
         keepalive_max: KEEPALIVES_MAX,

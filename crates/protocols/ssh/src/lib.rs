@@ -9,6 +9,7 @@
 mod algorithms;
 mod channel;
 mod client;
+mod known;
 mod names;
 mod pump;
 mod sftp;
@@ -66,9 +67,13 @@ pub fn public_key(private: &Secret) -> Result<String, BadKey> {
     key.public_key().to_openssh().map_err(|e| BadKey(format!("the key has no public line: {e}")))
 }
 
-/// Whether a text is a public key or the fingerprint of one, as targets' keys are pinned.
-pub fn is_host_key(text: &str) -> bool {
-    target::Pin::parse(text).is_some()
+/// What a target is known by, as it is written: a public key, the fingerprint of one, or `@cert-authority [NAME] KEY`, whose certificates
+/// are for the name or, without one, for `host`. The line that [`Ssh`] takes of it.
+///
+/// # Errors
+/// Why it is none, to be read behind it.
+pub fn host_key(text: &str, host: &str) -> Result<String, &'static str> {
+    known::Pin::parse(text, host)?.line().ok_or("cannot be written")
 }
 
 impl Ssh {
@@ -125,7 +130,7 @@ mod tests {
         assert!(Ssh::new(&key, &authority).is_ok());
         assert!(public.starts_with("ssh-ed25519 "));
         assert_eq!(public_key(&key).unwrap(), public);
-        assert!(is_host_key(&public));
+        assert_eq!(host_key(&public, "").unwrap(), public);
         let nonsense = Secret::from("nonsense".to_owned());
         assert!(Ssh::new(&nonsense, &authority).is_err() && Ssh::new(&key, &nonsense).is_err());
     }

@@ -5,55 +5,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_enforce::{Cleared, Connected, Courier, Linked, Permit};
-use countersign_model::{ClientText, Culprit, Denial, DenialCode, Secret};
+use countersign_model::{ClientText, Culprit, Denial, DenialCode, Secret, Timestamp};
 use russh::client::{self, Handle, Msg};
-use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::keys::{Certificate, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{ChannelReadHalf, ChannelWriteHalf, Pty, Sig};
 
 use crate::algorithms;
+use crate::known::Known;
 use crate::wire::Adapted;
 
-/// A key that a target may prove to have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Pin {
-    Key(Box<PublicKey>),
-    /// `SHA256:...` as OpenSSH prints it.
-    Fingerprint(String),
-}
-
-impl Pin {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        if let Some(digest) = text.strip_prefix("SHA256:") {
-            const BASE64_CHARS: usize = 43;
-            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
-            return (digest.len() == BASE64_CHARS && digest.bytes().all(plain))
-                .then(|| Self::Fingerprint(text.to_owned()));
-        }
-        PublicKey::from_openssh(text).ok().map(|key| Self::Key(Box::new(key)))
-    }
-
-    fn is(&self, key: &PublicKey) -> bool {
-        match self {
-            Self::Key(pinned) => pinned.key_data() == key.key_data(),
-            Self::Fingerprint(pinned) => key.fingerprint(HashAlg::Sha256).to_string() == *pinned,
-        }
-    }
-}
-
-/// Says whether the target is the one that is meant.
-struct Checker {
-    pins: Vec<Pin>,
-}
+/// Asks whether the target is the one that is meant.
+struct Checker(Arc<Known>);
 
 impl client::Handler for Checker {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
-        Ok(match shown {
-            PublicKeyOrCertificate::PublicKey { key, .. } => self.pins.iter().any(|p| p.is(key)),
-            PublicKeyOrCertificate::Certificate(_) => false,
-        })
+        Ok(self.0.is(shown))
     }
 
     async fn server_channel_open_forwarded_tcpip(
@@ -129,19 +97,20 @@ fn defect(what: &'static str) -> Denial {
 
 impl Target {
     /// Agrees on keys with the target, makes sure that it is the right one, and logs in.
-    pub(crate) async fn reach(linked: Linked, name: &str) -> Result<Self, Denial> {
+    pub(crate) async fn reach(linked: Linked, name: &str, now: Timestamp) -> Result<Self, Denial> {
         let Linked { target, courier, connected } = linked;
         let Connected { credential, host_keys, .. } = connected;
         let label: Arc<str> = Arc::from(name);
-        let pins: Vec<Pin> = host_keys.iter().filter_map(|k| Pin::parse(k)).collect();
-        let checker = Checker { pins };
-        let connecting = Box::pin(client::connect_stream(Arc::new(algorithms::client()), Adapted(target), checker));
+        let known = Arc::new(Known::new(&host_keys, now));
+        let config = Arc::new(algorithms::client(known.has_authority()));
+        let connecting = Box::pin(client::connect_stream(config, Adapted(target), Checker(known.clone())));
         let mut handle = connecting.await.map_err(|e| match e {
             russh::Error::UnknownKey => {
                 unavailable(&label, "it does not have the host key that the gateway knows of it")
                     .hint(ClientText::new(
                         "Do not try again: tell the owner of the gateway, somebody may be posing as the target.",
                     ))
+                    .detail(known.why())
                     .alarming(countersign_model::Severity::High)
             }
             other => unavailable(&label, "the SSH handshake failed").detail(other),
@@ -149,9 +118,12 @@ impl Target {
         let user = credential.user.clone();
         let answer = match (&credential.key, &credential.password) {
             (Some(key), _) => {
-                let key = PrivateKey::from_openssh(key.expose())
-                    .map_err(|e| unavailable(&label, "its account's key cannot be read").detail(e))?;
-                handle.authenticate_publickey(user, PrivateKeyWithHashAlg::new(Arc::new(key), None)).await
+                let unread = |e| unavailable(&label, "its account's key cannot be read").detail(e);
+                let key = Arc::new(PrivateKey::from_openssh(key.expose()).map_err(unread)?);
+                match credential.certificate.as_deref().map(Certificate::from_openssh).transpose().map_err(unread)? {
+                    Some(certificate) => handle.authenticate_openssh_cert(user, key, certificate).await,
+                    None => handle.authenticate_publickey(user, PrivateKeyWithHashAlg::new(key, None)).await,
+                }
             }
             (None, Some(password)) => handle.authenticate_password(user, plain(password, &label)?).await,
             (None, None) => handle.authenticate_none(user).await,
@@ -243,28 +215,5 @@ impl Sending {
 
     pub(crate) async fn close(&self) -> Result<(), russh::Error> {
         self.writing.close().await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn adv_060_a_pin_is_one_key_and_no_other() {
-        let line = |_: u8| {
-            let (_, public) = crate::new_host_key().unwrap();
-            public
-        };
-        let (one, other) = (line(1), line(2));
-        let key = PublicKey::from_openssh(&one).unwrap();
-        let print = key.fingerprint(HashAlg::Sha256).to_string();
-        for (pin, fits) in [(one.as_str(), true), (other.as_str(), false), (print.as_str(), true)] {
-            assert_eq!(Pin::parse(pin).unwrap().is(&key), fits, "{pin}");
-        }
-        for nonsense in ["", "SHA256:", "SHA256:short", "MD5:00", "ssh-ed25519", "ssh-ed25519 AAAA"] {
-            assert!(Pin::parse(nonsense).is_none(), "{nonsense}");
-        }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use countersign_enforce::{Arrival, BoxWire, Call, CloseReason, ConnectRequest, End, Host};
 use countersign_model::{ClientText, Culprit, Denial, DenialCode};
 use parking_lot::Mutex;
+use russh::keys::Certificate;
 use russh::server::Config;
 use tokio::sync::{Notify, OnceCell, watch};
 
@@ -97,9 +98,13 @@ impl Visit {
     async fn reach(&self, request: ConnectRequest) -> Result<Arc<Target>, Denial> {
         let name = request.target.clone();
         let linked = self.host.connect(request).await?;
-        let account = linked.connected.credential.user.clone();
-        let target = Target::reach(linked, &name).await?;
-        self.host.established(&account, "")?;
+        let credential = &linked.connected.credential;
+        let account = credential.user.clone();
+        // What the target's own log has.
+        let certificate = credential.certificate.as_deref().and_then(|c| Certificate::from_openssh(c).ok());
+        let shown = certificate.map(|c| format!("certificate {}", c.serial())).unwrap_or_default();
+        let target = Target::reach(linked, &name, self.host.now()).await?;
+        self.host.established(&account, &shown)?;
         Ok(Arc::new(target))
     }
 

@@ -277,7 +277,7 @@ impl Room {
         if let Some(denial) = services.locks.keeps_out(&what, now) {
             return Err(denial);
         }
-        Ok(Reachable { route, identity, part, passage })
+        Ok(Reachable { route, identity, part, passage, id })
     }
 }
 
@@ -287,6 +287,7 @@ struct Reachable {
     identity: Arc<Identity>,
     part: String,
     passage: countersign_enforce::Passage,
+    id: SessionId,
 }
 
 /// An action that waits for people. Whoever stops waiting for it takes the question back, or leaves it where the gateway goes away.
@@ -384,8 +385,9 @@ impl Host for Room {
 
     fn connect(&self, request: ConnectRequest) -> BoxFuture<'_, Result<Linked, Denial>> {
         Box::pin(async move {
-            let Reachable { route, identity, part, passage } = self.opened(request)?;
-            let credential = self.core.services.credentials.fetch(&route.target.name, &identity).await?;
+            let Reachable { route, identity, part, passage, id } = self.opened(request)?;
+            let credentials = &self.core.services.credentials;
+            let credential = credentials.fetch(&route.target.name, &identity, id, wall_clock()).await?;
             let socket = dial(&route).await.map_err(|e| {
                 unreachable_target(&route, why_not_dialled(&e)).detail(format_args!("{}: {e}", route.endpoint))
             })?;

@@ -163,7 +163,7 @@ impl<P: Protocol> Driver<P> {
         let credentials = services.credentials;
         self.step = Some(Box::pin(async move {
             let reach = async {
-                let credential = credentials.fetch(&route.target.name, &identity).await?;
+                let credential = credentials.fetch(&route.target.name, &identity, id, now).await?;
                 reach(&route, credential, part, passage).await
             };
             Step::Dialled(reach.await)

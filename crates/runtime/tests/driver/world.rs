@@ -180,9 +180,12 @@ impl Credentials for Stub {
         &'a self,
         _target: &'a TargetName,
         _identity: &'a Identity,
+        _session: SessionId,
+        _now: Timestamp,
     ) -> BoxFuture<'a, Result<TargetCredential, Denial>> {
         let password = Some(Secret::from("hidden".to_owned()));
-        Box::pin(std::future::ready(Ok(TargetCredential { user: "app".to_owned(), password, key: None })))
+        let credential = TargetCredential { user: "app".to_owned(), password, key: None, certificate: None };
+        Box::pin(std::future::ready(Ok(credential)))
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use countersign_enforce::{BoxFuture, Credentials, TargetCredential};
-use countersign_model::{ClientText, Culprit, Denial, DenialCode, Identity, TargetName};
+use countersign_model::{ClientText, Culprit, Denial, DenialCode, Identity, SessionId, TargetName, Timestamp};
 
-use crate::{CredentialError, SecretSource, Vault};
+use crate::{CredentialError, SecretSource, SshAuthority, SshLogin, Vault};
 
 /// The longest that finding an account may take, whatever its source.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,6 +24,8 @@ pub struct Account {
     pub password: Option<SecretSource>,
     /// Where its private key is; `None` where it has none.
     pub key: Option<SecretSource>,
+    /// Whether each session gets a key and a certificate of its own; it has neither password nor key then.
+    pub certificate: bool,
 }
 
 /// Who uses an account.
@@ -58,12 +60,19 @@ type Book = HashMap<TargetName, Arc<[Account]>>;
 pub struct AccountBook {
     book: ArcSwap<Book>,
     vault: Option<Vault>,
+    authority: Option<SshAuthority>,
 }
 
 impl AccountBook {
     /// A book of these accounts, in their order. Accounts whose password is in the vault need one.
     pub fn new(accounts: impl IntoIterator<Item = (TargetName, Vec<Account>)>, vault: Option<Vault>) -> Self {
-        Self { book: ArcSwap::from_pointee(collect(accounts)), vault }
+        Self { book: ArcSwap::from_pointee(collect(accounts)), vault, authority: None }
+    }
+
+    /// The same with an authority that signs certificates, for accounts that log in with them.
+    #[must_use]
+    pub fn certifying(self, authority: Option<SshAuthority>) -> Self {
+        Self { authority, ..self }
     }
 
     /// Puts other accounts in force, for sessions that begin from now on.
@@ -71,17 +80,30 @@ impl AccountBook {
         self.book.store(Arc::new(collect(accounts)));
     }
 
-    async fn find(&self, target: &TargetName, identity: &Identity) -> Result<TargetCredential, Denial> {
+    async fn find(
+        &self,
+        target: &TargetName,
+        identity: &Identity,
+        (session, now): (SessionId, Timestamp),
+    ) -> Result<TargetCredential, Denial> {
         let accounts = self.book.load().get(target).cloned();
         let Some(account) = accounts.as_deref().and_then(|all| all.iter().find(|a| a.matches.matches(identity))) else {
             let message = ClientText::new("no account at target \"").name(target.as_str()).and("\" is meant for you");
             return Err(Denial::new(Culprit::Policy, DenialCode::Forbidden, message)
                 .detail(format!("none of the target's accounts matches the identity {}", identity.name)));
         };
+        let user = account.user.clone();
+        if account.certificate {
+            let authority = self.authority.as_ref().ok_or(CredentialError::NoAuthority);
+            let login = authority.and_then(|a| a.issue(&user, identity, session, now));
+            let SshLogin { key, certificate } = login.map_err(|e| unreadable(target, &user, &e))?;
+            return Ok(TargetCredential { user, password: None, key: Some(key), certificate: Some(certificate) });
+        }
         let password = self.secret(account.password.as_ref()).await;
         let key = self.secret(account.key.as_ref()).await;
-        let readable = |secret: Result<_, CredentialError>| secret.map_err(|e| unreadable(target, &account.user, &e));
-        Ok(TargetCredential { user: account.user.clone(), password: readable(password)?, key: readable(key)? })
+        let readable = |secret: Result<_, CredentialError>| secret.map_err(|e| unreadable(target, &user, &e));
+        let (password, key) = (readable(password)?, readable(key)?);
+        Ok(TargetCredential { user, password, key, certificate: None })
     }
 
     async fn secret(
@@ -109,7 +131,7 @@ fn collect(accounts: impl IntoIterator<Item = (TargetName, Vec<Account>)>) -> Bo
 fn unreadable(target: &TargetName, user: &str, e: &CredentialError) -> Denial {
     let message =
         ClientText::new("the account for target \"").name(target.as_str()).and("\" cannot be read at the moment");
-    Denial::new(Culprit::Us, DenialCode::Internal, message).detail(format!("the password of account {user}: {e}"))
+    Denial::new(Culprit::Us, DenialCode::Internal, message).detail(format!("what account {user} logs in with: {e}"))
 }
 
 impl Credentials for AccountBook {
@@ -117,7 +139,9 @@ impl Credentials for AccountBook {
         &'a self,
         target: &'a TargetName,
         identity: &'a Identity,
+        session: SessionId,
+        now: Timestamp,
     ) -> BoxFuture<'a, Result<TargetCredential, Denial>> {
-        Box::pin(self.find(target, identity))
+        Box::pin(self.find(target, identity, (session, now)))
     }
 }

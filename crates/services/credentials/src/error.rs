@@ -47,6 +47,15 @@ pub enum CredentialError {
     /// The system has no random numbers, or its cryptography failed.
     #[error("sealing failed")]
     Sealing,
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+    /// The authority for logins at SSH targets cannot be used.
+    #[error("the authority for logins at SSH targets cannot be used: {0}")]
+    Authority(String),
+    /// A certificate is wanted from the authority, and there is none.
+    #[error("the account logs in with a certificate, and without a [vault] there is no authority that signs one")]
+    NoAuthority,
     /// It took too long.
     #[error("no answer within {0} seconds")]
     TooSlow(u64),

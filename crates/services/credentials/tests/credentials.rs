@@ -12,7 +12,7 @@ use countersign_credentials::{
 };
 use countersign_enforce::Credentials as _;
 use countersign_model::{
-    CredentialBinding, Culprit, Identity, IdentityKind, IdentityParts, Secret, TargetName, Timestamp,
+    CredentialBinding, Culprit, Identity, IdentityKind, IdentityParts, Secret, SessionId, TargetName, Timestamp,
 };
 use countersign_store::{SealedSecret, Store, StoreConfig};
 use tempfile::TempDir;
@@ -26,6 +26,10 @@ fn secret(s: &str) -> Secret {
 
 fn now() -> Timestamp {
     Timestamp::from_unix_s(1_700_000_000)
+}
+
+fn session() -> SessionId {
+    SessionId::new(now(), 7)
 }
 
 async fn store(dir: &TempDir) -> Store {
@@ -300,7 +304,7 @@ fn any(groups: &[&str], identities: &[&str]) -> AccountMatch {
 }
 
 fn account(matches: AccountMatch, user: &str, password: Option<SecretSource>) -> Account {
-    Account { matches, user: user.into(), password, key: None }
+    Account { matches, user: user.into(), password, key: None, certificate: false }
 }
 
 #[tokio::test]
@@ -331,7 +335,7 @@ async fn the_first_account_that_matches_is_used() {
         (&billing, "ana", &["analysts"], None),
         (&billing, "dora", &["dba"], Some("admin")),
     ] {
-        let found = book.fetch(target, &identity(name, groups)).await;
+        let found = book.fetch(target, &identity(name, groups), session(), now()).await;
         assert_eq!(found.as_ref().ok().map(|c| c.user.as_str()), want, "{target} {name} {groups:?}: {found:?}");
         if let Err(denial) = found {
             assert_eq!(denial.culprit, Culprit::Policy);
@@ -339,11 +343,11 @@ async fn the_first_account_that_matches_is_used() {
         }
     }
     let unknown = TargetName::parse("unknown").unwrap();
-    assert!(book.fetch(&unknown, &identity("dora", &[])).await.is_err());
+    assert!(book.fetch(&unknown, &identity("dora", &[]), session(), now()).await.is_err());
 
     book.replace([(orders.clone(), vec![account(AccountMatch::Default, "fresh", None)])]);
-    assert_eq!(book.fetch(&orders, &identity("dora", &[])).await.unwrap().user, "fresh");
-    assert!(book.fetch(&billing, &identity("dora", &["dba"])).await.is_err());
+    assert_eq!(book.fetch(&orders, &identity("dora", &[]), session(), now()).await.unwrap().user, "fresh");
+    assert!(book.fetch(&billing, &identity("dora", &["dba"]), session(), now()).await.is_err());
 }
 
 #[tokio::test]
@@ -357,7 +361,7 @@ async fn passwords_reach_the_dialler_and_reasons_reach_operators_only() {
     };
     let ana = identity("ana", &[]);
     let good = book(SecretSource::Vault("orders".into()), Some(vault.clone()));
-    let found = good.fetch(&orders, &ana).await.unwrap();
+    let found = good.fetch(&orders, &ana, session(), now()).await.unwrap();
     assert_eq!(found.password.as_ref().and_then(Secret::expose_str), Some(PASSWORD));
 
     for (source, reason) in [
@@ -365,14 +369,14 @@ async fn passwords_reach_the_dialler_and_reasons_reach_operators_only() {
         (SecretSource::Env("COUNTERSIGN_TEST_NEVER_SET".into()), "COUNTERSIGN_TEST_NEVER_SET is not set"),
         (SecretSource::File("/absent/file".into()), "/absent/file"),
     ] {
-        let denial = book(source, Some(vault.clone())).fetch(&orders, &ana).await.unwrap_err();
+        let denial = book(source, Some(vault.clone())).fetch(&orders, &ana, session(), now()).await.unwrap_err();
         assert_eq!(denial.culprit, Culprit::Us);
         assert!(denial.detail.as_deref().unwrap().contains(reason), "{denial:?}");
         assert!(!denial.message.as_str().contains("absent"), "{denial}");
     }
     store.close().await;
     let started = Instant::now();
-    let denial = good.fetch(&orders, &ana).await.unwrap_err();
+    let denial = good.fetch(&orders, &ana, session(), now()).await.unwrap_err();
     assert!(denial.detail.as_deref().unwrap().contains("SQLite"), "{denial:?}");
     assert!(started.elapsed() < Duration::from_secs(5), "fail closed, and soon");
 }
@@ -388,7 +392,7 @@ async fn adv_008_no_debug_text_shows_a_secret() {
     let source = SecretSource::Vault("orders".into());
     let list = vec![account(AccountMatch::Default, "app", Some(source.clone()))];
     let book = AccountBook::new([(orders.clone(), list.clone())], Some(vault.clone()));
-    let found = book.fetch(&orders, &identity("ana", &[])).await.unwrap();
+    let found = book.fetch(&orders, &identity("ana", &[]), session(), now()).await.unwrap();
     let sealed = vault.seal("kid", &secret(PASSWORD)).unwrap();
     let errors = [
         CredentialError::Tampered("orders".into()),

@@ -100,6 +100,7 @@ fn nothing_of_the_gateways_machine_can_be_named() {
         (with("{ vault = \"billing\" }", "{ file = \"/etc/shadow\" }"), "`file`"),
         (with("{ vault = \"billing\" }", "{ env = \"AWS_SECRET_ACCESS_KEY\" }"), "`env`"),
         (with("password = { vault = \"billing\" }", "key = { file = \"/root/.ssh/id_ed25519\" }"), "`file`"),
+        (with("password = { vault = \"billing\" }", "certificate = true"), "`certificate`"),
         (with("host = \"billing.internal\"", "socket = \"/run/docker.sock\""), "`socket`"),
         (with("host = \"billing.internal\"", "host = \"h\"\ntags = [\"/etc/passwd\"]"), "`tags`"),
         (with("host = \"billing.internal\"", "host = \"h\"\nretention_days = 1"), "`retention_days`"),

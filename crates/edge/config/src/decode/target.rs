@@ -173,6 +173,18 @@ impl Decoder<'_, '_> {
             let user = a.text(self.sink, "user").map(|u| u.value);
             let password = a.table(self.sink, "password", &schema::SECRET).and_then(|s| self.secret(s));
             let key = a.table(self.sink, "key", &schema::SECRET).and_then(|s| self.secret(s));
+            // The authority is the gateway's own, and good for every account of every target that trusts it.
+            let certificate = a.flag(self.sink, "certificate").filter(|c| c.value && self.is_own(c));
+            if let Some(at) = &certificate
+                && (password.is_some() || key.is_some())
+            {
+                let message = "an account that logs in with certificates has neither password nor key".to_owned();
+                let fault = Fault::new(at.span.clone(), at.key.clone(), message);
+                self.sink.error(fault.help("leave `certificate` out, or `password` and `key`"));
+            } else {
+                self.places.certified.extend(certificate.clone());
+            }
+            let certificate = certificate.is_some();
             let listed = !groups.is_empty() || !identities.is_empty();
             let wrong = match (default, listed) {
                 (true, true) => Some((
@@ -198,7 +210,7 @@ impl Decoder<'_, '_> {
             }
             a.finish(self.sink);
             let matches = if default { Match::Default } else { Match::Any { groups, identities } };
-            out.extend(user.map(|user| Account { matches, user, password, key }));
+            out.extend(user.map(|user| Account { matches, user, password, key, certificate }));
         }
         out
     }

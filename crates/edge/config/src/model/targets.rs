@@ -94,6 +94,8 @@ pub struct Account {
     pub password: Option<SecretSource>,
     /// Where its private key is, for protocols that have such keys.
     pub key: Option<SecretSource>,
+    /// Whether each session logs in with a certificate made for it, for protocols that have such.
+    pub certificate: bool,
 }
 
 /// Who uses an account.

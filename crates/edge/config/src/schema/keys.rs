@@ -230,7 +230,7 @@ pub(crate) static TARGET: Section = Section {
             "host_keys",
             Form::Texts(TEXT_CHARS_MAX),
             Default("[]"),
-            "The keys of which the target must prove one, for SSH: lines as `ssh-keyscan` gives them without the name, or fingerprints (`SHA256:…`). Required there.",
+            "The keys of which the target must prove one, for SSH: lines as `ssh-keyscan` gives them without the name, fingerprints (`SHA256:…`), or `@cert-authority [NAME] KEY` of the authority that certifies it under that name (`host` where it is left out). Required there.",
         ),
         key(
             "labels",
@@ -328,6 +328,12 @@ pub(crate) static ACCOUNT: Section = Section {
             Form::OneKey(&SECRET),
             Optional,
             "Where its private key is, for SSH, in OpenSSH's format and without a passphrase; it goes ahead of a password.",
+        ),
+        key(
+            "certificate",
+            Form::Flag,
+            Default("false"),
+            "For SSH: each session logs in with a key and a certificate made for it alone, instead of a password or key. Needs a `[vault]`; the target trusts what `countersign credentials ssh-ca` prints.",
         ),
     ],
 };

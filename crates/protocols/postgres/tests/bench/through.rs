@@ -207,7 +207,7 @@ impl<F: Far> Through<F> {
                     self.link = Link::Dialling(Dialling::new(opened.passage));
                     let password = Some(Secret::new(b"pw".to_vec()));
                     self.machine.on_connected(Connected {
-                        credential: TargetCredential { user: "gw".into(), password, key: None },
+                        credential: TargetCredential { user: "gw".into(), password, key: None, certificate: None },
                         part: self.part.clone(),
                         tls_required: false,
                         target: "shop".into(),
