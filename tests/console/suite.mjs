@@ -9,6 +9,7 @@ import jsQR from 'jsqr';
 import { chromium } from 'playwright-core';
 import { PNG } from 'pngjs';
 import { applied } from './applied.mjs';
+import { live } from './live.mjs';
 import { pages } from './pages.mjs';
 import { PASSWORD, World, until } from './world.mjs';
 
@@ -527,6 +528,7 @@ test('adv: a stolen session alone adds and removes no factor', async () => {
 
 applied({ test, world, base, signIn, csrf, people, hostile: HOSTILE });
 pages({ test, world, base, signIn, csrf, people });
+live({ test, world, base, signIn, cookie, run, review, people });
 
 test('somebody whose account is disabled is signed out with the next request', async () => {
   const { rolf } = people;

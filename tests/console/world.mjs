@@ -125,6 +125,15 @@ export class World {
     return ran;
   }
 
+  /** psql with a certificate of this person's that is spoken with: `say` a statement, `end` it. */
+  talk(who) {
+    const process = spawn(binary, ['connect', 'shop', '--', 'psql', '-X', '-A', '-t'], { env: this.login(who) });
+    const ran = { said: '', say: (statement) => process.stdin.write(`${statement};\n`), end: () => process.stdin.end() };
+    for (const stream of [process.stdout, process.stderr]) stream.on('data', (part) => (ran.said += part));
+    ran.ended = new Promise((resolve) => process.on('close', resolve));
+    return ran;
+  }
+
   /** A person of this world reads with the token as the password: what psql prints. */
   read(who, statement) {
     const where = `host=localhost port=${this.port} dbname=shop user=${who} sslmode=verify-full sslrootcert=${join(this.data, 'gateway-ca.pem')}`;

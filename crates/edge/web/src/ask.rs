@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Extensions, Method, Request, header};
+use axum::http::{Extensions, HeaderValue, Method, Request, Response, StatusCode, header};
 use countersign_api::{KnownCaller, Peer};
 use countersign_model::Identity;
 use serde_json::Value;
@@ -22,6 +22,20 @@ pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) why: Shown,
     pub(crate) hint: Shown,
+}
+
+impl Refusal {
+    /// Read from a problem.
+    fn of(status: StatusCode, said: &Value) -> Self {
+        let said = Facts::of(said);
+        let why = said.at("detail").text();
+        let why = if why.is_empty() { Shown::new(status.canonical_reason().unwrap_or("it was refused")) } else { why };
+        Self { status: status.as_u16(), why, hint: said.at("hint").text() }
+    }
+}
+
+fn failed(why: &str) -> Refusal {
+    Refusal { status: 500, why: Shown::new(why), hint: Shown::default() }
 }
 
 /// The API, as one person asks it.
@@ -45,8 +59,34 @@ impl Ask {
         self.send(Method::DELETE, path, None).await
     }
 
+    /// A stream of events, after the last one that was heard.
+    pub(crate) async fn events(&self, path: &str, last: Option<&HeaderValue>) -> Result<Body, Refusal> {
+        let mut request = Request::get(path);
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let response = self.answer(request.body(Body::empty())).await?;
+        if response.status().is_success() {
+            return Ok(response.into_body());
+        }
+        let status = response.status();
+        let said = axum::body::to_bytes(response.into_body(), ANSWER_BYTES_MAX).await.unwrap_or_default();
+        Err(Refusal::of(status, &serde_json::from_slice(&said).unwrap_or(Value::Null)))
+    }
+
+    async fn answer(&self, request: Result<Request<Body>, axum::http::Error>) -> Result<Response<Body>, Refusal> {
+        let mut request = request.map_err(|_| failed("internal error: the request cannot be made"))?;
+        let mut extensions = Extensions::new();
+        extensions.insert(self.peer.clone());
+        extensions.insert(KnownCaller(self.who.clone()));
+        *request.extensions_mut() = extensions;
+        match self.api.clone().oneshot(request).await {
+            Ok(response) => Ok(response),
+            Err(never) => match never {},
+        }
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Refusal> {
-        let failed = |why: &str| Refusal { status: 500, why: Shown::new(why), hint: Shown::default() };
         let mut request = Request::builder().method(method).uri(path);
         let body = match body {
             None => Body::empty(),
@@ -55,15 +95,7 @@ impl Ask {
                 Body::from(body.to_string())
             }
         };
-        let mut request = request.body(body).map_err(|_| failed("internal error: the request cannot be made"))?;
-        let mut extensions = Extensions::new();
-        extensions.insert(self.peer.clone());
-        extensions.insert(KnownCaller(self.who.clone()));
-        *request.extensions_mut() = extensions;
-        let response = match self.api.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
+        let response = self.answer(request.body(body)).await?;
         let status = response.status();
         let bytes = axum::body::to_bytes(response.into_body(), ANSWER_BYTES_MAX).await;
         let bytes = bytes.map_err(|_| failed("the answer is too long for a page: narrow what you ask for"))?;
@@ -72,9 +104,6 @@ impl Ask {
         if status.is_success() || path == "/readyz" {
             return Ok(said);
         }
-        let said = Facts::of(&said);
-        let why = said.at("detail").text();
-        let why = if why.is_empty() { Shown::new(status.canonical_reason().unwrap_or("it was refused")) } else { why };
-        Err(Refusal { status: status.as_u16(), why, hint: said.at("hint").text() })
+        Err(Refusal::of(status, &said))
     }
 }

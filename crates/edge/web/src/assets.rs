@@ -1,4 +1,4 @@
-//! What pages load: a style sheet and two scripts, compiled in, named by their digest so that browsers may keep them.
+//! What pages load: a style sheet and three scripts, compiled in, named by their digest so that browsers may keep them.
 
 use std::sync::LazyLock;
 
@@ -15,11 +15,14 @@ const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=31536000, im
 
 /// Ours: asks security keys.
 const KEYS: &str = include_str!("../assets/factor.js");
+/// Ours: keeps a page up to date.
+const LIVE: &str = include_str!("../assets/live.js");
 
 static CSS_NAME: LazyLock<String> = LazyLock::new(|| named("console", "css", CSS));
 static SCRIPT_NAME: LazyLock<String> = LazyLock::new(|| named("htmx", "js", SCRIPT));
 
 static KEYS_NAME: LazyLock<String> = LazyLock::new(|| named("factor", "js", KEYS));
+static LIVE_NAME: LazyLock<String> = LazyLock::new(|| named("live", "js", LIVE));
 
 fn named(stem: &str, kind: &str, content: &str) -> String {
     let digest: String = Sha256::digest(content.as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect();
@@ -41,6 +44,11 @@ pub(crate) fn keys() -> String {
     format!("/console/static/{}", *KEYS_NAME)
 }
 
+/// The path of the script that keeps a page up to date.
+pub(crate) fn live() -> String {
+    format!("/console/static/{}", *LIVE_NAME)
+}
+
 /// `GET /console/static/{name}`: exactly what there is.
 pub(crate) async fn serve(Path(name): Path<String>) -> Response<Body> {
     let (kind, content) = if name == *CSS_NAME {
@@ -49,6 +57,8 @@ pub(crate) async fn serve(Path(name): Path<String>) -> Response<Body> {
         ("text/javascript; charset=utf-8", SCRIPT)
     } else if name == *KEYS_NAME {
         ("text/javascript; charset=utf-8", KEYS)
+    } else if name == *LIVE_NAME {
+        ("text/javascript; charset=utf-8", LIVE)
     } else {
         return (StatusCode::NOT_FOUND, "there is nothing at this path").into_response();
     };

@@ -10,7 +10,7 @@ use countersign_store::Store;
 
 use crate::people::People;
 use crate::respond::{HOME, see_other};
-use crate::{assets, pages, saml, sign_in};
+use crate::{assets, events, pages, saml, sign_in};
 
 /// What an empty installation tells the first person.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +57,7 @@ impl Console {
             .route("/", get(|| async { see_other(HOME, &[]) }))
             .route("/console", get(pages::overview::show))
             .route("/console/static/{name}", get(assets::serve))
+            .route("/console/events", get(events::watch))
             .route("/console/sign-in", get(sign_in::show))
             .route("/console/sign-in/start", get(sign_in::start))
             .route("/console/callback", get(sign_in::callback))

@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq as _;
 use crate::ask::Ask;
 use crate::console::Shared;
 use crate::door::{self, COOKIE, IDLE_S};
+use crate::events;
 use crate::facts::encoded;
 use crate::pages::applied::EDITED_BYTES_MAX;
 use crate::people::Entered;
@@ -99,7 +100,7 @@ pub(crate) fn peer(parts: &Parts) -> Result<Peer, Instead> {
 
 impl Shared {
     /// Whoever the cookie names, or the way to sign in.
-    async fn signed(&self, parts: &Parts) -> Result<Signed, Instead> {
+    pub(crate) async fn signed(&self, parts: &Parts) -> Result<Signed, Instead> {
         let peer = peer(parts)?;
         // A page of another site may send somebody here, but not load from here.
         let navigates = parts.headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
@@ -116,7 +117,7 @@ impl Shared {
             Err(_) => return Err(Box::new(way_in(parts, true))),
         };
         // What a page asks by itself does not show that anybody is there.
-        let by_itself = parts.headers.contains_key("hx-request");
+        let by_itself = parts.headers.contains_key("hx-request") || events::is_asked_by(&parts.headers);
         match self.is_awake(&entered.login, !by_itself, now).await {
             Ok(true) => {}
             Ok(false) => {
@@ -202,7 +203,7 @@ fn way_in(parts: &Parts, over: bool) -> Response<Body> {
     response
 }
 
-fn foreign() -> Response<Body> {
+pub(crate) fn foreign() -> Response<Body> {
     let why = "This did not come from a page of this console, or the page is from before you signed in.";
     trouble(StatusCode::FORBIDDEN, "Not from here", why, "Go back, load the page again, and try once more.", false)
 }

@@ -8,6 +8,7 @@ mod ask;
 mod assets;
 mod console;
 mod door;
+mod events;
 mod facts;
 mod guard;
 mod pages;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,12 +17,14 @@ use countersign_enforce::BoxFuture;
 use countersign_model::*;
 use countersign_store::{ShortLivedRecord, Store, StoreConfig};
 use countersign_web::*;
+use futures_util::StreamExt as _;
 use tower::ServiceExt as _;
 
 static NOW_S: AtomicI64 = AtomicI64::new(1_767_614_400);
 /// One clock for all tests here: they take turns.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 const LIFE_S: i64 = 12 * 3_600;
+const SIGN: &str = ": \n\n";
 
 fn now() -> Timestamp {
     Timestamp::from_unix_s(NOW_S.load(Ordering::SeqCst))
@@ -164,7 +167,11 @@ impl World {
             guide: Guide::default(),
             clock: now,
         };
-        let api = Router::new().route("/v1/reviews", get(|| async { r#"{"reviews":[]}"# }));
+        // A sign of life each time that it is asked for one.
+        let signs = || futures_util::stream::repeat_with(|| Ok::<_, Infallible>(SIGN));
+        let api = Router::new()
+            .route("/v1/reviews", get(|| async { r#"{"reviews":[]}"# }))
+            .route("/v1/events", get(async move || Body::from_stream(signs())));
         Self { router: console.router(api), store, _dir: dir }
     }
 
@@ -253,6 +260,36 @@ async fn a_session_ends_when_nobody_is_there_and_at_its_end() {
         pass(idle);
     }
     assert_eq!(status(&[("cookie", &mine)]).await, 303, "it has an end, however busy it is");
+}
+
+#[tokio::test]
+async fn adv_a_stream_keeps_nobody_signed_in_and_ends_with_the_sign_in() {
+    let _turn = TURN.lock().await;
+    let w = World::new().await;
+    let idle = i64::try_from(IDLE_S).unwrap();
+    let watch = async |mine: &str| {
+        let headers = [("cookie", mine), ("accept", "text/event-stream"), ("sec-fetch-site", "same-origin")];
+        let begun = w.near("/console/events", &headers).await;
+        (begun.status().as_u16(), begun.into_body().into_data_stream())
+    };
+    let mine = w.enter().await;
+    let (status, mut stream) = watch(&mine).await;
+    assert_eq!(status, 200);
+    assert_eq!(stream.next().await.unwrap().unwrap(), SIGN);
+    pass(idle - 60);
+    assert_eq!(stream.next().await.unwrap().unwrap(), SIGN);
+    assert_eq!(watch(&mine).await.0, 200, "one that is opened again");
+    pass(61);
+    assert_eq!(stream.next().await.unwrap().unwrap(), "event: over\ndata: {}\n\n", "nobody was there");
+    assert!(stream.next().await.is_none(), "nothing comes after it");
+    assert_eq!(watch(&mine).await.0, 303);
+
+    let mine = w.enter().await;
+    let (_, mut stream) = watch(&mine).await;
+    // A new sign-in of the same browser ends the one before.
+    let link = w.link().await;
+    assert!(cookie(&w.near(&link, &[("cookie", &mine)]).await, COOKIE).is_some());
+    assert_eq!(stream.next().await.unwrap().unwrap(), "event: over\ndata: {}\n\n");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use countersign_model::TargetName;
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::RecordingError;
 use crate::journal::{self, SEGMENT, file_path};
@@ -43,11 +43,18 @@ impl Reader {
             read: HashMap::with_hasher(FixedState::default()),
         };
         if from == TailFrom::Now {
-            for path in tail.segments()? {
-                if let Some(mut segment) = SegmentRecords::open(&path)? {
+            let mut problems = Vec::new();
+            for facts in self.segments_of(filter.target.as_ref(), &mut problems)? {
+                if facts.footer.is_some() {
+                    // Nothing is written to it any more.
+                    tail.read.insert(facts.path, None);
+                } else if let Some(mut segment) = SegmentRecords::open(&facts.path)? {
                     segment.skip_all()?;
-                    tail.read.insert(path, Some(segment.position()));
+                    tail.read.insert(facts.path, Some(segment.position()));
                 }
+            }
+            if let Some(problem) = problems.into_iter().next() {
+                return Err(problem.into_error());
             }
         }
         Ok(tail)
@@ -62,7 +69,10 @@ impl Tail {
     pub fn poll(&mut self, limit: usize) -> Result<Vec<Record>, RecordingError> {
         let mut records = Vec::new();
         let paths = self.segments()?;
-        self.read.retain(|path, _| paths.contains(path));
+        if self.read.len() > paths.len() {
+            let there: HashSet<&PathBuf, FixedState> = paths.iter().collect();
+            self.read.retain(|path, _| there.contains(path));
+        }
         for path in paths {
             let Some(offset) = self.read.get(&path).copied().unwrap_or(Some(0)) else { continue };
             if records.len() >= limit {

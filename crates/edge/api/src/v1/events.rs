@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
@@ -19,8 +19,10 @@ use futures_util::stream;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::call::{Call, gateway_target, kept_out, shape_of};
+use super::follow::Followed;
 use super::operation::Operation;
 use super::problem::Problem;
+use super::recordings::session_id;
 use super::{Behind, Caller, Desk, OPERATIONS};
 use crate::grants::GrantCall;
 
@@ -31,7 +33,9 @@ const KEPT_MAX: usize = 1_024;
 /// The latest reviews, and grants, that are looked at besides those that are open: what began and ended between two looks is among them.
 const LATEST: u32 = 200;
 /// Streams at one time.
-const STREAMS_MAX: usize = 64;
+const STREAMS_MAX: usize = 128;
+/// Streams of one person, workload or agent at one time.
+const STREAMS_PER_CALLER_MAX: usize = 8;
 /// How often it is asked whether somebody may still watch; and a sign of life for what is in between.
 const RIGHTS_EVERY: Duration = Duration::from_secs(5);
 /// Looking goes on for so long when nobody watches: whoever lost a connection comes back to the same log.
@@ -176,15 +180,54 @@ pub(crate) struct Hub {
     log: Mutex<Log>,
     grown: watch::Sender<u64>,
     places: Arc<Semaphore>,
+    /// The streams of each, by issuer and subject.
+    of: StdMutex<BTreeMap<(String, String), usize>>,
 }
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { log: Mutex::default(), grown: watch::Sender::new(0), places: Arc::new(Semaphore::new(STREAMS_MAX)) }
+        let places = Arc::new(Semaphore::new(STREAMS_MAX));
+        Self { log: Mutex::default(), grown: watch::Sender::new(0), places, of: StdMutex::default() }
+    }
+}
+
+/// A stream's place among all, and among those of whoever watches.
+#[derive(Debug)]
+struct Taken {
+    hub: Arc<Hub>,
+    who: (String, String),
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut of = self.hub.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(n) = of.get_mut(&self.who) {
+            *n = n.saturating_sub(1);
+            if *n == 0 {
+                of.remove(&self.who);
+            }
+        }
     }
 }
 
 impl Hub {
+    /// A place for a stream of whoever this is.
+    fn take(self: &Arc<Self>, issuer: &str, subject: &str) -> Result<Taken, Problem> {
+        let full = |_| Problem::unavailable("too many watch already: ask again later");
+        let place = self.places.clone().try_acquire_owned().map_err(full)?;
+        let who = (issuer.to_owned(), subject.to_owned());
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = of.entry(who.clone()).or_default();
+        if *n >= STREAMS_PER_CALLER_MAX {
+            let why = format!("{STREAMS_PER_CALLER_MAX} streams of yours are open already: end one of them");
+            return Err(Problem::with_status(429, why));
+        }
+        *n += 1;
+        drop(of);
+        Ok(Taken { hub: self.clone(), who, _place: place })
+    }
+
     /// Begins to look, unless somebody does; says where the log is now.
     async fn join(self: &Arc<Self>, desk: &Arc<Desk>) -> (String, u64) {
         let mut log = self.log.lock().await;
@@ -227,6 +270,8 @@ async fn look(hub: Weak<Hub>, desk: Arc<Desk>, mut seen: Seen) {
 struct Rights {
     sessions: bool,
     locks: bool,
+    /// That the record of a session grows.
+    recordings: bool,
 }
 
 /// One stream.
@@ -241,7 +286,11 @@ struct Stream {
     grown: watch::Receiver<u64>,
     /// What is said first.
     greeting: Option<String>,
-    _place: OwnedSemaphorePermit,
+    /// The session whose record is followed, too.
+    followed: Option<Followed>,
+    /// When something was said last.
+    said: Instant,
+    _taken: Taken,
 }
 
 /// Begins a stream, after the event that the caller had last, if it is still known.
@@ -251,11 +300,17 @@ pub(crate) async fn stream(
     call: Call,
     last: Option<String>,
 ) -> Result<Response<Body>, Problem> {
-    let full = || Problem::unavailable("too many watch already: ask again later");
-    let place = behind.hub.places.clone().try_acquire_owned().map_err(|_| full())?;
+    let taken = behind.hub.take(&call.caller.issuer, &call.caller.subject)?;
     let now = (desk.clock)();
     let over = || Problem::with_status(403, "the caller may not watch");
     let rights = rights(&desk, &call, now).await.ok_or_else(over)?;
+    let followed = match call.parameter("session") {
+        None => None,
+        Some(_) if !rights.recordings => {
+            return Err(Problem::with_status(403, "no rule allows recordings.show, which following a session needs"));
+        }
+        Some(id) => Some(Followed::begin(&desk.recordings, session_id(id)?).await?),
+    };
     let (run, newest) = behind.hub.join(&desk).await;
     let resumed = last.as_deref().and_then(|id| id.split_once('-')).filter(|(of, _)| *of == run);
     let resumed: Option<u64> = resumed.and_then(|(_, number)| number.parse().ok()).filter(|n| *n <= newest);
@@ -266,7 +321,8 @@ pub(crate) async fn stream(
     };
     let grown = behind.hub.grown.subscribe();
     let asked = Instant::now();
-    let one = Stream { desk, behind, call, run, next, rights, asked, grown, greeting, _place: place };
+    let (said, _taken) = (asked, taken);
+    let one = Stream { desk, behind, call, run, next, rights, asked, grown, greeting, followed, said, _taken };
     let parts = stream::unfold(one, |mut one| async move {
         let text = one.wait().await?;
         Some((Ok::<_, Infallible>(Bytes::from(text)), one))
@@ -284,19 +340,33 @@ fn written(run: &str, next: u64, kind: &str, data: &str) -> String {
 impl Stream {
     /// What is said next; `None` when the caller may not watch any more.
     async fn wait(&mut self) -> Option<String> {
+        let text = self.next_text().await?;
+        self.said = Instant::now();
+        Some(text)
+    }
+
+    async fn next_text(&mut self) -> Option<String> {
         if let Some(greeting) = self.greeting.take() {
             return Some(greeting);
         }
         loop {
-            if self.asked.elapsed() >= RIGHTS_EVERY {
-                self.rights = rights(&self.desk, &self.call, (self.desk.clock)()).await?;
-                self.asked = Instant::now();
-            }
             self.grown.borrow_and_update();
             let (same, events, newest) = {
                 let log = self.behind.hub.log.lock().await;
                 (log.run == self.run, log.since(self.next), log.next)
             };
+            let grew = match &mut self.followed {
+                Some(followed) => followed.grew().await,
+                None => false,
+            };
+            // Nothing is told on rights that were asked before it happened.
+            if grew || events.as_ref().is_none_or(|e| !e.is_empty()) || self.asked.elapsed() >= RIGHTS_EVERY {
+                self.rights = rights(&self.desk, &self.call, (self.desk.clock)()).await?;
+                self.asked = Instant::now();
+                if self.followed.is_some() && !self.rights.recordings {
+                    return None;
+                }
+            }
             let Some(events) = events.filter(|_| same) else {
                 // Not all that was missed is kept: whoever watches must ask anew.
                 let (run, newest) =
@@ -312,14 +382,19 @@ impl Stream {
                     let _ = write!(text, "{}", written(&self.run, self.next, kind.as_str(), &data));
                 }
             }
+            if let Some(followed) = self.followed.as_ref().filter(|_| grew) {
+                let data = serde_json::json!({ "id": followed.id().to_string() }).to_string();
+                let _ = write!(text, "{}", written(&self.run, self.next, "session.grew", &data));
+            }
             if !text.is_empty() {
                 return Some(text);
             }
-            match tokio::time::timeout(RIGHTS_EVERY, self.grown.changed()).await {
-                Ok(Ok(())) => {}
+            let quiet = if self.followed.is_some() { POLL } else { RIGHTS_EVERY };
+            match tokio::time::timeout(quiet, self.grown.changed()).await {
                 Ok(Err(_)) => return None,
                 // A sign of life, so that either end notices that the other is gone.
-                Err(_) => return Some(": \n\n".to_owned()),
+                Err(_) if self.said.elapsed() >= RIGHTS_EVERY => return Some(": \n\n".to_owned()),
+                Ok(Ok(())) | Err(_) => {}
             }
         }
     }
@@ -374,12 +449,12 @@ async fn rights(desk: &Desk, call: &Call, now: Timestamp) -> Option<Rights> {
         part: String::new(),
         started_at: call.now,
     };
-    let may = |operation: &'static str| {
-        let shape = shape_of(operation, Access::Read);
+    let may = |name: &'static str| {
+        let shape = shape_of(name, Access::Read);
         let question = Question { identity: &call.caller, target: &target, session: &context, shape: &shape, now };
-        in_scope(call, operation) && desk.policy.evaluate(&question).decision == Decision::Allow
+        in_scope(call, name) && desk.policy.evaluate(&question).decision == Decision::Allow
     };
-    Some(Rights { sessions: may("sessions.list"), locks: may("locks.list") })
+    Some(Rights { sessions: may("sessions.list"), locks: may("locks.list"), recordings: may("recordings.show") })
 }
 
 #[cfg(test)]
@@ -403,6 +478,23 @@ mod tests {
         let rest = log.since(1).unwrap();
         assert_eq!((rest.len(), rest.last().unwrap().1.as_str()), (KEPT_MAX, "1024"));
         assert_eq!(log.since(log.next).unwrap(), []);
+    }
+
+    #[test]
+    fn places_are_limited_for_each_and_for_all_and_given_back() {
+        let hub = Arc::new(Hub::default());
+        let mut all: Vec<Taken> = (0..STREAMS_PER_CALLER_MAX).map(|_| hub.take("i", "ana").unwrap()).collect();
+        assert_eq!(hub.take("i", "ana").unwrap_err().status, 429);
+        // Somebody else of this name is somebody else.
+        all.push(hub.take("j", "ana").unwrap());
+        all.remove(0);
+        all.push(hub.take("i", "ana").unwrap());
+        let others = STREAMS_MAX - all.len();
+        all.extend((0..others).map(|n| hub.take("i", &n.to_string()).unwrap()));
+        assert_eq!(hub.take("i", "eve").unwrap_err().status, 503);
+        all.clear();
+        assert!(hub.of.lock().unwrap().is_empty(), "nothing is kept of those who left");
+        assert_eq!(hub.places.available_permits(), STREAMS_MAX);
     }
 
     #[test]

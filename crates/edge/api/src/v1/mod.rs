@@ -10,12 +10,14 @@ mod call;
 mod configuration;
 mod events;
 mod factors;
+mod follow;
 mod grants;
 mod locks;
 mod notices;
 mod once;
 mod openapi;
 mod operation;
+mod operations;
 mod policies;
 mod problem;
 mod recordings;
@@ -65,10 +67,10 @@ pub use views::{
     CodeText, CodesView, DiffBody, DiffView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView,
     EndedView, FactorBody, FactorChallengeBody, FactorChallengeView, FactorPage, FactorUse, FactorView, FileChangeView,
     FileProblemView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView,
-    LoginView, NewApiKeyView, NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, PartyView,
-    ReceiverView, RemoveFactorBody, RequirementView, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody,
-    ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, RevisionView,
-    SaidView, SessionPage, SessionView, SiblingView, TagPage, TagRuleView, TargetAccessView, TargetPage,
+    LoginView, NewApiKeyView, NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, OperationPage,
+    PartyView, ReceiverView, RemoveFactorBody, RequirementView, ResetFactorsBody, ResetFactorsView, RevertBody,
+    ReviewBody, ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage,
+    RevisionView, SaidView, SessionPage, SessionView, SiblingView, TagPage, TagRuleView, TargetAccessView, TargetPage,
     TargetTagsView, TargetView,
 };
 
@@ -206,6 +208,7 @@ async fn perform(
         "recordings.list" => recordings::list(desk, call).await,
         "recordings.activity" => recordings::activity(desk, call).await,
         "recordings.show" => recordings::show(desk, call).await,
+        "operations.list" => operations::list(desk, call),
         "policies.show" => policies::show(desk),
         "sessions.list" => sessions::list(desk, call),
         "sessions.show" => sessions::show(desk, call),

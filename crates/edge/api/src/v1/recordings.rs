@@ -99,12 +99,12 @@ pub(crate) async fn activity(desk: &Desk, call: &Call) -> Result<Done, Problem> 
     Done::json(StatusCode::OK, &ActivityView { hours, targets, whole: page.next.is_none() }, 0)
 }
 
-fn session_id(text: &str) -> Result<SessionId, Problem> {
+pub(super) fn session_id(text: &str) -> Result<SessionId, Problem> {
     SessionId::parse(text).ok_or_else(|| Problem::bad_request("a session's id has 26 characters"))
 }
 
 /// Reads on a thread that may wait for the disk.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, RecordingError> + Send + 'static,
 ) -> Result<T, Problem> {
     match tokio::task::spawn_blocking(read).await {

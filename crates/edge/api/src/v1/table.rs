@@ -21,7 +21,7 @@ use super::views::{
     CodesView, DiffBody, DiffView, DryRun, DryRunBody, EndApiKeyBody, EndGrantBody, EndGrantsBody, EndedGrantsView,
     EndedView, ExchangeForm, ExchangedView, FactorChallengeBody, FactorChallengeView, FactorPage, FactorView,
     GrantBody, GrantDetailView, GrantPage, GrantView, LockPage, LockView, LoginFactsView, LogoutView, NewApiKeyView,
-    NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, RecordingPage, RecordingView,
+    NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, OperationPage, RecordingPage, RecordingView,
     RemoveFactorBody, RenewForm, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody, ReviewChallengeBody,
     ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, SessionPage, SessionView, TagPage,
     TargetPage, WhoamiView,
@@ -193,8 +193,13 @@ pub const OPERATIONS: &[Operation] = &[
         answer: Content::Events,
         ..Operation::get("events.watch", "/v1/events", Who::Known, text)
             .says("That something changed, as server-sent events: of sessions and locks for whoever may list them, of reviews for whoever may see them.")
-            .with(&[Parameter { place: Place::Header, ..query("Last-Event-ID", "Goes on after this event.", event_id) }])
+            .with(&[
+                Parameter { place: Place::Header, ..query("Last-Event-ID", "Goes on after this event.", event_id) },
+                query("session", "Also when the record of this session grows, for whoever may show it.", ulid),
+            ])
     },
+    Operation::get("operations.list", "/v1/operations", Who::Known, schema_of::<OperationPage>)
+        .says("The operations that policy lets the caller ask for now. Asking is not recorded, and promises nothing: each is judged when it is asked for."),
     Operation::get("reviews.list", "/v1/reviews", Who::Known, schema_of::<ReviewPage>)
         .says("The reviews that the caller asked for or may be asked, latest first.")
         .with(&[

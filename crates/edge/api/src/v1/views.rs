@@ -298,6 +298,15 @@ pub struct DryRun {
     pub matches_you: bool,
 }
 
+/// What the caller may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OperationPage {
+    /// The names of the operations that they may ask for.
+    pub operations: Vec<String>,
+    /// Those of them that are about what is the caller's own, which they may ask for with `everybody`, too.
+    pub everybody: Vec<String>,
+}
+
 /// A session that was ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndedView {

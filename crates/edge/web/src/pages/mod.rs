@@ -17,7 +17,7 @@ pub(crate) mod timeline;
 
 use serde_json::Value;
 
-use crate::ask::Refusal;
+use crate::ask::{Ask, Refusal};
 use crate::assets;
 use crate::facts::Facts;
 use crate::guard::Signed;
@@ -31,6 +31,7 @@ pub(crate) struct Shell {
     css: String,
     script: String,
     keys: String,
+    live: String,
     name: Shown,
     groups: Shown,
     csrf: String,
@@ -56,6 +57,7 @@ impl Shell {
             css: assets::css(),
             script: assets::script(),
             keys: assets::keys(),
+            live: assets::live(),
             name: Shown::new(&who.name),
             groups: Shown::new(&groups.join(", ")),
             csrf: signed.csrf.clone(),
@@ -66,6 +68,28 @@ impl Shell {
 
     fn is(&self, at: &str) -> bool {
         self.at == at
+    }
+}
+
+/// What whoever looks may ask for, so that no page asks for more and leaves a refusal on the record each time.
+pub(crate) struct May(Value);
+
+impl May {
+    async fn of(ask: &Ask) -> Self {
+        Self(ask.get("/v1/operations").await.unwrap_or_default())
+    }
+
+    fn does(&self, operation: &str) -> bool {
+        Facts::of(&self.0).at("operations").list().any(|name| name.raw() == operation)
+    }
+
+    /// What an operation answers at this path, if they may ask.
+    async fn get(&self, ask: &Ask, operation: &str, path: &str) -> Result<Value, Refusal> {
+        if self.does(operation) {
+            return ask.get(path).await;
+        }
+        let why = Shown::new(&format!("No rule lets you see this ({operation})"));
+        Err(Refusal { status: 403, why, hint: Shown::new("Ask whoever writes the policies.") })
     }
 }
 
@@ -96,7 +120,7 @@ fn because(no: &Refusal) -> Shown {
 }
 
 /// True for what may stand in a path: the ids that this gateway makes.
-fn is_id(text: &str) -> bool {
+pub(crate) fn is_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use serde_json::Value;
 
-use super::{Shell, because, inbox, is_id};
+use super::{May, Shell, because, inbox, is_id};
 use crate::console::Shared;
 use crate::facts::Facts;
 use crate::guard::Signed;
@@ -102,12 +102,14 @@ pub(crate) async fn show(State(console): State<Arc<Shared>>, signed: Signed) -> 
         Err(no) => (Value::Null, Some(because(&no))),
     };
     let reviews = signed.ask.get("/v1/reviews").await.unwrap_or_default();
-    let (live, live_trouble) = or_why(signed.ask.get("/v1/sessions?limit=1000").await);
-    let locks = signed.ask.get("/v1/locks?limit=1000").await.ok();
-    let (activity, chart_trouble) = or_why(signed.ask.get("/v1/recordings/activity").await);
+    let may = May::of(&signed.ask).await;
+    let (live, live_trouble) = or_why(may.get(&signed.ask, "sessions.list", "/v1/sessions?limit=1000").await);
+    let locks = may.get(&signed.ask, "locks.list", "/v1/locks?limit=1000").await.ok();
+    let (activity, chart_trouble) =
+        or_why(may.get(&signed.ask, "recordings.activity", "/v1/recordings/activity").await);
     let ready = signed.ask.get("/readyz").await.unwrap_or_default();
 
-    let notices = signed.ask.get("/v1/notices?limit=1").await.unwrap_or_default();
+    let notices = may.get(&signed.ask, "notices.list", "/v1/notices?limit=1").await.unwrap_or_default();
     let failing = Facts::of(&notices).at("receivers");
     let failing = failing.list().filter(|r| !r.at("failing_since").raw().is_empty());
 

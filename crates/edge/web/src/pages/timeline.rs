@@ -50,7 +50,6 @@ struct TimelinePage {
     facts: Vec<(&'static str, Shown)>,
     lock_href: String,
     items: Vec<Item>,
-    first: bool,
     older: Option<String>,
     problems: Vec<Shown>,
     trouble: Option<Shown>,
@@ -93,7 +92,6 @@ async fn life(signed: &Signed, id: &str, failed: Option<Refusal>) -> Response<Bo
             encoded(s.at("issuer").raw())
         ),
         items: page.at("timeline").list().filter_map(|i| item(i, began, &row)).collect(),
-        first: after == 0,
         older: Some(page.at("next").number()).filter(|n| *n > 0).map(|n| format!("/console/sessions/{id}?after={n}")),
         problems: page.at("problems").list().map(Facts::text).collect(),
         trouble: failed.as_ref().map(because),
