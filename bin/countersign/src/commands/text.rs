@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use countersign_model::{Timestamp, civil_from_days, days_from_civil};
+use countersign_model::{Timestamp, acts_on_readers, civil_from_days, days_from_civil};
 use toml::value::{Datetime, Offset};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -11,21 +11,13 @@ use crate::clock;
 const DAY_S: i64 = 86_400;
 const UNITS: [(char, i64); 5] = [('s', 1), ('m', 60), ('h', 3600), ('d', DAY_S), ('w', 7 * DAY_S)];
 
-/// True for characters that act on a terminal, hide, or reorder what is read.
-fn acts(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
 /// The text on one line: line ends and tabs become spaces, every other character that would act is shown as `\u{…}`.
 pub(crate) fn inert(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' | '\t' | '\r' => out.push(' '),
-            c if acts(c) => {
+            c if acts_on_readers(c) => {
                 // Writing to a String cannot fail.
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
             }

@@ -24,5 +24,5 @@ mod when;
 pub use console::{Console, Guide};
 pub use door::{COOKIE, IDLE_S, PENDING_MAX, PENDING_S};
 pub use people::{Entered, People, SamlSignIn, SignInAnswer, SignInAsk, SignInIssuer, Trouble};
-pub use shown::{Shown, acts};
+pub use shown::Shown;
 pub use sign_in::{LINK_KIND, LINK_S, link_name};

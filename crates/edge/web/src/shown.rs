@@ -4,14 +4,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 
-/// True for characters that act, hide, or reorder what is read.
-pub fn acts(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-}
+use countersign_model::acts_on_readers;
 
 /// A text that can be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +27,7 @@ impl Shown {
             match c {
                 '\n' | '\t' if lines => out.push(c),
                 '\n' | '\t' | '\r' => out.push(' '),
-                c if acts(c) => {
+                c if acts_on_readers(c) => {
                     // Writing to a String cannot fail.
                     let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
                 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use countersign_model::Timestamp;
+use countersign_model::{Timestamp, acts_on_readers};
 
 use crate::teller::severity;
 use crate::{Kind, Notice};
@@ -12,15 +12,6 @@ use crate::{Kind, Notice};
 pub(crate) const WORDS_CHARS_MAX: usize = 200;
 /// The longest text of a statement, in characters.
 pub(crate) const TEXT_CHARS_MAX: usize = 500;
-
-/// True for characters that act, hide, or reorder what is read.
-fn acts(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-}
 
 /// One line of plain text, at most so many characters: white space becomes one space, what acts is left out, and the `://` of an address is
 /// broken up, so that no program makes a link of words that somebody chose.
@@ -33,7 +24,7 @@ pub(crate) fn plain(text: &str, chars: usize) -> String {
             space = !out.is_empty();
             continue;
         }
-        if acts(c) {
+        if acts_on_readers(c) {
             continue;
         }
         if count + usize::from(space) >= chars {

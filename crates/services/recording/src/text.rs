@@ -5,23 +5,25 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// True for characters that act on a terminal or reorder what is read, although JSON lets them through.
-fn acts(c: char) -> bool {
-    matches!(c,
-        '\u{7f}'..='\u{9f}'
-        | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+use countersign_model::acts_on_readers;
+
+/// The same of JSON, where what is below a blank is written as an escape already, or stands between values.
+fn acts_in_json(c: char) -> bool {
+    !c.is_ascii_control() && acts_on_readers(c) || c == '\u{7f}'
 }
 
 /// JSON whose strings hold no character that acts on a terminal: each is written as an escape, so that it is the same JSON.
 pub fn inert_json(json: &str) -> Cow<'_, str> {
-    if !json.chars().any(acts) {
+    if !json.chars().any(acts_in_json) {
         return Cow::Borrowed(json);
     }
     let mut out = String::with_capacity(json.len() + 16);
     for c in json.chars() {
-        if acts(c) {
-            // All of them are in the Basic Multilingual Plane. Writing to a String cannot fail.
-            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        if acts_in_json(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
         } else {
             out.push(c);
         }
@@ -43,7 +45,7 @@ pub(crate) fn csv_text(bytes: &[u8]) -> (String, bool) {
         altered = true;
     }
     for c in text.chars() {
-        if (c.is_control() && !matches!(c, '\n' | '\t')) || acts(c) {
+        if acts_on_readers(c) && !matches!(c, '\n' | '\t') {
             let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
             altered = true;
         } else {
@@ -85,10 +87,13 @@ mod tests {
 
     #[test]
     fn json_is_inert_and_the_same() {
-        let value = serde_json::json!({"t": "a\u{1b}[31m\u{9b}31m\u{7f}\u{202e}\u{200b}é漢😀"});
+        let value = serde_json::json!({"t": "a\u{1b}[31m\u{9b}31m\u{7f}\u{202e}\u{200b}\u{e0041}é漢😀"});
         let json = value.to_string();
         let inert = inert_json(&json);
-        assert!(!inert.chars().any(|c| c.is_control() || c == '\u{202e}' || c == '\u{200b}'), "{inert}");
+        assert!(
+            !inert.chars().any(|c| c.is_control() || c == '\u{202e}' || matches!(c, '\u{200b}' | '\u{e0041}')),
+            "{inert}"
+        );
         assert!(inert.contains("é漢😀"));
         assert_eq!(serde_json::from_str::<serde_json::Value>(&inert).unwrap(), value);
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use countersign_model::Timestamp;
-use countersign_recording::{OutcomeRecord, Record, RecordEntry, RecordingError};
+use countersign_recording::{OutcomeRecord, Record, RecordEntry, RecordingError, inert_json};
 use serde_json::json;
 
 use crate::commands::text::inert;
@@ -210,23 +210,8 @@ impl<W: Write> Asciicast<W> {
     }
 
     fn line(&mut self, value: &serde_json::Value) -> Result<(), RecordingError> {
-        writeln!(self.out, "{}", escaped(&value.to_string())).map_err(RecordingError::Export)
+        writeln!(self.out, "{}", inert_json(&value.to_string())).map_err(RecordingError::Export)
     }
-}
-
-/// JSON in which nothing acts on a terminal: serde escapes what is below a blank, and the others follow here.
-fn escaped(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for c in json.chars() {
-        let acts = c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if acts {
-            out.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 /// The exit status as an asciicast has it: a number.

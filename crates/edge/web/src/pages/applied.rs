@@ -5,6 +5,7 @@ use askama::Template;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{Response, StatusCode};
+use countersign_model::acts_on_readers;
 use serde_json::{Value, json};
 
 use super::difference::Difference;
@@ -13,7 +14,7 @@ use crate::ask::{Ask, Refusal};
 use crate::facts::{Facts, encoded};
 use crate::guard::{Changing, Fields, Signed};
 use crate::respond::{html, refused, see_other};
-use crate::shown::{Shown, acts};
+use crate::shown::Shown;
 
 /// The largest file that is changed in a browser, in bytes; larger ones are applied from the command line.
 pub(crate) const EDITED_BYTES_MAX: usize = 100_000;
@@ -103,7 +104,7 @@ async fn editor(
     let status = no.as_ref().and_then(|no| StatusCode::from_u16(no.status).ok()).unwrap_or(StatusCode::OK);
     let page = EditPage {
         shell: Shell::of(signed, "policies", if draft.is_new { "New file" } else { "Change a file" }).await,
-        acts: draft.text.chars().any(|c| acts(c) && !matches!(c, '\n' | '\t')),
+        acts: draft.text.chars().any(|c| acts_on_readers(c) && !matches!(c, '\n' | '\t')),
         path: draft.path,
         is_new: draft.is_new,
         text: draft.text,
