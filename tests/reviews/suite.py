@@ -355,12 +355,14 @@ def an_api_key_is_made_used_and_revoked(world):
             return no.code
 
     assert (status("/v1/locks"), status("/v1/recordings"), status("/v1/sessions")) == (200, 200, 403)
-    dora.run("api-keys", "list").exits(0).says(id, "in force", "nightly", "dora")
+    listed = dora.run("api-keys", "list").exits(0).says(id, "nightly", "dora", "ENDS").out
+    assert all(len(line) <= 80 for line in listed.splitlines()), listed
     mona.run("api-keys", "list", "--all").exits(0).says("there are no API keys that you may see")
     mona.run("api-keys", "revoke", id, "--reason", "x").exits(4)
     dora.run("api-keys", "revoke", id, "--reason", "done").exits(0).says("revoked", "done")
     assert status("/v1/locks") == 401
     dora.run("api-keys", "list").exits(0).says("there are no API keys in force")
+    dora.run("api-keys", "list", "--all").exits(0).says(id, "revoked ", "nightly")
     shown = json.loads(dora.run("api-keys", "list", "--all", "--output", "json").exits(0).out)["keys"]
     assert [k["id"] for k in shown] == [id] and key not in json.dumps(shown), shown
 

@@ -147,18 +147,19 @@ fn state(key: &ApiKeyView) -> &'static str {
 fn table(keys: &[ApiKeyView], now: Timestamp) -> Table {
     let mut table = Table::new(vec![
         Column::whole("KEY"),
-        Column::text("STATE"),
+        Column::whole("ENDS"),
+        Column::whole("USED"),
         Column::text("NAME"),
         Column::text("OWNER"),
-        Column::text("USED"),
-        Column::text("ENDS"),
         Column::text("SCOPE"),
     ]);
     for key in keys {
         let used = key.used.as_ref().and_then(|used| parse_time(&used.at).ok());
         let used = used.map_or_else(|| "never".to_owned(), |at| short_moment(at, now));
-        let ends = parse_time(&key.expires_at).map(|at| short_moment(at, now)).unwrap_or_default();
-        table.row([&key.id, state(key), &key.name, &key.owner.name, &used, &ends, &scope_of(key)]);
+        // When it ends says that it is in force; what has ended says how. Both beside each other leave no room at 80 columns.
+        let ends = parse_time(&key.expires_at).ok().filter(|_| key.live).map(|at| short_moment(at, now));
+        let ends = ends.unwrap_or_else(|| state(key).to_owned());
+        table.row([&key.id, &ends, &used, &key.name, &key.owner.name, &scope_of(key)]);
     }
     table
 }
