@@ -24,6 +24,7 @@ pub mod postgres_client;
 pub mod postgres_server;
 pub mod recording_segment;
 pub mod saml;
+pub mod scim;
 pub mod sh_commands;
 pub mod sql_classify;
 pub mod webauthn;
@@ -42,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     ("postgres_server", postgres_server::run),
     ("recording_segment", recording_segment::run),
     ("saml", saml::run),
+    ("scim", scim::run),
     ("sh_commands", sh_commands::run),
     ("sql_classify", sql_classify::run),
     ("webauthn", webauthn::run),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use countersign_config::{self as config, Config};
 use countersign_credentials::{Account, AccountMatch, KeySource, SecretSource, Vault};
+use countersign_directory::{Key, Realm};
 use countersign_identity::local::ClientConfig;
 use countersign_identity::saml::{MetadataSource, SamlConfig};
 use countersign_identity::{
@@ -269,6 +270,22 @@ fn trust_domain(s: &config::Spiffe) -> SpiffeConfig {
         unmapped: s.accept_unmapped.map(|accept| if accept { Unmapped::Accept } else { Unmapped::Refuse }),
         mapping: s.mappings.iter().map(mapping).collect(),
     }
+}
+
+/// The directories that identity providers keep current, with their tokens.
+pub(crate) async fn realms(config: &Config, vault: Option<&Vault>) -> Result<Vec<Realm>, Failed> {
+    let mut all = Vec::new();
+    for s in &config.scim {
+        let oidc = config.issuers.iter().find(|i| i.label == s.issuer).map(|i| &i.url);
+        let saml = config.saml.iter().find(|i| i.label == s.issuer).map(|i| &i.entity_id);
+        let issuer = oidc.or(saml).ok_or_else(|| Failed::invalid(format!("there is no issuer \"{}\"", s.issuer)))?;
+        let token = secret(&s.token).fetch(vault).await.map_err(|e| {
+            Failed::invalid(format!("the token of the directory of \"{}\" cannot be had: {e}", s.issuer))
+        })?;
+        let key = if s.by_name { Key::UserName } else { Key::ExternalId };
+        all.push(Realm::new(&s.issuer, issuer, key, &s.claim, &token).map_err(Failed::invalid)?);
+    }
+    Ok(all)
 }
 
 /// The identity providers that people sign in at by SAML; `base` is where browsers reach the gateway.

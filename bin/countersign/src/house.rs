@@ -8,13 +8,17 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use countersign_api::AppliedFile;
+use countersign_api::SCIM_PATH;
 use countersign_approvals::{Approvals, ApprovalsParts, GrantDesk, GrantKeeper};
 use countersign_config::{Config, Loaded, ProtocolFacts};
 use countersign_credentials::{AccountBook, SshAuthority, Vault};
+use countersign_directory::Directory;
 use countersign_factors::{SecondFactors, SecondFactorsParts};
 use countersign_identity::local::{LocalIssuer, LocalIssuerConfig, SignInConfig};
 use countersign_identity::saml::ServiceKey;
-use countersign_identity::{IdentityAuthority, IdentityService, IssuerEntry, TokenAuthenticator};
+use countersign_identity::{
+    IdentityAuthority, IdentityService, IssuerEntry, PROVISIONED_GROUPS_CLAIM, TokenAuthenticator,
+};
 use countersign_locks::{LockConfig, LockService};
 use countersign_mask::{KEY_BYTES_MIN, Masker};
 use countersign_model::Secret;
@@ -30,6 +34,7 @@ use crate::adapters::{GraveAlerts, LoggedAlerts, SealedKeys, StoredAccounts, Sto
 use crate::api_keys::StoredApiKeys;
 use crate::applied::build::{Built, Own, build, failed};
 use crate::applied::{InForce, at_start};
+use crate::directory::{Endings, OfRealm};
 use crate::factors::{FactorCounter, SealedCodes, sites};
 use crate::failed::Failed;
 use crate::grants::{GrantCounter, Orders};
@@ -106,6 +111,8 @@ pub(crate) struct Cellar {
     pub(crate) teller: Teller,
     /// Where that comes out, until somebody brings it to its receivers.
     pub(crate) inbox: Mutex<Option<Inbox>>,
+    /// The directories that identity providers keep current, where there are such.
+    pub(crate) directory: Option<Arc<Directory>>,
 }
 
 impl Cellar {
@@ -151,9 +158,17 @@ impl Cellar {
                 Some(Arc::new(issuer))
             }
         };
-        let mut cellar = Self { store, vault, issuer, saml_key: None, teller, inbox: Mutex::new(Some(inbox)) };
+        let mut cellar =
+            Self { store, vault, issuer, saml_key: None, directory: None, teller, inbox: Mutex::new(Some(inbox)) };
         if !config.saml.is_empty() {
             cellar.saml_key = Some(Arc::new(cellar.saml_key().await?));
+        }
+        if !config.scim.is_empty() {
+            let realms = convert::realms(config, cellar.vault.as_ref()).await?;
+            let base = console::bases(config).into_iter().next().unwrap_or_else(|| api_address(config));
+            let endings = Arc::new(Endings(cellar.store.clone()));
+            let directory = Directory::new(cellar.store.clone(), realms, endings, format!("{base}{SCIM_PATH}"));
+            cellar.directory = Some(Arc::new(directory));
         }
         Ok(cellar)
     }
@@ -247,6 +262,14 @@ impl Cellar {
         for provider in convert::saml(config, &base)? {
             let key = self.saml_key.clone().ok_or_else(|| Failed::invalid("the first [[saml]] needs a restart"))?;
             all.push(IssuerEntry::saml(provider, key));
+        }
+        for scim in &config.scim {
+            let directory = self.directory.clone().filter(|d| d.realm(&scim.issuer).is_some());
+            let directory = directory.ok_or_else(|| Failed::invalid("a new [[scim]] needs a restart"))?;
+            for entry in all.iter_mut().filter(|e| e.config.label == scim.issuer) {
+                entry.config.groups_claim = Some(PROVISIONED_GROUPS_CLAIM.to_owned());
+                entry.accounts = Some(Arc::new(OfRealm { directory: directory.clone(), label: scim.issuer.clone() }));
+            }
         }
         all.extend(self.issuer.as_ref().map(LocalIssuer::entry));
         Ok(all)

@@ -12,6 +12,7 @@ mod commands;
 mod console;
 mod convert;
 mod dev;
+mod directory;
 mod factors;
 mod failed;
 mod grants;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use countersign_api::{
     Api, ApiKeyDoor, Check, ConfigurationDoor, Desk, FactorDoor, GrantDoor, IdentityDoor, IssuerDoor, Metrics,
-    ReviewDoor, ServeOptions, TargetDoor,
+    ReviewDoor, ScimDoor, ServeOptions, TargetDoor,
 };
 use countersign_config::{self as config, Certificate, Config, Loaded};
 use countersign_enforce::{Hosted, Protocol};
@@ -31,6 +31,7 @@ use crate::adapters::IssuerDoors;
 use crate::api_keys::ApiKeyCounter;
 use crate::applied::{self, Applying};
 use crate::certificates::Authority;
+use crate::directory::DirectoryDoor;
 use crate::failed::Failed;
 use crate::house::{House, ask, load_config, local_issuer_url};
 use crate::logins::{ApiCallers, GENERATED_CA, ServiceDoors, login_facts};
@@ -305,6 +306,7 @@ async fn start_api(
             .issuer
             .clone()
             .map(|issuer| IssuerDoor { path: issuer_path(config), issuer: Arc::new(IssuerDoors(issuer)) }),
+        scim: house.cellar.directory.clone().map(|d| ScimDoor(Arc::new(DirectoryDoor(d)))),
         identity: Some(IdentityDoor(Arc::new(ServiceDoors {
             service: house.identity.clone(),
             login_facts: login_facts.clone(),

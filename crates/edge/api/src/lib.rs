@@ -15,6 +15,7 @@ mod prometheus;
 mod ready;
 mod reviews;
 mod router;
+mod scim;
 mod serve;
 mod targets;
 mod v1;
@@ -32,6 +33,7 @@ pub use prometheus::{Metrics, MetricsError};
 pub use ready::{Check, READY_CHECK_TIMEOUT, READY_KEPT};
 pub use reviews::{ReviewDoor, ReviewDoors, ReviewQuery, ReviewVerb};
 pub use router::{Api, Pages};
+pub use scim::{SCIM_BODY_BYTES_MAX, SCIM_PATH, ScimCall, ScimDoor, ScimDoors};
 pub use serve::{
     CONNECTION_LIFETIME_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT_DEFAULT, Peer, REQUEST_TIMEOUT_DEFAULT, ServeOptions,
     TlsSource, serve,

@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 
 use crate::api_keys::ApiKeyDoor;
 use crate::configuration::ConfigurationDoor;
@@ -22,6 +22,7 @@ use crate::problem::problem;
 use crate::prometheus::Metrics;
 use crate::ready::{Check, Checks};
 use crate::reviews::ReviewDoor;
+use crate::scim::{SCIM_PATH, ScimDoor, scim};
 use crate::serve::Peer;
 use crate::targets::TargetDoor;
 use crate::v1::{Behind, Desk};
@@ -65,6 +66,8 @@ pub struct Api {
     pub configuration: Option<ConfigurationDoor>,
     /// Targets and tags; `None` leaves them out, and so does having no desk.
     pub targets: Option<TargetDoor>,
+    /// Directories of identity providers (SCIM); `None` leaves them out.
+    pub scim: Option<ScimDoor>,
     /// The pages for people; `None` leaves them out.
     pub pages: Option<Pages>,
 }
@@ -118,6 +121,9 @@ impl Api {
             hub: Arc::default(),
         };
         router = router.merge(behind.router());
+        if let Some(door) = self.scim {
+            router = router.route(&format!("{SCIM_PATH}/{{*path}}"), any(scim).with_state(door));
+        }
         if let Some(Pages(pages)) = self.pages {
             let all = router.clone();
             router = router.merge(pages(all));

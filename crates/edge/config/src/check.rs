@@ -25,6 +25,7 @@ pub(crate) fn whole(d: &Decoded, protocols: &[ProtocolFacts], sink: &mut Sink<'_
     addresses.sort_by_key(|a| a.given);
     repeats(&addresses, "two listeners share this address", sink);
     nobody_can_log_in(d, sink);
+    directories(d, sink);
     local_issuer(d, sink);
     if d.config.vault.is_none() {
         for at in &p.vault_uses {
@@ -78,6 +79,22 @@ fn nobody_can_log_in(d: &Decoded, sink: &mut Sink<'_>) {
             "nobody could log in: there is no issuer".to_owned(),
         );
         sink.missing(fault.expected("[[issuer]], [[spiffe]], [[saml]] or [local_issuer]"));
+    }
+}
+
+/// A directory is of one issuer, and an issuer has one at most.
+fn directories(d: &Decoded, sink: &mut Sink<'_>) {
+    repeats(&d.places.scim, "there are two directories of this issuer", sink);
+    let labels: Vec<&str> = d.places.issuer_labels.iter().map(|l| l.value.as_str()).collect();
+    for at in d.places.scim.iter().filter(|at| !labels.contains(&at.value.as_str())) {
+        let fault = Fault::new(at.span.clone(), at.key.clone(), "there is no issuer with this label".to_owned());
+        let fault = fault.found(format!("the text \"{}\"", crate::read::cut(&at.value)));
+        let fault = fault.expected("the label of an [[issuer]] or a [[saml]]");
+        let meant = crate::suggest::nearest(&at.value, labels.iter().copied());
+        sink.missing(match meant {
+            Some(meant) => fault.help(format!("did you mean \"{meant}\"?")),
+            None => fault,
+        });
     }
 }
 

@@ -5,6 +5,7 @@ mod identity;
 mod masking;
 mod notices;
 mod saml;
+mod scim;
 mod spiffe;
 mod target;
 
@@ -52,6 +53,8 @@ pub(crate) struct Places {
     /// The labels of identity providers that speak SAML.
     pub(crate) saml: Vec<At<String>>,
     pub(crate) receivers: Vec<At<String>>,
+    /// The issuers that have a directory.
+    pub(crate) scim: Vec<At<String>>,
     pub(crate) local_issuer: Option<Range<usize>>,
     /// Uses of the encrypted store.
     pub(crate) vault_uses: Vec<At<String>>,
@@ -99,6 +102,8 @@ pub(crate) fn config(
     let spiffe = t.into_iter().filter_map(|t| d.spiffe(t)).collect();
     let t = root.tables(d.sink, "saml", &schema::SAML);
     let saml = t.into_iter().filter_map(|t| d.saml(t)).collect();
+    let t = root.tables(d.sink, "scim", &schema::SCIM);
+    let scim = t.into_iter().filter_map(|t| d.scim(t)).collect();
     let local_issuer = root.table(d.sink, "local_issuer", &schema::LOCAL_ISSUER).map(|t| d.local_issuer(t));
     let t = root.table_or_default(d.sink, "identity", &schema::IDENTITY);
     let identity = d.identity(t);
@@ -121,6 +126,7 @@ pub(crate) fn config(
         issuers,
         spiffe,
         saml,
+        scim,
         local_issuer,
         identity,
         policy,

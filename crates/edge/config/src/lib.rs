@@ -28,7 +28,7 @@ pub use applied::{Applied, merge};
 pub use model::{
     Account, Api, BundleSource, Certificate, ClaimValue, Clones, Config, Endpoint, Gateway, Identity, Issuer,
     KeySource, ListenerLogin, ListenerSpec, LocalClient, LocalIssuer, LogFormat, LoginToken, MailEncryption, Mapping,
-    Match, MetadataSource, NameIdFormat, Plaintext, PolicyFiles, ReceiverSpec, ReceiverWay, Recording, Saml,
+    Match, MetadataSource, NameIdFormat, Plaintext, PolicyFiles, ReceiverSpec, ReceiverWay, Recording, Saml, Scim,
     SecretSource, SessionLife, Spiffe, StoreSpec, TargetSpec, Telemetry, TlsMode, TokenReview, UpstreamTls, UrlSource,
     Vault,
 };

@@ -8,7 +8,7 @@ mod targets;
 
 pub use identities::{
     BundleSource, ClaimValue, Clones, Identity, Issuer, LocalClient, LocalIssuer, LoginToken, Mapping, MetadataSource,
-    NameIdFormat, Saml, SessionLife, Spiffe, TokenReview,
+    NameIdFormat, Saml, Scim, SessionLife, Spiffe, TokenReview,
 };
 pub use notices::{MailEncryption, ReceiverSpec, ReceiverWay};
 pub use process::{Api, Certificate, Gateway, ListenerLogin, ListenerSpec, LogFormat, Plaintext, Telemetry};
@@ -34,6 +34,8 @@ pub struct Config {
     pub spiffe: Vec<Spiffe>,
     /// `[[saml]]`.
     pub saml: Vec<Saml>,
+    /// `[[scim]]`.
+    pub scim: Vec<Scim>,
     /// `[local_issuer]`, when there is one.
     pub local_issuer: Option<LocalIssuer>,
     /// `[identity]`.

@@ -6,6 +6,7 @@ mod keys;
 mod masking;
 mod notices;
 mod saml;
+mod scim;
 
 pub(crate) use applied::{APPLIED, APPLIED_TAG};
 pub(crate) use identities::{IDENTITY, ISSUER, LOCAL_CLIENT, LOCAL_ISSUER, MAPPING, SPIFFE, TOKEN_REVIEW};
@@ -16,6 +17,7 @@ pub(crate) use keys::{
 pub(crate) use masking::{MASKING, TAG, TAG_FILE, TAG_RULES_MAX};
 pub(crate) use notices::RECEIVER;
 pub(crate) use saml::SAML;
+pub(crate) use scim::SCIM;
 
 use crate::units;
 

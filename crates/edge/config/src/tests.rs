@@ -260,6 +260,12 @@ fn mistakes_one_by_one() {
         (end(SAML) + "metadata_url = \"https://s.example/m\"", &["both `metadata_file` and `metadata_url`"]),
         (end(SAML).replace("metadata_file = \"m\"", "metadata_url = \"http://s.example/m\""), &["over plain HTTP"]),
         (end(SAML) + "max_metadata_age_s = 3599", &["dropped before it is fetched"]),
+        (
+            end(SAML) + "[[scim]]\nissuer = \"crop\"\ntoken = { env = \"T\" }",
+            &["no issuer with this label", "did you mean \"corp\""],
+        ),
+        (end(SAML) + "[[scim]]\nissuer = \"corp\"", &["token"]),
+        (end(SAML) + "[[scim]]\nissuer = \"corp\"\ntoken = \"x\"", &["found: a text"]),
         (end(SAML) + "leeway_s = 61", &["from 0 to 60"]),
         (end(SAML) + "name_id_format = \"transient\"", &["\"persistent\""]),
         (end(SAML) + "groups_attribut = \"g\"", &["groups_attribute"]),

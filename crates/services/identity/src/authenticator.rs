@@ -21,12 +21,13 @@ use crate::key_source::{KeySource, SharedKeys};
 use crate::keys::Algorithm;
 use crate::login::{MemoryUses, UseLedger, Uses, digest_of};
 use crate::mapping;
+use crate::provisioned::provision;
 use crate::saml::{SamlConfig, SamlIssuer, ServiceKey};
 use crate::spiffe::{self, SpiffeConfig, Svid, check_svid, subject_of};
 use crate::token::{TOKEN_BYTES_MAX, Unverified, parse_unverified, shown};
 use crate::token_review::TokenReview;
 use crate::verified::{self, Verified};
-use crate::{AccountCheck, AccountStanding, Rejection};
+use crate::{AccountCheck, AccountStanding, PROVISIONED_GROUPS_CLAIM, Rejection};
 
 /// How far the clock may go back before tokens are refused, in seconds.
 const CLOCK_BACK_S_MAX: u64 = 60;
@@ -85,7 +86,7 @@ pub(crate) struct Issuer {
     number: u64,
     pub(crate) config: IssuerConfig,
     pub(crate) keys: KeySource,
-    accounts: Option<Arc<dyn AccountCheck>>,
+    pub(crate) accounts: Option<Arc<dyn AccountCheck>>,
     review: Option<TokenReview>,
     trust_domain: Option<SpiffeConfig>,
     pub(crate) saml: Option<Arc<SamlProvider>>,
@@ -275,21 +276,27 @@ impl TokenAuthenticator {
         let digest = verified::digest(token.as_bytes());
         let registry = self.registry.load_full();
         let epoch_of = |number| registry.by_number.get(&number).and_then(|i| i.keys.epoch(now));
-        let (identity, issuer) = match self.verified.find(&digest, now, epoch_of) {
+        let remembered = match self.verified.find(&digest, now, epoch_of) {
             Some(identity) => {
                 let issuer = registry.by_url.get(&identity.issuer).cloned();
                 let issuer = issuer.ok_or_else(|| Rejection::UnknownIssuer(identity.issuer.clone()))?;
-                (identity, issuer)
+                match stands(&issuer, &identity).await {
+                    // A directory says who somebody is when they come: then they are who they are now.
+                    Err(Rejection::AccountChanged) if identity.claims.contains_key(PROVISIONED_GROUPS_CLAIM) => None,
+                    stands => stands.map(|()| Some((identity, issuer)))?,
+                }
             }
+            None => None,
+        };
+        let (identity, issuer) = match remembered {
+            Some(remembered) => remembered,
             None => {
                 let (identity, issuer, epoch) = self.verify_anew(&registry, token, now).await?;
                 self.verified.insert(digest, Arc::clone(&identity), issuer.number, epoch, now);
+                stands(&issuer, &identity).await?;
                 (identity, issuer)
             }
         };
-        if let Some(accounts) = &issuer.accounts {
-            account_stands(accounts.standing(&identity.subject, &identity.claims).await)?;
-        }
         if let Some(review) = &issuer.review {
             review.vouch(&issuer.config, token, &identity, now).await?;
         }
@@ -394,7 +401,7 @@ impl TokenAuthenticator {
         now: Timestamp,
     ) -> Result<(Arc<Identity>, Arc<Issuer>, u64), Rejection> {
         self.verifications.fetch_add(1, Ordering::Relaxed);
-        let token = parse_unverified(token)?;
+        let mut token = parse_unverified(token)?;
         let issuer = registry.issuer_of(&token)?;
         let config = &issuer.config;
         let algorithm = Algorithm::parse(&token.algorithm)
@@ -407,6 +414,7 @@ impl TokenAuthenticator {
         let found = issuer.keys.find(token.key_id.as_deref(), algorithm, now).await?;
         found.key.verify(algorithm, token.signed, token.signature)?;
         let times = if is_svid { check_svid(config, &token, now)? } else { claims::check_claims(config, &token, now)? };
+        provision(issuer, &mut token.claims).await?;
         let identity = mapping::identify(config, token.claims, times)?;
         let identity = mapping::signed_by(&identity, found.key.thumbprint.clone());
         Ok((Arc::new(identity), Arc::clone(issuer), found.epoch))
@@ -458,6 +466,13 @@ pub(crate) fn use_id(token: &str) -> String {
 /// What identifies an X.509-SVID in the ledger.
 pub(crate) fn svid_id(trust_domain_id: &str, serial: &str) -> String {
     digest_of(&["svid", trust_domain_id, serial])
+}
+
+async fn stands(issuer: &Issuer, identity: &Identity) -> Result<(), Rejection> {
+    match &issuer.accounts {
+        Some(accounts) => account_stands(accounts.standing(&identity.subject, &identity.claims).await),
+        None => Ok(()),
+    }
 }
 
 fn account_stands(standing: AccountStanding) -> Result<(), Rejection> {

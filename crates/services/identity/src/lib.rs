@@ -26,6 +26,7 @@ pub mod local;
 pub mod login;
 mod mapping;
 mod names;
+mod provisioned;
 mod rejection;
 pub mod saml;
 mod service;
@@ -76,9 +77,31 @@ pub enum AccountStanding {
     Unknown,
 }
 
+/// The claim that holds the groups of a directory, where an issuer has one. What a token says under this name is never looked at.
+pub const PROVISIONED_GROUPS_CLAIM: &str = "provisioned_groups";
+
+/// Which groups somebody is in, where something else than their issuer's word says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provisioned {
+    /// Nothing else does: as claimed.
+    AsClaimed,
+    /// These, and they stand.
+    Groups(Vec<String>),
+    /// They are switched off, or not known.
+    Ended,
+    /// That cannot be told now.
+    Unknown,
+}
+
 /// Says whether the account behind a token still stands. Asked at every connection, also for remembered tokens, and every few seconds
 /// for live sessions.
 pub trait AccountCheck: Send + Sync {
     /// Whether the account with this subject stands, as a token with these claims says that it is.
     fn standing<'a>(&'a self, subject: &'a str, claims: &'a BTreeMap<String, Value>) -> BoxFuture<'a, AccountStanding>;
+
+    /// The groups of whoever these verified claims are about, before an identity is made of them.
+    fn provisioned<'a>(&'a self, claims: &'a serde_json::Map<String, Value>) -> BoxFuture<'a, Provisioned> {
+        let _ = claims;
+        Box::pin(std::future::ready(Provisioned::AsClaimed))
+    }
 }

@@ -9,6 +9,7 @@ mod accounts;
 mod api_keys;
 mod applied;
 mod credential_uses;
+mod directory;
 mod error;
 mod factors;
 mod grants;
@@ -33,6 +34,10 @@ pub use api_keys::{
     API_KEYS_LIVE_MAX, API_KEYS_PAGE_MAX, ApiKeyEndRecord, ApiKeyFilter, ApiKeyRecord, ApiKeyUseRecord,
 };
 pub use applied::{APPLIED_BYTES_MAX, APPLIED_FILES_KEPT, APPLIED_PAGE_MAX, AppliedRecord};
+pub use directory::{
+    DIRECTORY_GROUPS_MAX, DIRECTORY_MEMBERS_MAX, DIRECTORY_PAGE_MAX, DIRECTORY_USERS_MAX, DirectoryChange,
+    DirectoryFilter, DirectoryKind, DirectoryRecord,
+};
 pub use error::StoreError;
 pub use grants::{GRANT_MARKS_MAX, GRANTS_LIVE_MAX, GrantEndRecord, GrantFilter, GrantMark, GrantRecord};
 pub use locks::{LOCKS_LIVE_MAX, LockEndRecord, LockRecord};

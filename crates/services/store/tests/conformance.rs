@@ -4,6 +4,7 @@
 mod api_keys;
 mod applied;
 mod cluster;
+mod directory;
 mod factors;
 mod grants;
 mod notices;
@@ -76,6 +77,7 @@ async fn suite(config: &StoreConfig) {
     Box::pin(api_keys::suite(&store)).await;
     Box::pin(applied::suite(&store)).await;
     Box::pin(applied::at_once(&store)).await;
+    Box::pin(directory::suite(&store)).await;
     Box::pin(factors::suite(&store)).await;
     Box::pin(grants::suite(&store)).await;
     Box::pin(grants::at_once(&store)).await;

@@ -172,6 +172,19 @@ pub struct Saml {
     pub mappings: Vec<Mapping>,
 }
 
+/// A directory that an identity provider keeps current by SCIM 2.0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scim {
+    /// The label of the issuer whose people it is about.
+    pub issuer: String,
+    /// The token that opens it.
+    pub token: SecretSource,
+    /// Whether people are known by `userName` rather than `externalId`.
+    pub by_name: bool,
+    /// The claim that has the same value.
+    pub claim: String,
+}
+
 /// Where an identity provider's metadata is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetadataSource {

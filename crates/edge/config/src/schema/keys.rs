@@ -5,6 +5,7 @@ use super::identities::{IDENTITY, ISSUER, LOCAL_CLIENT, LOCAL_ISSUER, MAPPING, S
 use super::masking::{MASKING, TAG, TAG_RULES_MAX};
 use super::notices::{RECEIVER, RECEIVERS_MAX};
 use super::saml::SAML;
+use super::scim::SCIM;
 use super::{Form, Key, Section};
 
 /// Texts that people write: names, patterns, URLs.
@@ -22,7 +23,7 @@ pub(super) const fn key(name: &'static str, form: Form, presence: super::Presenc
 }
 
 /// Every section, in the order of the reference.
-pub(crate) static SECTIONS: [&Section; 27] = [
+pub(crate) static SECTIONS: [&Section; 28] = [
     &GATEWAY,
     &LISTENER,
     &CERTIFICATE,
@@ -40,6 +41,7 @@ pub(crate) static SECTIONS: [&Section; 27] = [
     &MAPPING,
     &SPIFFE,
     &SAML,
+    &SCIM,
     &LOCAL_ISSUER,
     &LOCAL_CLIENT,
     &IDENTITY,
@@ -64,6 +66,7 @@ pub(crate) static ROOT: Section = Section {
         key("issuer", Form::Tables(&ISSUER, 64), Optional, "OIDC issuers whose tokens are accepted."),
         key("spiffe", Form::Tables(&SPIFFE, 64), Optional, "SPIFFE trust domains whose workloads are known."),
         key("saml", Form::Tables(&SAML, 16), Optional, "Identity providers that people sign in at by SAML 2.0."),
+        key("scim", Form::Tables(&SCIM, 16), Optional, "Directories that identity providers keep current by SCIM 2.0."),
         key(
             "local_issuer",
             Form::Table(&LOCAL_ISSUER),

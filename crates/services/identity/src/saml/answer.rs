@@ -20,6 +20,7 @@ use crate::authenticator::Issuer;
 use crate::claims::Times;
 use crate::keys::NoKey;
 use crate::login::digest_of;
+use crate::provisioned::provision;
 use crate::service::IdentityService;
 use crate::token::shown;
 use crate::{BrowserLogin, Rejection, TokenAuthenticator, mapping};
@@ -199,7 +200,7 @@ impl IdentityService {
             let now = self.tokens.steady(now)?;
             let mut kept: Kept = serde_json::from_str(kept).map_err(|_| Rejection::Saml("what was kept is damaged"))?;
             let claims = std::mem::take(&mut kept.claims);
-            let identity = self.tokens.saml_identity(&kept.issuer, claims, kept.times(), kept.signer.clone())?;
+            let identity = self.tokens.saml_identity(&kept.issuer, claims, kept.times(), kept.signer.clone()).await?;
             self.tokens.accounts_stand(&identity, now).await?;
             let until = kept.session_ends_at_us.map(Timestamp::from_unix_us);
             self.begin_browser(&identity, secret, &kept.id, until, now).await
@@ -226,16 +227,17 @@ impl Kept {
 
 impl TokenAuthenticator {
     /// Whom a checked assertion is about.
-    fn saml_identity(
+    async fn saml_identity(
         &self,
         entity_id: &str,
-        claims: Map<String, Value>,
+        mut claims: Map<String, Value>,
         times: Times,
         signer: String,
     ) -> Result<Identity, Rejection> {
         let issuer = self.saml_issuers().into_iter().find(|i| i.entity_id == entity_id);
         let issuer = issuer.ok_or_else(|| Rejection::UnknownIssuer(shown(entity_id)))?;
         let issuer = self.saml(&issuer.label)?;
+        provision(&issuer, &mut claims).await?;
         Ok(mapping::signed_by(&mapping::identify(&issuer.config, claims, times)?, signer))
     }
 }
