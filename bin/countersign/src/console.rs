@@ -14,8 +14,7 @@ use countersign_identity::{BrowserLogin, IdentityService};
 use countersign_model::{Denial, Policy as _, Secret, Timestamp};
 use countersign_store::{ShortLivedAdded, ShortLivedRecord, Store};
 use countersign_web::{
-    Console, Entered, Guide, LINK_KIND, LINK_S, People, SamlSignIn, SignInAnswer, SignInAsk, SignInIssuer, Trouble,
-    link_name,
+    Console, Entered, LINK_KIND, LINK_S, People, SamlSignIn, SignInAnswer, SignInAsk, SignInIssuer, Trouble, link_name,
 };
 
 use crate::client::gateway::{Issuer, LoginFacts};
@@ -98,11 +97,6 @@ pub(crate) fn policies(house: &Arc<House>) -> PoliciesInForce {
 pub(crate) fn pages(house: &Arc<House>, login_facts: Arc<ArcSwap<String>>) -> Pages {
     let config = &house.config;
     let bases = bases(config);
-    let targets: Vec<String> = config.targets.iter().map(|t| t.name.as_str().to_owned()).collect();
-    let connect = targets.first().map(|target| {
-        let url = bases.first().cloned().unwrap_or_default();
-        format!("countersign login --gateway {url}\ncountersign connect {target} -- psql")
-    });
     let console = Console {
         people: Arc::new(KnownPeople {
             identity: house.identity.clone(),
@@ -114,7 +108,6 @@ pub(crate) fn pages(house: &Arc<House>, login_facts: Arc<ArcSwap<String>>) -> Pa
         }),
         store: house.cellar.store.clone(),
         bases,
-        guide: Guide { targets, connect: connect.unwrap_or_default() },
         clock: clock::now,
     };
     Pages(Arc::new(move |api| console.router(api)))

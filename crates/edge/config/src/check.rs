@@ -50,11 +50,17 @@ pub(crate) fn whole(d: &Decoded, protocols: &[ProtocolFacts], sink: &mut Sink<'_
 /// Doubts that are only worth a word when everything else is right.
 fn unused(d: &Decoded, protocols: &[ProtocolFacts], sink: &mut Sink<'_>) {
     let p = &d.places;
+    if d.config.targets.is_empty() {
+        let message = "there is no [[target]]: nothing is guarded until one is applied".to_owned();
+        let fault = Fault::new(d.places.whole.clone(), "target".to_owned(), message);
+        sink.warning(fault.help("add a [[target]], or sign in to the console, which leads to the first one"));
+    }
     for protocol in protocols {
         let listened = p.listeners.iter().find(|(_, name)| *name == protocol.name);
         let target = p.target_protocols.iter().find(|t| t.value == protocol.name);
         match (listened, target) {
-            (Some((at, name)), None) => {
+            // Without any target that was said already, and one may be applied.
+            (Some((at, name)), None) if !d.config.targets.is_empty() => {
                 let message = format!("no target speaks {name}, so that nobody can use this listener");
                 sink.warning(Fault::new(at.span.clone(), at.key.clone(), message));
             }
@@ -142,6 +148,8 @@ pub(crate) fn around(d: &Decoded, world: &dyn Surroundings, sink: &mut Sink<'_>)
     }
     if let Some(why) = world.why_no_match(&d.config.policy) {
         let fault = Fault::new(d.places.policy.clone(), "policy.files".to_owned(), format!("no policies: {why}"));
-        sink.error(fault.expected("patterns that match at least one file each"));
+        let first = "permit (principal in Group::\"admins\", action in [Action::\"read\", Action::\"admin\"], resource == Target::\"countersign\");";
+        let help = format!("begin with policies/admins.cedar, and let the console lead on: {first}");
+        sink.error(fault.expected("patterns that match at least one file each").help(help));
     }
 }

@@ -26,7 +26,7 @@ pub struct Config {
     pub api: Api,
     /// `[store]`.
     pub store: StoreSpec,
-    /// `[[target]]`, at least one.
+    /// `[[target]]`.
     pub targets: Vec<TargetSpec>,
     /// `[[issuer]]`.
     pub issuers: Vec<Issuer>,

@@ -12,15 +12,6 @@ use crate::people::People;
 use crate::respond::{HOME, see_other};
 use crate::{assets, events, pages, saml, sign_in};
 
-/// What an empty installation tells the first person.
-#[derive(Clone, Debug, Default)]
-pub struct Guide {
-    /// The names of the targets.
-    pub targets: Vec<String>,
-    /// A line to paste that connects to the first of them; empty without one.
-    pub connect: String,
-}
-
 /// What the console is made of.
 #[derive(Clone)]
 pub struct Console {
@@ -30,8 +21,6 @@ pub struct Console {
     pub store: Store,
     /// The addresses that browsers reach the gateway under, such as `https://gw.example:8443`; the first is the usual one.
     pub bases: Vec<String>,
-    /// What an empty installation tells.
-    pub guide: Guide,
     /// What time it is.
     pub clock: fn() -> Timestamp,
 }
@@ -50,6 +39,14 @@ pub(crate) struct Shared {
 }
 
 impl Console {
+    /// The address that command lines log in at: over TLS, where there is one.
+    pub(crate) fn gateway(&self) -> &str {
+        let usual = self.bases.first().map(String::as_str).unwrap_or_default();
+        let same = |b: &&String| b.strip_prefix("https://") == usual.strip_prefix("http://");
+        let by_tls = self.bases.iter().find(same).or(self.bases.iter().find(|b| b.starts_with("https://")));
+        if usual.starts_with("https://") { usual } else { by_tls.map_or(usual, String::as_str) }
+    }
+
     /// The pages, which ask this router.
     pub fn router(&self, api: Router) -> Router {
         let shared = Arc::new(Shared { parts: self.clone(), api });

@@ -21,7 +21,7 @@ mod sign_in;
 mod statement;
 mod when;
 
-pub use console::{Console, Guide};
+pub use console::Console;
 pub use door::{COOKIE, IDLE_S, PENDING_MAX, PENDING_S};
 pub use people::{Entered, People, SamlSignIn, SignInAnswer, SignInAsk, SignInIssuer, Trouble};
 pub use shown::Shown;

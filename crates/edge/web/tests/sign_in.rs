@@ -164,7 +164,6 @@ impl World {
             people: Arc::new(Logins::default()),
             store: store.clone(),
             bases: vec!["https://gw.example".to_owned(), "http://localhost:7070".to_owned()],
-            guide: Guide::default(),
             clock: now,
         };
         // A sign of life each time that it is asked for one.

@@ -62,7 +62,12 @@ pub(crate) static ROOT: Section = Section {
         key("listener", Form::Tables(&LISTENER, 64), Required, "Where clients connect; at least one."),
         key("api", Form::Table(&API), Optional, "The HTTP server for health, metrics and the local issuer."),
         key("store", Form::Table(&STORE), Optional, "Where state is kept."),
-        key("target", Form::Tables(&TARGET, TARGETS_MAX), Required, "The systems behind the gateway; at least one."),
+        key(
+            "target",
+            Form::Tables(&TARGET, TARGETS_MAX),
+            Optional,
+            "The systems behind the gateway; more can be applied.",
+        ),
         key("issuer", Form::Tables(&ISSUER, 64), Optional, "OIDC issuers whose tokens are accepted."),
         key("spiffe", Form::Tables(&SPIFFE, 64), Optional, "SPIFFE trust domains whose workloads are known."),
         key("saml", Form::Tables(&SAML, 16), Optional, "Identity providers that people sign in at by SAML 2.0."),

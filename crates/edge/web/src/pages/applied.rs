@@ -9,7 +9,7 @@ use countersign_model::acts_on_readers;
 use serde_json::{Value, json};
 
 use super::difference::Difference;
-use super::{Shell, because};
+use super::{Shell, because, first};
 use crate::ask::{Ask, Refusal};
 use crate::facts::{Facts, encoded};
 use crate::guard::{Changing, Fields, Signed};
@@ -139,7 +139,12 @@ pub(crate) async fn edit(signed: Signed) -> Response<Body> {
     if let Some(no) = no {
         return refused(&no);
     }
-    let draft = Draft { path, is_new, text: text.unwrap_or_default(), message, base: latest, removes: false };
+    let (path, text) = match (text, first::begun(&signed)) {
+        (Some(text), _) => (path, text),
+        (None, Some(begun)) if path.is_empty() => begun,
+        (None, _) => (path, String::new()),
+    };
+    let draft = Draft { path, is_new, text, message, base: latest, removes: false };
     editor(&signed, draft, None, false, None).await
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod applied;
 pub(crate) mod difference;
 pub(crate) mod factors;
+pub(crate) mod first;
 pub(crate) mod grants;
 pub(crate) mod identities;
 pub(crate) mod inbox;
@@ -66,6 +67,14 @@ impl Shell {
         }
     }
 
+    fn groups(&self) -> &Shown {
+        &self.groups
+    }
+
+    fn has_no_groups(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     fn is(&self, at: &str) -> bool {
         self.at == at
     }
@@ -83,14 +92,21 @@ impl May {
         Facts::of(&self.0).at("operations").list().any(|name| name.raw() == operation)
     }
 
+    /// The same of an operation about what is their own, asked about everybody's.
+    async fn get_of_everybody(&self, ask: &Ask, operation: &str, path: &str) -> Result<Value, Refusal> {
+        let mut names = Facts::of(&self.0).at("everybody").list();
+        if names.any(|name| name.raw() == operation) { ask.get(path).await } else { Err(unseen(operation)) }
+    }
+
     /// What an operation answers at this path, if they may ask.
     async fn get(&self, ask: &Ask, operation: &str, path: &str) -> Result<Value, Refusal> {
-        if self.does(operation) {
-            return ask.get(path).await;
-        }
-        let why = Shown::new(&format!("No rule lets you see this ({operation})"));
-        Err(Refusal { status: 403, why, hint: Shown::new("Ask whoever writes the policies.") })
+        if self.does(operation) { ask.get(path).await } else { Err(unseen(operation)) }
     }
+}
+
+fn unseen(operation: &str) -> Refusal {
+    let why = Shown::new(&format!("No rule lets you see this ({operation})"));
+    Refusal { status: 403, why, hint: Shown::new("Ask whoever writes the policies.") }
 }
 
 /// What has just been done: a word of the address stands for a sentence of ours.

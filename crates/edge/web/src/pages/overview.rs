@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use serde_json::Value;
 
-use super::{May, Shell, because, inbox, is_id};
+use super::{May, Shell, because, first, inbox, is_id};
 use crate::console::Shared;
 use crate::facts::Facts;
 use crate::guard::Signed;
@@ -64,9 +64,10 @@ struct OverviewPage {
     denied: u64,
     whole: bool,
     chart_trouble: Option<Shown>,
-    targets: Vec<Shown>,
-    connect: Shown,
-    is_new: bool,
+    /// To the first session, where there was none yet.
+    steps: Vec<first::Step>,
+    /// Nothing is theirs to see or to use.
+    stranger: bool,
 }
 
 fn bars(hours: Facts<'_>) -> Vec<Bar> {
@@ -131,6 +132,14 @@ pub(crate) async fn show(State(console): State<Arc<Shared>>, signed: Signed) -> 
     let sum = |name: &str| hours.list().map(|h| h.at(name).number()).sum();
     let live_count = all.list().count();
     let sessions = sum("sessions");
+    let quiet = chart_trouble.is_none() && sessions == 0 && live_count == 0;
+    let before = match quiet {
+        true => may.get(&signed.ask, "recordings.list", "/v1/recordings?limit=1").await.ok(),
+        false => None,
+    };
+    let is_new = before.is_some_and(|page| Facts::of(&page).at("sessions").list().next().is_none());
+    let steps = if is_new { first::steps(&console, &signed, &may).await } else { Vec::new() };
+    let stranger = live_trouble.is_some() && chart_trouble.is_some() && !first::has_targets(&signed).await;
     let page = OverviewPage {
         shell: Shell::with(&signed, "overview", "Overview", &reviews),
         waiting: rows.filter(|r| r.mine).take(GLANCE).collect(),
@@ -146,10 +155,9 @@ pub(crate) async fn show(State(console): State<Arc<Shared>>, signed: Signed) -> 
         statements: sum("statements"),
         denied: sum("denied"),
         whole: Facts::of(&activity).at("whole").flag(),
-        is_new: chart_trouble.is_none() && sessions == 0 && live_count == 0,
+        steps,
+        stranger,
         chart_trouble,
-        targets: console.parts.guide.targets.iter().map(|t| Shown::new(t)).collect(),
-        connect: Shown::lines(&console.parts.guide.connect),
     };
     html(StatusCode::OK, &page)
 }

@@ -65,7 +65,7 @@ fn access(a: Facts<'_>) -> AccessRow {
 }
 
 /// Whether a text means the same to a shell and in a connection string as it reads.
-fn is_plain(text: &str) -> bool {
+pub(super) fn is_plain(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.@-".contains(&b))
         && !text.starts_with('-')
@@ -78,7 +78,7 @@ fn host(base: &str) -> &str {
     end.and_then(|at| rest.get(..at)).unwrap_or(rest).trim_matches(['[', ']'])
 }
 
-fn lines(t: Facts<'_>, who: &str, base: &str, own_ca: bool) -> Vec<(&'static str, Shown)> {
+pub(super) fn lines(t: Facts<'_>, who: &str, base: &str, own_ca: bool) -> Vec<(&'static str, Shown)> {
     let name = t.at("name").raw();
     if !is_plain(name) {
         return Vec::new();
@@ -114,7 +114,7 @@ pub(crate) async fn list(State(console): State<Arc<Shared>>, signed: Signed) -> 
         Err(no) => (Value::Null, Some(no)),
     };
     let status = no.as_ref().and_then(|no| StatusCode::from_u16(no.status).ok()).unwrap_or(StatusCode::OK);
-    let base = console.parts.bases.first().map(String::as_str).unwrap_or_default();
+    let base = console.parts.gateway();
     let who = &signed.entered.identity.name;
     let facts = signed.ask.get("/v1/login").await.unwrap_or_default();
     let own_ca = Facts::of(&facts).at("gateway_ca_pem").is_there();
