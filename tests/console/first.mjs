@@ -135,7 +135,7 @@ export const first = ({ test, world, open, sound }) => {
       assert.equal(ran.stdout.trim(), 't', `${ran.stderr}\n${said.slice(-1500)}`);
       // And with a token as the password, as the page has it.
       const second = await pasted(page, 'With a token as the password');
-      const byToken = spawnSync('sh', ['-c', `${second} -X -A -t -c 'select 42 from pg_sleep(2)'`], { env: { ...env, PGPASSWORD: operate(['token', 'anna']).trim() }, cwd: join(dir, 'data'), encoding: 'utf8' });
+      const byToken = spawnSync('sh', ['-c', `(echo 'select 42;'; sleep 3) | ${second} -X -A -t`], { env: { ...env, PGPASSWORD: operate(['token', 'anna']).trim() }, cwd: join(dir, 'data'), encoding: 'utf8' });
       assert.equal(byToken.stdout.trim(), '42', byToken.stderr);
       // The page has seen it: there are no first steps any more.
       await page.locator('.steps').waitFor({ state: 'detached', timeout: 30_000 });
