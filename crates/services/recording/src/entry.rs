@@ -13,6 +13,8 @@ use crate::wire::{Put, Take};
 const PREFIX_BYTES: usize = 10;
 /// More than the fixed fields of any entry take.
 const FIELDS_BYTES_MAX: usize = 96;
+/// More than the fields of an entry whose bytes are written apart.
+pub(crate) const BULK_HEAD_BYTES_MAX: usize = FIELDS_BYTES_MAX;
 /// A text up to this long is always inline. A longer one is written once per segment and then referred to.
 pub(crate) const TEXT_INLINE_BYTES: usize = 4 << 10;
 /// Bytes of the payload of a footer.
@@ -161,6 +163,15 @@ impl Entry<'_> {
             Self::Abandoned { .. } | Self::Footer(_) => 0,
         };
         variable.saturating_add(FIELDS_BYTES_MAX)
+    }
+
+    /// The entry without the bytes that its payload ends with, and those bytes, for kinds that may have many. The entry alone takes at most
+    /// [`BULK_HEAD_BYTES_MAX`].
+    pub(crate) fn split_bulk(&self) -> Option<(Entry<'static>, &[u8])> {
+        match *self {
+            Self::Output { session, seq, bytes } => Some((Entry::Output { session, seq, bytes: &[] }, bytes)),
+            _ => None,
+        }
     }
 
     /// The session header's offset, for entries that belong to a session.

@@ -98,12 +98,17 @@ pub(crate) const fn aligned(offset: u64) -> bool {
 
 /// The checksum of a frame.
 pub(crate) fn checksum(number: u64, offset: u32, payload: &[u8]) -> u32 {
+    checksum_of_parts(number, offset, payload, &[])
+}
+
+/// The same of a payload in two parts.
+pub(crate) fn checksum_of_parts(number: u64, offset: u32, payload: &[u8], rest: &[u8]) -> u32 {
     let mut place = [0; 16];
     let mut put = Put::new(&mut place);
     put.u64(number);
     put.u32(offset);
-    put.u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
-    crc32c::crc32c_append(crc32c::crc32c(&place), payload)
+    put.u32(u32::try_from(payload.len() + rest.len()).unwrap_or(u32::MAX));
+    crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(&place), payload), rest)
 }
 
 /// A whole frame in memory, for entries that are written to a file and not into a mapping.

@@ -22,7 +22,8 @@ impl Mapping {
     pub(crate) fn new(file: &File, capacity: usize, allocated: usize) -> io::Result<Self> {
         // SAFETY: the file is created by this process with a new name (O_EXCL, mode 0600) in a folder that it holds a lock on,
         // and nothing shortens it while this mapping lives: sealing takes the mapping first. Other processes only read it.
-        // Bytes are written through this mapping alone, and read back here only after they were written.
+        // Bytes are written through this mapping, or by its one owner into the same file while no reference into them is held, and read
+        // back here only after they were written.
         let map = unsafe { MmapOptions::new().len(capacity).map_mut(file)? };
         Ok(Self { map, allocated: allocated.min(capacity) })
     }

@@ -20,8 +20,8 @@ use rustix::io::Errno;
 use smallvec::SmallVec;
 
 use crate::RecordingError;
-use crate::entry::Entry;
-use crate::frame::{FRAME_HEAD_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, checksum, framed_bytes};
+use crate::entry::{BULK_HEAD_BYTES_MAX, Entry};
+use crate::frame::{FRAME_HEAD_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, checksum, checksum_of_parts, framed_bytes};
 use crate::mapping::Mapping;
 use crate::wire::Put;
 
@@ -33,6 +33,9 @@ const STEP_BYTES_MAX: u64 = 4 << 20;
 const AHEAD_BYTES: usize = 128 << 10;
 /// Space that only the ends of things may use (outcomes, closes), so that a full disk does not hide how sessions ended.
 pub(crate) const RESERVE_BYTES: usize = 32 << 10;
+/// Outputs of at least so many bytes are written by the system's call and not through the mapping: each page that is touched there for the
+/// first time is a fault, and each that is written back is one more on every core that has seen it.
+const BULK_BYTES_MIN: usize = 8 << 10;
 /// Shapes that one segment remembers the definitions of. Beyond it they are forgotten and defined again.
 const SHAPES_MAX: usize = 8192;
 /// Definitions of one shape that a segment remembers; verdicts that depend on time or source make several.
@@ -239,29 +242,62 @@ impl ActiveSegment {
             && !self.file.grow_asked.swap(true, Ordering::AcqRel)
     }
 
-    /// Appends one entry; its offset. Space must have been ensured; `None` says that it was not.
+    /// Appends one entry; its offset. Space must have been ensured; `None` says that it was not, or that the file could not be written.
     pub(crate) fn append(&mut self, at: i64, entry: &Entry<'_>) -> Option<u32> {
         let offset = u32::try_from(self.used).ok()?;
         let start = self.used + FRAME_HEAD_BYTES;
         let room = entry.payload_bytes_max().min(self.map.allocated().checked_sub(start)?);
-        let room = self.map.range(start, room)?;
-        let mut put = Put::new(room);
-        entry.encode(at, &mut put);
-        let Some(len) = put.finish() else {
+        let len = match entry.split_bulk() {
+            Some((head, bulk)) if bulk.len() >= BULK_BYTES_MIN => self.write_bulk(at, offset, &head, bulk),
+            _ => self.write_mapped(at, offset, entry, room),
+        };
+        let Some(len) = len else {
             // Readers and recovery expect zeros after the last entry.
-            room.fill(0);
+            self.map.range(self.used, FRAME_HEAD_BYTES + room)?.fill(0);
             return None;
         };
-        let crc = checksum(self.file.header.number, offset, room.get(..len)?);
-        self.map.range(self.used + 4, 4)?.copy_from_slice(&crc.to_le_bytes());
-        if !self.map.publish(self.used, u32::try_from(len).ok()?) {
-            return None;
-        }
         self.used += framed_bytes(len);
         self.count += 1;
         self.first_at = self.first_at.min(at);
         self.last_at = self.last_at.max(at);
         Some(offset)
+    }
+
+    /// Writes a frame into memory; the bytes of its payload.
+    fn write_mapped(&mut self, at: i64, offset: u32, entry: &Entry<'_>, room: usize) -> Option<usize> {
+        let room = self.map.range(self.used + FRAME_HEAD_BYTES, room)?;
+        let mut put = Put::new(room);
+        entry.encode(at, &mut put);
+        let len = put.finish()?;
+        let crc = checksum(self.file.header.number, offset, room.get(..len)?);
+        self.map.range(self.used + 4, 4)?.copy_from_slice(&crc.to_le_bytes());
+        self.map.publish(self.used, u32::try_from(len).ok()?).then_some(len)
+    }
+
+    /// Writes a frame whose payload ends with these bytes into the file; the bytes of its payload. The system shows one file to both ways
+    /// of writing, and whoever sees the length sees what was written before it.
+    fn write_bulk(&self, at: i64, offset: u32, head: &Entry<'_>, bulk: &[u8]) -> Option<usize> {
+        let mut begin = [0; 4 + BULK_HEAD_BYTES_MAX];
+        let (place, room) = begin.split_first_chunk_mut::<4>()?;
+        let mut put = Put::new(room);
+        head.encode(at, &mut put);
+        let fields = put.finish()?;
+        let len = fields + bulk.len();
+        *place = checksum_of_parts(self.file.header.number, offset, room.get(..fields)?, bulk).to_le_bytes();
+        let from = u64::from(offset);
+        let written = u32::try_from(len).ok()?.to_le_bytes();
+        if self.map.allocated() < self.used + FRAME_HEAD_BYTES + len {
+            return None;
+        }
+        let file = &self.file.file;
+        let wrote = file
+            .write_all_at(begin.get(..4 + fields)?, from + 4)
+            .and_then(|()| file.write_all_at(bulk, from + (FRAME_HEAD_BYTES + fields) as u64))
+            .and_then(|()| file.write_all_at(&written, from));
+        if let Err(error) = &wrote {
+            tracing::warn!(path = %self.file.path.display(), %error, "an output cannot be recorded");
+        }
+        wrote.is_ok().then_some(len)
     }
 
     /// The offset of the definition of a shape with this verdict, if this segment has it.

@@ -33,6 +33,10 @@ fn child() {
                     let seq = w.intent(&text(n, i), b"bind").unwrap().seq();
                     // One write of a short line: whole or not at all.
                     std::io::stdout().write_all(format!("acked {n} {seq}\n").as_bytes()).unwrap();
+                    if i % 3 == 0 {
+                        // Large enough to be written by the system's call; it may die within one.
+                        w.session.output(seq, at(n), &vec![b'o'; 9_000 + usize::try_from(i % 5_000).unwrap()]).unwrap();
+                    }
                     if i % 2 == 0 {
                         w.outcome(seq, OutcomeStatus::Done).unwrap();
                     }

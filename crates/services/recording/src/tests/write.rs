@@ -270,6 +270,41 @@ async fn durable_waits_cover_segments_that_were_left_meanwhile() {
     assert_eq!(denial.code, DenialCode::RecorderUnavailable);
 }
 
+/// Small ones go through memory and large ones by the system's call, into one file: they stand in it in their order, at the edge between the
+/// two and beyond segments, and while it runs they are read as they will be read later.
+#[test]
+fn outputs_of_all_sizes_come_back_in_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = start(dir.path());
+    let mut w = Writer::new(&recorder, 1, "ci", "orders");
+    let seq = w.intent(b"select", b"").unwrap().seq();
+    let edge = 8 << 10;
+    let sizes = [2, 1, edge - 1, edge, edge + 1, 3, 100_000, edge, 7, 40_000];
+    let made: Vec<Vec<u8>> = (0..60_usize)
+        .map(|n| (0..sizes[n % sizes.len()]).map(|i| u8::try_from((n * 31 + i * 7) % 251).unwrap()).collect())
+        .collect();
+    let got = || -> Vec<Vec<u8>> {
+        let output = |r: Record| match r.entry {
+            RecordEntry::Output { bytes, .. } => Some(bytes),
+            _ => None,
+        };
+        of_session(dir.path(), 1).into_iter().filter_map(output).collect()
+    };
+    for (n, bytes) in made.iter().enumerate() {
+        w.session.output(seq, later(1, 20), bytes).unwrap();
+        if n % 9 == 0 {
+            assert_eq!(got(), made[..=n], "while it is written");
+        }
+    }
+    w.outcome(seq, OutcomeStatus::Done).unwrap();
+    w.close().unwrap();
+    drop(recorder);
+    drop(start(dir.path()));
+    assert!(files(&dir.path().join("orders"), "idx").len() >= 4, "several segments");
+    assert!(got() == made);
+    assert_eq!(Reader::new(dir.path()).verify().unwrap().problems, []);
+}
+
 #[test]
 fn refused_connections_have_a_journal_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
