@@ -43,6 +43,9 @@ pub(crate) struct SegmentIndex {
     pub(crate) recovered: bool,
     pub(crate) refused: u64,
     pub(crate) sessions: Vec<SessionPart>,
+    /// Their places, newest session first.
+    #[serde(skip)]
+    newest: Vec<u32>,
 }
 
 /// A session's part in one segment.
@@ -270,7 +273,9 @@ impl IndexBuilder {
             recovered: walk.footer.is_some_and(|f| f.recovered),
             refused: self.refused,
             sessions: self.sessions,
+            newest: Vec::new(),
         }
+        .ordered()
     }
 }
 
@@ -282,6 +287,29 @@ pub(crate) fn parse_closed(json: &[u8]) -> Result<ClosedRecord, &'static str> {
 }
 
 impl SegmentIndex {
+    fn ordered(mut self) -> Self {
+        let count = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
+        // They are written about in the order that they begin: turned around, there is little to sort.
+        let mut newest: Vec<u32> = (0..count).rev().collect();
+        newest.sort_by_key(|place| std::cmp::Reverse(self.sessions.get(*place as usize).map(|p| p.id)));
+        self.newest = newest;
+        self
+    }
+
+    /// The part at a rank, the newest session's at 0.
+    pub(crate) fn ranked(&self, rank: usize) -> Option<&SessionPart> {
+        self.sessions.get(*self.newest.get(rank)? as usize)
+    }
+
+    /// The first rank of a session that is not newer than this one.
+    pub(crate) fn rank_of(&self, id: SessionId) -> usize {
+        self.newest.partition_point(|place| self.sessions.get(*place as usize).is_some_and(|p| p.id > id))
+    }
+
+    /// The parts of one session.
+    pub(crate) fn parts_of(&self, id: SessionId) -> impl Iterator<Item = &SessionPart> {
+        (self.rank_of(id)..).map_while(|rank| self.ranked(rank)).take_while(move |p| p.id == id)
+    }
     /// Makes the index of a segment by reading all of it.
     pub(crate) fn build(path: &Path) -> Result<Self, RecordingError> {
         match Self::build_valid(path)? {
@@ -327,7 +355,7 @@ impl SegmentIndex {
             return None;
         }
         let index: Self = serde_json::from_slice(json).ok()?;
-        (index.number == number && index.sha256 == sha256).then_some(index)
+        (index.number == number && index.sha256 == sha256).then(|| index.ordered())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing is locked and nothing is changed. Damage never goes unsaid: it comes as a problem beside a list, or as an error in
 //! its place among the records.
 
+use std::collections::BinaryHeap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use crate::index::{SegmentIndex, SegmentInfo, SessionPart, SessionState, Session
 use crate::journal::{self, INDEX, SEGMENT, file_path};
 use crate::record::hex;
 use crate::recorder::LOCK;
-use crate::records::{RecordFilter, Records, starts_with_zeros};
+use crate::records::{RecordFilter, Records, Stretch, starts_with_zeros};
 use crate::scan::{Frames, ScanError, footer};
 use crate::verify::SegmentProblem;
 
@@ -112,51 +113,58 @@ impl Reader {
         segments.retain(|s| !s.journal.starts_with('_') && without != Some(s.journal.as_str()));
         segments.sort_by_key(|s| std::cmp::Reverse(s.last_at()));
         let running = self.running_instance();
-        let mut found: HashMap<SessionId, SessionSummary> = HashMap::new();
-        for segment in &segments {
-            // A session that began after this segment's last entry is known whole by now.
-            let whole = |s: &SessionSummary| s.started_at.unix_us() > segment.last_at();
-            let enough =
-                found.len() > limit && found.values().filter(|s| whole(s) && matches(filter, s)).count() > limit;
-            let too_old = filter.since.is_some_and(|t| segment.last_at() < t.unix_us())
-                && found.values().all(|s| whole(s) || !matches(filter, s));
-            if enough || too_old {
-                break;
-            }
-            let index = match self.index(segment) {
-                Ok(index) => index,
-                Err(problem) => {
-                    let (index, problem) = *problem;
-                    page.problems.push(problem);
-                    match index {
-                        Some(index) => index,
-                        None => continue,
-                    }
-                }
+        let mut waiting = segments.iter().peekable();
+        let mut looked: Vec<Arc<SegmentIndex>> = Vec::new();
+        // Of each segment that is looked at, the newest session that may fit and was not taken yet, with its rank.
+        let mut heads: BinaryHeap<(SessionId, usize, usize)> = BinaryHeap::new();
+        let head = |index: &SegmentIndex, from: usize| {
+            let mut parts = (from..).map_while(|rank| Some((rank, index.ranked(rank)?)));
+            parts.find(|(_, part)| may_match(filter, part)).map(|(rank, part)| (part.id, rank))
+        };
+        while page.sessions.len() <= limit {
+            // Another segment has a newer session, or more of the newest, only if something was written to it since that began.
+            let since = match heads.peek() {
+                Some((newest, ..)) => Some(began_us(*newest)),
+                None => filter.since.map(Timestamp::unix_us),
             };
-            for part in &index.sessions {
-                let identity = filter.identity.as_ref();
-                if filter.before.is_some_and(|b| part.id >= b)
-                    || identity.is_some_and(|i| *i != part.identity && *i != part.subject)
-                {
-                    continue;
+            if let Some(segment) = waiting.next_if(|s| since.is_none_or(|t| s.last_at() >= t)) {
+                let index = match self.index(segment) {
+                    Ok(index) => Some(index),
+                    Err(problem) => {
+                        let (index, problem) = *problem;
+                        page.problems.push(problem);
+                        index
+                    }
+                };
+                if let Some(index) = index {
+                    let from = filter.before.map_or(0, |b| index.rank_of(b));
+                    heads.extend(head(&index, from).map(|(id, rank)| (id, looked.len(), rank)));
+                    looked.push(index);
                 }
+                continue;
+            }
+            let Some((id, ..)) = heads.peek().copied() else { break };
+            while let Some((_, of, rank)) = heads.peek().copied().filter(|(other, ..)| *other == id) {
+                heads.pop();
+                let next = looked.get(of).and_then(|index| head(index, rank + 1));
+                heads.extend(next.map(|(id, rank)| (id, of, rank)));
+            }
+            let mut summary: Option<SessionSummary> = None;
+            for index in &looked {
                 let live = running == Some(index.instance);
-                match found.get_mut(&part.id) {
-                    Some(summary) => merge(summary, part, live),
-                    None => {
-                        found.insert(part.id, summarise(part, live));
+                for part in index.parts_of(id) {
+                    match &mut summary {
+                        Some(summary) => merge(summary, part, live),
+                        none => *none = Some(summarise(part, live)),
                     }
                 }
             }
+            page.sessions.extend(summary.filter(|s| matches(filter, s)));
         }
-        let mut sessions: Vec<SessionSummary> = found.into_values().filter(|s| matches(filter, s)).collect();
-        sessions.sort_by_key(|s| std::cmp::Reverse(s.id));
-        if sessions.len() > limit {
-            sessions.truncate(limit);
-            page.next = sessions.last().map(|s| s.id);
+        if page.sessions.len() > limit {
+            page.sessions.truncate(limit);
+            page.next = page.sessions.last().map(|s| s.id);
         }
-        page.sessions = sessions;
         Ok(page)
     }
 
@@ -175,7 +183,7 @@ impl Reader {
                     (None, problem) => return Err(problem.into_error()),
                 },
             };
-            for part in index.sessions.iter().filter(|p| p.id == id) {
+            for part in index.parts_of(id) {
                 let live = running == Some(index.instance);
                 match &mut summary {
                     Some(summary) => merge(summary, part, live),
@@ -213,8 +221,26 @@ impl Reader {
             }
         };
         let errors = problems.into_iter().map(SegmentProblem::into_error).collect();
-        let segments = segments.into_iter().map(|s| s.path).collect();
+        let stretch = |s: SegmentFacts| match filter.session {
+            Some(id) => self.stretch(s, id),
+            None => Stretch::whole(s.path),
+        };
+        let segments = segments.into_iter().map(stretch).collect();
         Ok(Records::new(filter.clone(), segments, errors))
+    }
+
+    /// What has to be read of a segment for one session.
+    fn stretch(&self, segment: SegmentFacts, id: SessionId) -> Stretch {
+        // Where it is damaged, all of it is read, and says so.
+        let Ok(index) = self.index(&segment) else { return Stretch::whole(segment.path) };
+        let parts = || index.parts_of(id);
+        // While it is written, more may have come since.
+        let ended = segment.footer.is_some() || parts().all(|p| p.closed.is_some() || p.abandoned);
+        Stretch {
+            from: parts().map(|p| u64::from(p.first_offset)).min().unwrap_or(0),
+            to: if ended { parts().map(|p| u64::from(p.last_offset)).max() } else { None },
+            path: segment.path,
+        }
     }
 
     /// Every segment, by journal and number.
@@ -273,10 +299,8 @@ impl Reader {
     fn segments_with(&self, id: SessionId, target: Option<&TargetName>) -> Result<Vec<SegmentFacts>, RecordingError> {
         let mut problems = Vec::new();
         let mut segments = self.segments_of(target, &mut problems)?;
-        // A session id begins with the time it was made, in milliseconds.
-        let began_us = i64::try_from(id.to_u128() >> 80).unwrap_or(0).saturating_mul(1000);
-        segments.retain(|s| !s.journal.starts_with('_') && s.last_at() >= began_us);
-        let has = |index: &SegmentIndex| index.sessions.iter().any(|p| p.id == id);
+        segments.retain(|s| !s.journal.starts_with('_') && s.last_at() >= began_us(id));
+        let has = |index: &SegmentIndex| index.parts_of(id).next().is_some();
         segments.retain(|s| match self.index(s) {
             Ok(index) => has(&index),
             Err(problem) => problem.0.as_ref().is_some_and(|index| has(index)),
@@ -345,6 +369,23 @@ fn read_footer(path: &Path) -> Result<Option<Option<Footer>>, RecordingError> {
         Err(ScanError::Damage(_)) if starts_with_zeros(path) => Ok(None),
         Err(e) => Err(scan_error(path, e)),
     }
+}
+
+/// When a session began, in microseconds: its id begins with the time it was made, in milliseconds.
+fn began_us(id: SessionId) -> i64 {
+    i64::try_from(id.to_u128() >> 80).unwrap_or(0).saturating_mul(1000)
+}
+
+/// Whether the session of a part may fit. Of what one part alone says, only the latest entry is asked for, or else denials: each of both may
+/// be in another part.
+fn may_match(filter: &SessionFilter, part: &SessionPart) -> bool {
+    filter.before.is_none_or(|b| part.id < b)
+        && filter.identity.as_ref().is_none_or(|i| *i == part.identity || *i == part.subject)
+        && filter.until.is_none_or(|t| part.started_at < t)
+        && match filter.since {
+            Some(t) => part.last_at >= t,
+            None => !filter.denied_only || part.denied > 0,
+        }
 }
 
 fn matches(filter: &SessionFilter, s: &SessionSummary) -> bool {

@@ -39,16 +39,31 @@ pub struct RecordFilter {
     pub until: Option<Timestamp>,
 }
 
+/// What is read of a segment.
+pub(crate) struct Stretch {
+    pub(crate) path: PathBuf,
+    /// The offset of the first entry; 0 for the segment's first.
+    pub(crate) from: u64,
+    /// The offset of the last entry; `None` for the segment's end.
+    pub(crate) to: Option<u64>,
+}
+
+impl Stretch {
+    pub(crate) fn whole(path: PathBuf) -> Self {
+        Self { path, from: 0, to: None }
+    }
+}
+
 /// Records in the order they were written. Made by [`Reader::records`].
 pub struct Records {
     filter: RecordFilter,
-    segments: VecDeque<PathBuf>,
+    segments: VecDeque<Stretch>,
     errors: VecDeque<RecordingError>,
     current: Option<SegmentRecords>,
 }
 
 impl Records {
-    pub(crate) fn new(filter: RecordFilter, segments: VecDeque<PathBuf>, errors: VecDeque<RecordingError>) -> Self {
+    pub(crate) fn new(filter: RecordFilter, segments: VecDeque<Stretch>, errors: VecDeque<RecordingError>) -> Self {
         Self { filter, segments, errors, current: None }
     }
 }
@@ -64,9 +79,12 @@ impl Iterator for Records {
             let current = match &mut self.current {
                 Some(current) => current,
                 none => {
-                    let path = self.segments.pop_front()?;
-                    match SegmentRecords::open(&path) {
-                        Ok(Some(opened)) => none.insert(opened),
+                    let stretch = self.segments.pop_front()?;
+                    match SegmentRecords::open(&stretch.path) {
+                        Ok(Some(mut opened)) => {
+                            opened.keep_to(&stretch);
+                            none.insert(opened)
+                        }
                         Ok(None) => continue,
                         Err(e) => return Some(Err(e)),
                     }
@@ -90,6 +108,8 @@ pub(crate) struct SegmentRecords {
     path: PathBuf,
     headers: HashMap<u32, Arc<SessionHeader>, FixedState>,
     definitions: HashMap<u32, Arc<Definition>, FixedState>,
+    /// The offset of the last entry to read.
+    to: u64,
     pub(crate) ended: bool,
 }
 
@@ -112,12 +132,20 @@ impl SegmentRecords {
             path: path.to_owned(),
             headers: HashMap::with_hasher(map()),
             definitions: HashMap::with_hasher(map()),
+            to: u64::MAX,
             ended: false,
         }))
     }
 
     pub(crate) fn position(&self) -> u64 {
         self.frames.position()
+    }
+
+    fn keep_to(&mut self, stretch: &Stretch) {
+        if stretch.from > 0 {
+            self.seek(stretch.from);
+        }
+        self.to = stretch.to.unwrap_or(u64::MAX);
     }
 
     pub(crate) fn seek(&mut self, offset: u64) {
@@ -141,7 +169,7 @@ impl SegmentRecords {
     }
 
     fn try_next(&mut self, filter: &RecordFilter) -> Result<Option<Record>, ScanError> {
-        while !self.ended {
+        while !self.ended && self.frames.position() <= self.to {
             let Some((offset, range)) = self.frames.advance()? else { return Ok(None) };
             let payload = self.frames.payload(range);
             let bad = |what| ScanError::Damage(Damage { offset: u64::from(offset), what });

@@ -4,6 +4,7 @@
 mod crash;
 mod damage;
 mod export;
+mod fill;
 mod limits;
 mod read;
 mod retention;
