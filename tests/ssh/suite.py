@@ -18,6 +18,7 @@ import traceback
 from pathlib import Path
 
 import certificates
+import signin
 from world import World, until
 
 CASES = []
@@ -636,7 +637,7 @@ def everything_is_recorded(world):
 def main():
     binary, names = sys.argv[1], sys.argv[2:]
     # Ahead of those that end the gateway.
-    CASES[0:0] = certificates.CASES
+    CASES[0:0] = [*certificates.CASES, *signin.CASES]
     world = World(binary)
     passed = failed = 0
     what = []

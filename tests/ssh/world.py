@@ -125,6 +125,9 @@ Subsystem sftp internal-sftp
         with socket.socket() as s:
             return s.connect_ex(("127.0.0.1", port)) == 0
 
+    # Of all logins but those that wait for a person.
+    login_timeout_s = 8
+
     def gateway(self):
         self.port, self.api = free_port(), free_port()
         other = " ".join(self.other_host.split()[:2])
@@ -149,6 +152,7 @@ user = "{user}"
             f"""[gateway]
 data_dir = "data"
 drain_timeout_s = 2
+login_timeout_s = {self.login_timeout_s}
 
 [[listener]]
 protocol = "ssh"
@@ -181,6 +185,7 @@ key = {{ file = "vault.key" }}
         (self.folder / "user-ca.pub").write_text(self.run("credentials", "ssh-ca", "--config", "countersign.toml"))
         self.run("accounts", "add", "ana", "--kind", "machine", "--group", "ops", "--secret-stdin", text=PASSWORD)
         self.run("accounts", "add", "rita", "--kind", "human", "--group", "reviewers", "--secret-stdin", text=PASSWORD)
+        self.run("accounts", "add", "pia", "--kind", "human", "--group", "ops", "--secret-stdin", text=PASSWORD)
         self.run("accounts", "add", "leaver", "--kind", "machine", "--group", "ops", "--secret-stdin", text=PASSWORD)
         self.run("accounts", "add", "robot", "--kind", "machine", "--secret-stdin", text=PASSWORD)
         self.start()

@@ -391,6 +391,7 @@ impl House {
             alerts: self.alerts(),
             reviews: Some(Arc::new(self.reviews.clone())),
             targets: self.routes.clone(),
+            sign_ins: self.cellar.issuer.clone().map(|issuer| issuer as _),
             ask: ask(&self.config),
         }
     }

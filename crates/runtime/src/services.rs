@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_enforce::{AlertSink, Authenticator, Credentials, Locks, Recorder, Reviews};
+use countersign_enforce::{AlertSink, Authenticator, Credentials, Locks, Recorder, Reviews, SignIns};
 use countersign_model::Policy;
 
 use crate::Route;
@@ -32,6 +32,8 @@ pub struct Services {
     pub targets: Arc<dyn Targets>,
     /// Puts actions before people; without it, what needs a review is denied.
     pub reviews: Option<Arc<dyn Reviews>>,
+    /// Invites people to sign in with a browser; without it, nobody is.
+    pub sign_ins: Option<Arc<dyn SignIns>>,
     /// What a denied person is told to do where the route says nothing; `None` for the default words.
     pub ask: Option<Arc<str>>,
 }

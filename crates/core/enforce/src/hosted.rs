@@ -11,12 +11,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_model::{Denial, Identity, SessionId, Shape, Timestamp};
+use countersign_model::{Denial, Identity, Secret, SessionId, Shape, Timestamp};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Arrival, BoxFuture, Cleared, CloseReason, ConnectRequest, Connected, HoldFacts, Outcome, Passage, Permit, Plan,
-    Presented, Proposal, ReviewNotice, SessionEvent,
+    Arrival, BoxFuture, Cleared, CloseReason, ConnectRequest, Connected, HoldFacts, Invitation, Outcome, Passage,
+    Permit, Plan, Presented, Proposal, ReviewNotice, SessionEvent,
 };
 
 /// A connection's bytes, both ways.
@@ -67,6 +67,22 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// A denial for the client; the host has it recorded when the connection ends.
     fn authenticate(&self, presented: Presented) -> BoxFuture<'_, Result<Arc<Identity>, Denial>>;
+
+    /// True when people can be invited to sign in with a browser.
+    fn invites(&self) -> bool;
+
+    /// Invites the person behind this connection to sign in with a browser, once for each connection; the login's deadline is put off
+    /// for as long as that may take. `purpose` is what they are told.
+    ///
+    /// # Errors
+    /// A denial for the client: nobody can, or it was asked for too often.
+    fn invite<'a>(&'a self, purpose: &'a str) -> BoxFuture<'a, Result<Invitation, Denial>>;
+
+    /// What the person said: a token for [`Host::authenticate`], or nothing yet.
+    ///
+    /// # Errors
+    /// A denial for the client: the person refused, or did not answer in time.
+    fn answer<'a>(&'a self, invitation: &'a Invitation) -> BoxFuture<'a, Result<Option<Secret>, Denial>>;
 
     /// Asks the gate, fetches credentials and dials; once for each connection, after [`Host::authenticate`].
     ///

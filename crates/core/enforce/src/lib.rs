@@ -31,7 +31,8 @@ pub use hosted::{BoxWire, Call, Courier, End, Host, Hosted, Linked, Wire, propos
 pub use locks::{Lockable, Locks};
 pub use machine::{Arrival, ConnectRequest, Connected, Machine, Output, Plan, ProposalId, Protocol, TlsFacts};
 pub use ports::{
-    Alert, AlertSink, Authenticator, BoxFuture, Credentials, Presented, PresentedCredential, Standing, TargetCredential,
+    Alert, AlertSink, Authenticator, BoxFuture, Credentials, Invitation, Presented, PresentedCredential, SignIns,
+    Standing, TargetCredential,
 };
 pub use proposal::{Cleared, Permit, Proposal};
 pub use queue::{OUTBOUND_SMALL_BYTES_MAX, Outbound};

@@ -82,6 +82,39 @@ pub trait Authenticator: Send + Sync {
     fn standing<'a>(&'a self, identity: &'a Identity, now: Timestamp) -> BoxFuture<'a, Standing>;
 }
 
+/// A sign-in that a person finishes in a browser, for a connection that has none.
+#[derive(Debug)]
+pub struct Invitation {
+    /// The page to open, which has the code filled in.
+    pub page: String,
+    /// The code, for people to compare.
+    pub code: String,
+    /// What the answer is asked for with. It never leaves the process.
+    pub ticket: Secret,
+    /// How long it waits for an answer, in seconds.
+    pub lifetime_s: u64,
+}
+
+/// Invites people to sign in. Implemented by `services/identity`.
+pub trait SignIns: Send + Sync {
+    /// Makes an invitation, for a connection from `source` that wants `purpose`, which the person is told.
+    ///
+    /// # Errors
+    /// When nobody can sign in so, or too many were asked for.
+    fn invite<'a>(
+        &'a self,
+        purpose: &'a str,
+        source: SocketAddr,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Invitation, Denial>>;
+
+    /// What the person said: a token, once, or nothing yet.
+    ///
+    /// # Errors
+    /// When the person refused, or did not answer in time.
+    fn answer<'a>(&'a self, ticket: &'a Secret, now: Timestamp) -> BoxFuture<'a, Result<Option<Secret>, Denial>>;
+}
+
 /// The account to use at a target. It never reaches a client.
 #[derive(Clone, Debug)]
 pub struct TargetCredential {

@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_enforce::{Presented, PresentedCredential};
+use countersign_enforce::{Invitation, Presented, PresentedCredential};
 use countersign_model::{ClientText, Culprit, Denial, DenialCode, Secret};
 use russh::keys::{Algorithm, Certificate};
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Response, Session};
 use russh::{Channel, ChannelOpenFailure};
 
+use crate::browser::{self, Browser};
 use crate::visit::Visit;
 use crate::{channel, names};
 
@@ -19,11 +20,20 @@ const CHANNELS_MAX: usize = 64;
 /// The longest token; those that are longer are refused by the identity service as well.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
+/// What a client asks for that wants no question before the link (RFC 4256, 3.1): `-o KbdInteractiveDevices=browser`.
+const BROWSER_SUBMETHOD: &str = "browser";
+
 pub(crate) struct Server {
-    pub(crate) visit: Arc<Visit>,
+    visit: Arc<Visit>,
+    browser: Browser,
 }
 
 impl Server {
+    pub(crate) fn new(visit: Arc<Visit>) -> Self {
+        Self { visit, browser: Browser::default() }
+    }
+
+    /// Who they are by a token; why not is for a client that can be told.
     async fn by_token(&self, name: &str, token: &[u8]) -> Auth {
         if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
             return Auth::reject();
@@ -32,13 +42,18 @@ impl Server {
     }
 
     async fn authenticate(&self, name: &str, credential: PresentedCredential) -> Auth {
+        self.identify(name, credential).await.map_or_else(|_| Auth::reject(), |()| Auth::Accept)
+    }
+
+    async fn identify(&self, name: &str, credential: PresentedCredential) -> Result<(), Denial> {
         let Some((user, target)) = names::split(name) else {
-            self.visit.host.rejected(&Denial::new(
+            let denial = Denial::new(
                 Culprit::Client,
                 DenialCode::Unauthenticated,
                 ClientText::new("the user name is not USER@TARGET"),
-            ));
-            return Auth::reject();
+            );
+            self.visit.host.rejected(&denial);
+            return Err(denial);
         };
         let presented = Presented {
             user: user.to_owned(),
@@ -47,13 +62,44 @@ impl Server {
             source: self.visit.source,
             encrypted: true,
         };
-        match self.visit.host.authenticate(presented).await {
-            Ok(_) => {
-                self.visit.identified(target);
-                Auth::Accept
+        self.visit.host.authenticate(presented).await?;
+        self.visit.identified(target);
+        Ok(())
+    }
+
+    /// Invites the person to sign in with a browser.
+    async fn invite(&mut self, name: &str) -> Auth {
+        let Some((user, target)) = names::split(name) else { return Auth::reject() };
+        let purpose = format!("open {target} by SSH as {user}");
+        match self.visit.host.invite(&purpose).await {
+            Ok(invitation) => {
+                let text = browser::told(&invitation);
+                self.browser = Browser::Waits(Box::new(invitation));
+                browser::says(text)
             }
-            Err(_) => Auth::reject(),
+            Err(denial) => self.over(&denial),
         }
+    }
+
+    /// Waits a little for the person's answer, and lets the client have a word, so that one that is gone is noticed.
+    async fn wait(&mut self, name: &str, invitation: Box<Invitation>) -> Auth {
+        match browser::answer(&*self.visit.host, &invitation).await {
+            Ok(None) => {
+                self.browser = Browser::Waits(invitation);
+                browser::says(String::new())
+            }
+            Ok(Some(token)) => match self.identify(name, PresentedCredential::token(token)).await {
+                Ok(()) => Auth::Accept,
+                Err(denial) => self.over(&denial),
+            },
+            Err(denial) => self.over(&denial),
+        }
+    }
+
+    /// Says why not; the refusal itself has no words.
+    fn over(&mut self, denial: &Denial) -> Auth {
+        self.browser = Browser::Over;
+        browser::says(format!("countersign: {}", denial.message.as_str()))
     }
 
     fn refused(&self, what: &'static str) {
@@ -96,18 +142,31 @@ impl Handler for Server {
     async fn auth_keyboard_interactive<'a>(
         &'a mut self,
         user: &str,
-        _submethods: &str,
+        submethods: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, Self::Error> {
+        let invites = self.visit.host.invites();
         let Some(mut response) = response else {
+            // A new try: nobody waits any more for what the last one asked.
+            self.browser = Browser::default();
+            if invites && submethods.split(',').any(|m| m == BROWSER_SUBMETHOD) {
+                return Ok(self.invite(user).await);
+            }
+            let prompt = if invites { "Token, or Enter to sign in with a browser: " } else { "Token: " };
             return Ok(Auth::Partial {
                 name: Cow::Borrowed("Countersign"),
                 instructions: Cow::Borrowed(""),
-                prompts: Cow::Borrowed(&[(Cow::Borrowed("Token: "), false)]),
+                prompts: Cow::Owned(vec![(Cow::Borrowed(prompt), false)]),
             });
         };
-        let token = response.next().unwrap_or_default();
-        Ok(self.by_token(user, &token).await)
+        Ok(match std::mem::take(&mut self.browser) {
+            Browser::Waits(invitation) => self.wait(user, invitation).await,
+            Browser::Over => Auth::reject(),
+            Browser::Unasked => {
+                let token = response.next().unwrap_or_default();
+                if token.is_empty() && invites { self.invite(user).await } else { self.by_token(user, &token).await }
+            }
+        })
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Self::Error> {

@@ -7,6 +7,7 @@
 //! is typed was enforced: an admitted shell is one action.
 
 mod algorithms;
+mod browser;
 mod channel;
 mod client;
 mod known;

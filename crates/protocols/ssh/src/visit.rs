@@ -122,7 +122,7 @@ impl Visit {
 /// Serves a connection until it ends.
 pub(crate) async fn serve(config: Arc<Config>, client: BoxWire, arrival: Arrival, host: Arc<dyn Host>) -> End {
     let visit = Visit::new(host.clone(), arrival.source);
-    let server = Server { visit: visit.clone() };
+    let server = Server::new(visit.clone());
     let session = match russh::server::run_stream(config, Adapted(client), server).await {
         Ok(session) => session,
         Err(e) => return broken(&e),

@@ -9,10 +9,10 @@ use std::task::{Context, Poll, Waker};
 
 use countersign_enforce::{
     Admission, Alert, BoxFuture, Call, Cleared, ConnectRequest, Connected, Courier, End, Gate, GateParts, HoldFacts,
-    Holding, Host, Leaving, Linked, Lockable, Opened, Outcome, Plan, Presented, Proposal, Refused, ReviewEvent,
-    ReviewNotice, SessionEvent,
+    Holding, Host, Invitation, Leaving, Linked, Lockable, Opened, Outcome, Plan, Presented, Proposal, Refused,
+    ReviewEvent, ReviewNotice, SessionEvent,
 };
-use countersign_model::{Culprit, Denial, DenialCode, Identity, SessionContext, SessionId, Timestamp};
+use countersign_model::{Culprit, Denial, DenialCode, Identity, Secret, SessionContext, SessionId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -40,6 +40,9 @@ struct State {
     id: Option<SessionId>,
     refusal_recorded: bool,
     rejection: Option<Denial>,
+    /// An invitation to sign in was made; the login has this long for it, in seconds, until that was heeded.
+    invited: bool,
+    patience_s: Option<u64>,
     /// What was refused to somebody who is known, while the session was not open yet.
     early: Vec<Denial>,
     established: bool,
@@ -106,6 +109,11 @@ impl Room {
 
     pub(super) fn take_failure(&self) -> Option<Denial> {
         self.state.lock().failure.take()
+    }
+
+    /// How much longer the login may take, in seconds, once after a person was invited to sign in.
+    pub(super) fn take_patience_s(&self) -> Option<u64> {
+        self.state.lock().patience_s.take()
     }
 
     pub(super) fn is_established(&self) -> bool {
@@ -380,6 +388,42 @@ impl Host for Room {
                     Err(denial)
                 }
             }
+        })
+    }
+
+    fn invites(&self) -> bool {
+        self.core.services.sign_ins.is_some() && !self.state.lock().invited
+    }
+
+    fn invite<'a>(&'a self, purpose: &'a str) -> BoxFuture<'a, Result<Invitation, Denial>> {
+        Box::pin(async move {
+            let Some(sign_ins) = self.core.services.sign_ins.as_ref().filter(|_| self.invites()) else {
+                return Err(defect("an invitation was asked for where none is made"));
+            };
+            self.state.lock().invited = true;
+            let invited = sign_ins.invite(purpose, self.source, wall_clock()).await;
+            let mut state = self.state.lock();
+            match &invited {
+                Ok(invitation) => {
+                    state.patience_s = Some(invitation.lifetime_s);
+                    if let Some(waker) = &state.waker {
+                        waker.wake_by_ref();
+                    }
+                }
+                Err(denial) => state.rejection = Some(denial.clone()),
+            }
+            invited
+        })
+    }
+
+    fn answer<'a>(&'a self, invitation: &'a Invitation) -> BoxFuture<'a, Result<Option<Secret>, Denial>> {
+        Box::pin(async move {
+            let Some(sign_ins) = &self.core.services.sign_ins else { return Ok(None) };
+            let answer = sign_ins.answer(&invitation.ticket, wall_clock()).await;
+            if let Err(denial) = &answer {
+                self.state.lock().rejection = Some(denial.clone());
+            }
+            answer
         })
     }
 

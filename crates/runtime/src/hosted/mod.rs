@@ -99,6 +99,11 @@ impl Visit {
         if let Some(denial) = self.room.take_failure() {
             self.tell(CloseReason::Failed, denial);
         }
+        if let Some(seconds) = self.room.take_patience_s().filter(|_| !self.login_over && self.told.is_none()) {
+            // A person signs in: what is left of the login begins when they have.
+            self.login_timeout += Duration::from_secs(seconds);
+            self.deadline.as_mut().reset(tokio::time::Instant::now() + self.login_timeout);
+        }
         if !self.login_over && self.told.is_none() && self.room.is_established() {
             self.login_over = true;
             self.deadline.as_mut().reset(tokio::time::Instant::now() + FAR);

@@ -326,6 +326,7 @@ impl Setup {
             alerts: Arc::new(Door(memory.clone())),
             targets: Arc::new(routes),
             reviews: None,
+            sign_ins: None,
             ask: None,
         };
         let gateway = Gateway::start(GatewayConfig { workers: self.workers.or(Some(2)) }, services).unwrap();

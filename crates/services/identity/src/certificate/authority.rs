@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use countersign_model::Timestamp;
+use countersign_model::{IdentityParts, Timestamp};
 use parking_lot::Mutex;
 use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
@@ -160,11 +160,12 @@ impl IdentityAuthority {
     pub(crate) fn issue(
         &self,
         login: &str,
-        name: &str,
+        whose: &IdentityParts,
         key: &PublicKey,
         lifetime_s: u64,
         now: Timestamp,
     ) -> Result<Issued, AuthorityFault> {
+        let name = &whose.name;
         let lifetime_s = i64::try_from(lifetime_s.min(CERTIFICATE_LIFETIME_S_MAX)).unwrap_or(0);
         let ends_s = now.unix_s().saturating_add(lifetime_s);
         let uri =
@@ -192,7 +193,7 @@ impl IdentityAuthority {
             .map_err(|_| AuthorityFault::Key("a certificate could not be signed"))?;
         Ok(Issued {
             chain_pem: format!("{}{}", certificate.pem(), ring.signer_pem),
-            ssh: self.ssh.issue(login, name, key, ends_s, now)?,
+            ssh: self.ssh.issue(login, whose, key, ends_s, now)?,
             serial: hex(&serial),
             expires_at: Timestamp::from_unix_s(ends_s),
         })
@@ -341,4 +342,4 @@ impl PublicKeyData for Signed<'_> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-mod tests;
+pub(crate) mod tests;

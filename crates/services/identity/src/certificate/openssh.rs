@@ -11,8 +11,9 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign_model::Timestamp;
+use countersign_model::{IdentityKind, IdentityParts, Timestamp};
 use parking_lot::Mutex;
+use serde_json::{Map, Value};
 use ssh_key::certificate::{CertType, Certificate};
 use ssh_key::public::{EcdsaPublicKey, KeyData};
 use ssh_key::{Fingerprint, HashAlg};
@@ -27,6 +28,13 @@ use crate::token::shown;
 const KEYS_OF: &str = "countersign:ssh-user-ca";
 /// The extension that names a certificate's login. Servers that do not know it leave it aside.
 const LOGIN_EXTENSION: &str = "login@countersign.dev";
+/// The extension with what was verified of a workload, as a JSON object: for servers and people who look at a certificate. The gateway
+/// itself asks the login.
+const CLAIMS_EXTENSION: &str = "claims@countersign.dev";
+/// The longest that it gets, in bytes; claims that would not fit are left out.
+const CLAIMS_BYTES_MAX: usize = 2048;
+/// The longest claim in it, in bytes.
+const CLAIM_BYTES_MAX: usize = 256;
 /// The most authorities at one time.
 const AUTHORITIES_MAX: usize = 32;
 /// A certificate of a user (PROTOCOL.certkeys).
@@ -92,11 +100,12 @@ impl SshAuthority {
     pub(super) fn issue(
         &self,
         login: &str,
-        name: &str,
+        whose: &IdentityParts,
         key: &PublicKey,
         ends_s: i64,
         now: Timestamp,
     ) -> Result<Option<String>, AuthorityFault> {
+        let name = &whose.name;
         let Some((algorithm, members)) = public_members(key.kind, &key.bits) else { return Ok(None) };
         let seconds = |s: i64| u64::try_from(s).unwrap_or(0);
         let nonce: [u8; 32] = rand::random();
@@ -110,9 +119,12 @@ impl SshAuthority {
         blob.text(&Wire::default().text(name.as_bytes()).0);
         blob.raw(&seconds(now.unix_s().saturating_sub(BEGINS_BEFORE_S)).to_be_bytes());
         blob.raw(&seconds(ends_s).to_be_bytes());
-        // No critical options, and of the extensions the login: what it may do is for policy to say.
+        // No critical options, and as extensions who it is: what it may do is for policy to say. In the order of their names.
         let login_value = Wire::default().text(login.as_bytes()).0.clone();
         let mut extensions = Wire::default();
+        if let Some(claims) = claims_of(whose) {
+            extensions.text(CLAIMS_EXTENSION.as_bytes()).text(&Wire::default().text(claims.as_bytes()).0);
+        }
         extensions.text(LOGIN_EXTENSION.as_bytes()).text(&login_value);
         blob.text(b"").text(&extensions.0).text(b"").text(&ring.signer_blob);
         let signature = ring
@@ -190,6 +202,25 @@ impl SshAuthority {
     }
 }
 
+/// The plain claims of a workload or an agent, as far as they fit; of people none, whose claims are personal data.
+fn claims_of(whose: &IdentityParts) -> Option<String> {
+    if whose.kind == IdentityKind::Human {
+        return None;
+    }
+    let mut fitting = Map::new();
+    for (name, value) in &whose.claims {
+        if value.is_object() || value.is_array() || value.is_null() {
+            continue;
+        }
+        let bytes = name.len() + value.to_string().len();
+        fitting.insert(name.clone(), value.clone());
+        if bytes > CLAIM_BYTES_MAX || Value::Object(fitting.clone()).to_string().len() > CLAIMS_BYTES_MAX {
+            fitting.remove(name);
+        }
+    }
+    (!fitting.is_empty()).then(|| Value::Object(fitting).to_string())
+}
+
 /// Whose a certificate claims to be, unverified: to tell alarms apart, and for operators.
 pub(super) fn claimed(blob: &[u8]) -> String {
     match Certificate::from_bytes(blob.get(..CERTIFICATE_BYTES_MAX).unwrap_or(blob)) {
@@ -258,6 +289,7 @@ impl Wire {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use rcgen::{CertificateParams, KeyPair};
+    use serde_json::json;
 
     use super::*;
     use crate::certificate::read_request;
@@ -280,6 +312,46 @@ mod tests {
         read_request(request.der()).unwrap()
     }
 
+    fn whose(kind: IdentityKind, claims: &[(&str, Value)]) -> IdentityParts {
+        let claims = claims.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+        IdentityParts { kind, claims, ..crate::certificate::authority::tests::whose("ana") }
+    }
+
+    #[tokio::test]
+    async fn a_workloads_plain_claims_are_in_its_certificate() {
+        let a = authority().await;
+        let key = key(&rcgen::PKCS_ECDSA_P256_SHA256);
+        let read = |whose: &IdentityParts| {
+            let line = a.issue(LOGIN, whose, &key, NOW_S + 600, at(0)).unwrap().unwrap();
+            let certificate = Certificate::from_openssh(line.trim()).unwrap();
+            let names: Vec<_> = certificate.extensions().keys().cloned().collect();
+            assert!(names.is_sorted(), "{names:?}");
+            (
+                blob(&line),
+                certificate.extensions().get(CLAIMS_EXTENSION).map(|c| serde_json::from_str::<Value>(c).unwrap()),
+            )
+        };
+        let claims = [
+            ("repository", json!("acme/orders")),
+            ("run_attempt", json!(2)),
+            ("nested", json!({ "a": 1 })),
+            ("list", json!(["a"])),
+            ("long", json!("x".repeat(CLAIM_BYTES_MAX))),
+        ];
+        let (made, found) = read(&whose(IdentityKind::Machine, &claims));
+        assert_eq!(found, Some(json!({ "repository": "acme/orders", "run_attempt": 2 })));
+        assert_eq!(a.verify(&made, at(1)).await.unwrap().login, LOGIN);
+        assert_eq!(read(&whose(IdentityKind::Human, &claims)).1, None);
+        assert_eq!(read(&whose(IdentityKind::Machine, &[])).1, None);
+        // As many as fit, and the certificate is still one that is read.
+        let names: Vec<_> = (0..100).map(|n| format!("claim-{n:03}")).collect();
+        let many: Vec<_> = names.iter().map(|n| (n.as_str(), json!("y".repeat(200)))).collect();
+        let (made, found) = read(&whose(IdentityKind::Agent, &many));
+        let bytes = found.as_ref().unwrap().to_string().len();
+        assert!(bytes <= CLAIMS_BYTES_MAX && bytes > CLAIMS_BYTES_MAX - 220, "{bytes}");
+        assert!(a.verify(&made, at(1)).await.is_ok());
+    }
+
     fn blob(line: &str) -> Vec<u8> {
         STANDARD.decode(line.split(' ').nth(1).unwrap()).unwrap()
     }
@@ -291,29 +363,35 @@ mod tests {
             // Numbers of a signature are of different lengths: several, so that short ones and those with a sign are among them.
             for _ in 0..20 {
                 let key = key(algorithm);
-                let line = a.issue(LOGIN, "ana", &key, NOW_S + 600, at(0)).unwrap().unwrap();
+                let line = a.issue(LOGIN, &whose(IdentityKind::Human, &[]), &key, NOW_S + 600, at(0)).unwrap().unwrap();
                 let certificate = Certificate::from_openssh(line.trim()).unwrap();
                 assert_eq!(certificate.valid_principals(), ["ana"]);
                 let leaf = a.verify(&blob(&line), at(0)).await.unwrap();
                 assert_eq!((leaf.login.as_str(), &leaf.key, leaf.expires_at), (LOGIN, &key.thumbprint, at(600)));
             }
         }
-        let line = a.issue(LOGIN, "ana", &key(&rcgen::PKCS_ECDSA_P256_SHA256), NOW_S + 600, at(0)).unwrap().unwrap();
+        let line = a
+            .issue(LOGIN, &whose(IdentityKind::Human, &[]), &key(&rcgen::PKCS_ECDSA_P256_SHA256), NOW_S + 600, at(0))
+            .unwrap()
+            .unwrap();
         for (s, want) in [(-61, "not_yet_valid"), (-60, "ok"), (599, "ok"), (600, "certificate_expired")] {
             let got = a.verify(&blob(&line), at(s)).await.err().map_or("ok", |r| r.as_str());
             assert_eq!(got, want, "at {s}");
         }
-        assert_eq!(a.issue(LOGIN, "ana", &key(&rcgen::PKCS_ED25519), NOW_S + 600, at(0)).unwrap(), None);
+        assert_eq!(
+            a.issue(LOGIN, &whose(IdentityKind::Human, &[]), &key(&rcgen::PKCS_ED25519), NOW_S + 600, at(0)).unwrap(),
+            None
+        );
     }
 
     #[tokio::test]
     async fn adv_060_certificates_that_others_made_are_refused() {
         let (a, other) = (authority().await, authority().await);
         let key = key(&rcgen::PKCS_ECDSA_P256_SHA256);
-        let theirs = other.issue(LOGIN, "ana", &key, NOW_S + 600, at(0)).unwrap().unwrap();
+        let theirs = other.issue(LOGIN, &whose(IdentityKind::Human, &[]), &key, NOW_S + 600, at(0)).unwrap().unwrap();
         let refused = a.verify(&blob(&theirs), at(1)).await.unwrap_err();
         assert_eq!(refused.as_str(), "certificate");
-        let mine = blob(&a.issue(LOGIN, "ana", &key, NOW_S + 600, at(0)).unwrap().unwrap());
+        let mine = blob(&a.issue(LOGIN, &whose(IdentityKind::Human, &[]), &key, NOW_S + 600, at(0)).unwrap().unwrap());
         assert!(a.verify(&mine, at(1)).await.is_ok(), "the control");
         // Whatever byte is changed, it is none of ours any more.
         for i in 0..mine.len() {
@@ -332,9 +410,9 @@ mod tests {
     async fn keys_change_with_an_overlap() {
         let a = authority().await;
         let key = key(&rcgen::PKCS_ECDSA_P256_SHA256);
-        let before = a.issue(LOGIN, "ana", &key, NOW_S + 600, at(0)).unwrap().unwrap();
+        let before = a.issue(LOGIN, &whose(IdentityKind::Human, &[]), &key, NOW_S + 600, at(0)).unwrap().unwrap();
         a.load(true, at(1)).await.unwrap();
-        let after = a.issue(LOGIN, "ana", &key, NOW_S + 600, at(1)).unwrap().unwrap();
+        let after = a.issue(LOGIN, &whose(IdentityKind::Human, &[]), &key, NOW_S + 600, at(1)).unwrap().unwrap();
         for line in [before, after] {
             assert!(a.verify(&blob(&line), at(2)).await.is_ok());
         }

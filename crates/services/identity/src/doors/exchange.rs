@@ -159,7 +159,7 @@ impl IdentityService {
         let authority = self.authority.as_ref().ok_or(No::request("this gateway makes no certificates"))?;
         let left_s = login.expires_at.since_us(now) / 1_000_000;
         let lifetime_s = self.config().certificate_lifetime_s.min(CERTIFICATE_LIFETIME_S_MAX).min(left_s);
-        let issued = authority.issue(&login.id, &login.identity.name, key, lifetime_s, now).map_err(failed)?;
+        let issued = authority.issue(&login.id, &login.identity, key, lifetime_s, now).map_err(failed)?;
         let identity = mapping::of_login(login, issued.serial, issued.expires_at);
         Ok(json!({
             "access_token": issued.chain_pem,

@@ -10,6 +10,8 @@ use super::LocalFault;
 
 /// The built-in public client: `countersign login`.
 pub const CLI_CLIENT_ID: &str = "countersign-cli";
+/// The gateway itself, where it asks for a connection without a browser. No program may ask under this name.
+pub(super) const GATEWAY_CLIENT_ID: &str = "countersign-gateway";
 /// What the built-in client asks for.
 pub const CLI_SCOPES: &str = "openid profile offline_access";
 /// Where the built-in client may be called back, on any port (RFC 8252, 7.3).
@@ -71,7 +73,10 @@ impl Client {
 }
 
 /// All clients.
-pub(super) struct Clients(Vec<Client>);
+pub(super) struct Clients {
+    programs: Vec<Client>,
+    gateway: Client,
+}
 
 impl Clients {
     /// The built-in client and the given ones.
@@ -94,7 +99,7 @@ impl Clients {
             if c.id == audience {
                 return Err(fault("cannot have the audience of tokens as its id"));
             }
-            if all.iter().any(|known| known.id == c.id) {
+            if c.id == GATEWAY_CLIENT_ID || all.iter().any(|known| known.id == c.id) {
                 return Err(fault("is there already"));
             }
             if c.redirect_uris.is_empty() || c.redirect_uris.len() > REDIRECT_URIS_MAX {
@@ -112,12 +117,18 @@ impl Clients {
             let secret = c.secret.as_ref().map(|s| Sha256::digest(s.expose()).into());
             all.push(Client { id: c.id, redirect_uris: c.redirect_uris, secret });
         }
-        Ok(Self(all))
+        let gateway = Client { id: GATEWAY_CLIENT_ID.to_owned(), redirect_uris: Vec::new(), secret: None };
+        Ok(Self { programs: all, gateway })
     }
 
-    /// The client with exactly this id.
+    /// The client with exactly this id, of those that may ask.
     pub(super) fn find(&self, id: &str) -> Option<&Client> {
-        self.0.iter().find(|c| c.id == id)
+        self.programs.iter().find(|c| c.id == id)
+    }
+
+    /// Who asked under this id: a client, or the gateway.
+    pub(super) fn asker(&self, id: &str) -> Option<&Client> {
+        if id == self.gateway.id { Some(&self.gateway) } else { self.find(id) }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use countersign_model::Timestamp;
+use countersign_model::{Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -46,6 +46,9 @@ struct Request {
     scope: String,
     source: IpAddr,
     asked_s: i64,
+    /// What it is for, where the gateway asks.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    purpose: String,
     interval_s: u64,
     /// When the device asked last, in microseconds.
     polled_us: i64,
@@ -58,6 +61,56 @@ enum Answer {
     None,
     Refused,
     Allowed(Grant),
+}
+
+/// A request that is about to be made.
+pub(super) struct Asked(Request);
+
+impl Asked {
+    /// One of the gateway itself: no tokens beyond the one that lets a connection in.
+    pub(super) fn by_gateway(client: &str, purpose: String, source: IpAddr, now: Timestamp) -> Self {
+        Self(Request {
+            client: client.to_owned(),
+            scope: known_scope("openid"),
+            source,
+            asked_s: now.unix_s(),
+            purpose,
+            interval_s: DEVICE_INTERVAL_S,
+            polled_us: 0,
+            answer: Answer::None,
+        })
+    }
+}
+
+/// A request that was made.
+pub(super) struct Made {
+    pub(super) device_code: Secret,
+    /// The code as people are shown it.
+    pub(super) shown: String,
+    page: String,
+    pub(super) lifetime_s: u64,
+}
+
+impl Made {
+    /// The device page with the code filled in.
+    pub(super) fn page_with_code(&self) -> String {
+        format!("{}?user_code={}", self.page, self.shown)
+    }
+}
+
+/// What the person said to a request.
+pub(super) enum Said {
+    /// Nothing yet.
+    Nothing(Box<Waiting>),
+    /// Yes: what the token endpoint answers.
+    Tokens(Value),
+}
+
+/// A request without an answer.
+pub(super) struct Waiting {
+    device: String,
+    content: String,
+    request: Request,
 }
 
 /// A request that a person's code leads to.
@@ -96,22 +149,39 @@ impl LocalIssuer {
             scope: known_scope(form.get("scope").unwrap_or_default()),
             source: request.source,
             asked_s: now.unix_s(),
+            purpose: String::new(),
             interval_s: DEVICE_INTERVAL_S,
             polled_us: 0,
             answer: Answer::None,
         };
-        match self.add_request(sign_in, &asked, now).await {
-            Ok(answer) => Reply::private(200, &answer),
+        match self.ask_person(sign_in, Asked(asked), now).await {
+            Ok(made) => Reply::private(
+                200,
+                &json!({
+                    "device_code": made.device_code.expose_str().unwrap_or_default(),
+                    "user_code": made.shown,
+                    "verification_uri": made.page,
+                    "verification_uri_complete": made.page_with_code(),
+                    "expires_in": made.lifetime_s,
+                    "interval": DEVICE_INTERVAL_S,
+                }),
+            ),
             Err(fault) => Reply::failed(&fault),
         }
     }
 
-    async fn add_request(&self, sign_in: &SignIn, asked: &Request, now: Timestamp) -> Result<Value, LocalFault> {
+    /// Keeps a request until a person answers it.
+    pub(super) async fn ask_person(
+        &self,
+        sign_in: &SignIn,
+        Asked(asked): Asked,
+        now: Timestamp,
+    ) -> Result<Made, LocalFault> {
         let until = after_s(now, DEVICE_LIFETIME_S);
         let device_code = fresh_token();
         let device = digest(device_code.expose());
         let full = || LocalFault::Full("requests of devices");
-        if sign_in.state.add(ShortLivedKind::Device, &device, &entry(asked, until), DEVICES_MAX, now).await?
+        if sign_in.state.add(ShortLivedKind::Device, &device, &entry(&asked, until), DEVICES_MAX, now).await?
             != Added::Kept
         {
             return Err(full());
@@ -127,14 +197,7 @@ impl LocalIssuer {
                 Added::Kept => {
                     let page = format!("{}/device", self.base());
                     let shown = shown_code(&user_code);
-                    return Ok(json!({
-                        "device_code": device_code.expose_str().unwrap_or_default(),
-                        "user_code": shown,
-                        "verification_uri": page,
-                        "verification_uri_complete": format!("{page}?user_code={shown}"),
-                        "expires_in": DEVICE_LIFETIME_S,
-                        "interval": DEVICE_INTERVAL_S,
-                    }));
+                    return Ok(Made { device_code, shown, page, lifetime_s: DEVICE_LIFETIME_S });
                 }
                 Added::Taken => {}
                 Added::Full => break,
@@ -152,14 +215,40 @@ impl LocalIssuer {
         now: Timestamp,
     ) -> Result<Value, NoTokens> {
         let code = form.get("device_code").ok_or(NoTokens::Refused("invalid_request", "device_code is missing"))?;
-        let device = digest(code.as_bytes());
+        let Waiting { device, content, request } = match self.said(sign_in, &client.id, code.as_bytes(), now).await? {
+            Said::Tokens(tokens) => return Ok(tokens),
+            Said::Nothing(waiting) => *waiting,
+        };
+        let since_us = now.unix_us().saturating_sub(request.polled_us);
+        let early = since_us < i64::try_from(request.interval_s).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        let interval_s =
+            if early { (request.interval_s + SLOW_DOWN_S).min(INTERVAL_S_MAX) } else { request.interval_s };
+        let next = json!(Request { interval_s, polled_us: now.unix_us(), ..request }).to_string();
+        let alone = sign_in.state.replace(ShortLivedKind::Device, &device, &content, &next, now).await?;
+        // Not alone: either it asks twice at once, or the person answers just now; both can wait.
+        Err(if early || !alone {
+            NoTokens::Refused("slow_down", "ask less often")
+        } else {
+            NoTokens::Refused("authorization_pending", "the person has not answered yet")
+        })
+    }
+
+    /// What the person said to a request of this client; what was allowed gives tokens once.
+    pub(super) async fn said(
+        &self,
+        sign_in: &SignIn,
+        client: &str,
+        code: &[u8],
+        now: Timestamp,
+    ) -> Result<Said, NoTokens> {
+        let device = digest(code);
         let Some(kept) = sign_in.state.find(ShortLivedKind::Device, &device).await? else { return Err(NOT_GOOD) };
         let request: Request = read(&kept.content)?;
-        if request.client != client.id {
+        if request.client != client {
             return Err(NOT_GOOD);
         }
         if kept.consumed_at.is_some() {
-            return self.used_again(sign_in, &request, now).await;
+            return self.used_again(sign_in, &request, now).await.map(Said::Tokens);
         }
         if kept.expires_at <= now {
             return Err(NoTokens::Refused("expired_token", "the person did not answer in time: ask again"));
@@ -168,24 +257,11 @@ impl LocalIssuer {
             Answer::Refused => Err(NoTokens::Refused("access_denied", "the person refused")),
             Answer::Allowed(grant) => {
                 if sign_in.state.consume(ShortLivedKind::Device, &device, now).await? {
-                    return self.begin_family(sign_in, grant, now).await;
+                    return self.begin_family(sign_in, grant, now).await.map(Said::Tokens);
                 }
-                self.used_again(sign_in, &request, now).await
+                self.used_again(sign_in, &request, now).await.map(Said::Tokens)
             }
-            Answer::None => {
-                let since_us = now.unix_us().saturating_sub(request.polled_us);
-                let early = since_us < i64::try_from(request.interval_s).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-                let interval_s =
-                    if early { (request.interval_s + SLOW_DOWN_S).min(INTERVAL_S_MAX) } else { request.interval_s };
-                let next = json!(Request { interval_s, polled_us: now.unix_us(), ..request }).to_string();
-                let alone = sign_in.state.replace(ShortLivedKind::Device, &device, &kept.content, &next, now).await?;
-                // Not alone: either it asks twice at once, or the person answers just now; both can wait.
-                Err(if early || !alone {
-                    NoTokens::Refused("slow_down", "ask less often")
-                } else {
-                    NoTokens::Refused("authorization_pending", "the person has not answered yet")
-                })
-            }
+            Answer::None => Ok(Said::Nothing(Box::new(Waiting { device, content: kept.content, request }))),
         }
     }
 
@@ -251,6 +327,7 @@ impl LocalIssuer {
             source: asked.source.to_canonical(),
             here: asked.source.to_canonical() == request.source.to_canonical(),
             ago_s: u64::try_from(now.unix_s().saturating_sub(asked.asked_s)).unwrap_or(0),
+            purpose: asked.purpose.clone(),
         };
         let form = SignInForm {
             program: &asked.client,
@@ -275,7 +352,7 @@ impl LocalIssuer {
                         return Ok(no.with_wait(form.page(no.status(), guard)));
                     }
                 };
-                let Some(client) = sign_in.clients.find(&asked.client) else { return Ok(late()) };
+                let Some(client) = sign_in.clients.asker(&asked.client) else { return Ok(late()) };
                 let grant = Grant::new(client, &account, asked.scope.clone(), None, now);
                 if self.answer(sign_in, found, &Answer::Allowed(grant), now).await? == Taken::Late {
                     return Ok(late());

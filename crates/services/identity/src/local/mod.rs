@@ -8,6 +8,7 @@ mod clients;
 mod code;
 mod device;
 mod endpoints;
+mod invitation;
 mod issuer;
 mod limiter;
 mod memory;

@@ -91,6 +91,8 @@ pub(super) struct DeviceFacts {
     /// True when it asked from the address that the browser comes from.
     pub(super) here: bool,
     pub(super) ago_s: u64,
+    /// What it is for; empty where it does not say.
+    pub(super) purpose: String,
 }
 
 /// The page with name and password.
@@ -119,10 +121,14 @@ impl SignInForm<'_> {
         match (&self.device, &self.goes_back_to) {
             (Some(d), _) => {
                 let here = if d.here { " (the same as yours)" } else { "" };
+                let purpose = match d.purpose.as_str() {
+                    "" => String::new(),
+                    what => format!("<dt>To</dt><dd>{}</dd>", escape(what)),
+                };
                 let _ = write!(
                     main,
                     "<p>A device asks to act as you. Go on only if you started this yourself, just now.</p>\
-                     <dl><dt>Program</dt><dd>{program}</dd><dt>From the address</dt><dd>{}{here}</dd>\
+                     <dl><dt>Program</dt><dd>{program}</dd>{purpose}<dt>From the address</dt><dd>{}{here}</dd>\
                      <dt>Asked</dt><dd>{}</dd><dt>Code on the device</dt><dd><strong class=\"code\">{}</strong></dd></dl>",
                     d.source,
                     ago(d.ago_s),

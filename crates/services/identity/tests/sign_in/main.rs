@@ -3,5 +3,6 @@
 
 mod codes;
 mod devices;
+mod invitations;
 mod orders;
 mod world;

@@ -1,5 +1,8 @@
 //! What is issued verifies, and what others made does not, however close it comes. Keys and times are made here.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_model::{CredentialBinding, IdentityKind};
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use rustls_pki_types::pem::PemObject as _;
 
@@ -12,6 +15,26 @@ const LOGIN: &str = "01JD0000000000000000000000";
 
 fn at(s: i64) -> Timestamp {
     Timestamp::from_unix_s(NOW_S + s)
+}
+
+/// Somebody of this name.
+pub(crate) fn whose(name: &str) -> IdentityParts {
+    IdentityParts {
+        subject: name.into(),
+        issuer: "https://id.example".into(),
+        name: name.into(),
+        kind: IdentityKind::Human,
+        groups: BTreeSet::new(),
+        claims: BTreeMap::new(),
+        delegation: Vec::new(),
+        credential: CredentialBinding::Bearer,
+        token_id: None,
+        key: None,
+        signer: None,
+        login: None,
+        issued_at: at(0),
+        expires_at: at(600),
+    }
 }
 
 async fn authority() -> IdentityAuthority {
@@ -38,7 +61,7 @@ async fn what_is_issued_verifies_until_it_ends() {
         [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519, &rcgen::PKCS_RSA_SHA256]
     {
         let key = key(&KeyPair::generate_for(algorithm).unwrap());
-        let issued = a.issue(LOGIN, "ana", &key, 600, at(0)).unwrap();
+        let issued = a.issue(LOGIN, &whose("ana"), &key, 600, at(0)).unwrap();
         assert_eq!(issued.expires_at, at(600));
         let chain = chain(&issued);
         assert_eq!(chain.len(), 2);
@@ -56,7 +79,7 @@ async fn what_is_issued_verifies_until_it_ends() {
             assert_eq!(outcome(&a, &chain[..1], at(now)).await, want, "at {now}");
         }
     }
-    let longest = a.issue(LOGIN, "ana", &key(&KeyPair::generate().unwrap()), u64::MAX, at(0)).unwrap();
+    let longest = a.issue(LOGIN, &whose("ana"), &key(&KeyPair::generate().unwrap()), u64::MAX, at(0)).unwrap();
     assert_eq!(longest.expires_at, at(3600));
 }
 
@@ -66,17 +89,17 @@ async fn keys_change_with_an_overlap_and_are_found_by_other_gateways() {
     let here = IdentityAuthority::open(store.clone(), at(0)).await.unwrap();
     let there = IdentityAuthority::open(store, at(0)).await.unwrap();
     let key = key(&KeyPair::generate().unwrap());
-    let before = chain(&here.issue(LOGIN, "ana", &key, 3600, at(100)).unwrap());
+    let before = chain(&here.issue(LOGIN, &whose("ana"), &key, 3600, at(100)).unwrap());
     here.rotate(at(100)).await.unwrap();
-    let after = chain(&here.issue(LOGIN, "ana", &key, 3600, at(101)).unwrap());
+    let after = chain(&here.issue(LOGIN, &whose("ana"), &key, 3600, at(101)).unwrap());
     assert_eq!(outcome(&here, &before, at(102)).await, "ok", "the overlap");
     assert_eq!(outcome(&there, &before, at(102)).await, "ok");
     assert_eq!(outcome(&there, &after, at(102)).await, "ok", "the other gateway looks into the store");
     // It does not look again for each certificate that it does not know.
     let foreign = authority().await;
-    let unknown = chain(&foreign.issue(LOGIN, "eve", &key, 3600, at(102)).unwrap());
+    let unknown = chain(&foreign.issue(LOGIN, &whose("eve"), &key, 3600, at(102)).unwrap());
     here.rotate(at(103)).await.unwrap();
-    let newest = chain(&here.issue(LOGIN, "ana", &key, 3600, at(103)).unwrap());
+    let newest = chain(&here.issue(LOGIN, &whose("ana"), &key, 3600, at(103)).unwrap());
     assert_eq!(outcome(&there, &unknown, at(104)).await, "certificate");
     assert_eq!(outcome(&there, &newest, at(104)).await, "certificate", "too soon after the last look");
     assert_eq!(outcome(&there, &newest, at(108)).await, "ok");
@@ -87,11 +110,11 @@ async fn adv_083_certificates_that_others_made_are_refused() {
     let a = authority().await;
     let pair = KeyPair::generate().unwrap();
     let public = key(&pair);
-    let good = chain(&a.issue(LOGIN, "ana", &public, 3600, at(0)).unwrap());
+    let good = chain(&a.issue(LOGIN, &whose("ana"), &public, 3600, at(0)).unwrap());
     assert_eq!(outcome(&a, &good, at(1)).await, "ok", "the control");
 
     let other = authority().await;
-    let theirs = chain(&other.issue(LOGIN, "ana", &public, 3600, at(0)).unwrap());
+    let theirs = chain(&other.issue(LOGIN, &whose("ana"), &public, 3600, at(0)).unwrap());
     assert!(IdentityAuthority::recognises(&theirs));
 
     // An authority of the same name, and one that the thief's own certificate claims to be.
