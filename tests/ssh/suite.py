@@ -19,6 +19,7 @@ from pathlib import Path
 
 import certificates
 import signin
+import watching
 from world import World, until
 
 CASES = []
@@ -637,7 +638,7 @@ def everything_is_recorded(world):
 def main():
     binary, names = sys.argv[1], sys.argv[2:]
     # Ahead of those that end the gateway.
-    CASES[0:0] = [*certificates.CASES, *signin.CASES]
+    CASES[0:0] = [*certificates.CASES, *signin.CASES, *watching.CASES]
     world = World(binary)
     passed = failed = 0
     what = []

@@ -23,6 +23,7 @@ mod standing;
 mod telemetry;
 mod tls;
 mod upstream_tls;
+mod watching;
 mod worker;
 
 pub use gateway::{Drained, Gateway, GatewayConfig};
@@ -36,3 +37,4 @@ pub use services::{Services, Targets};
 pub use telemetry::Metric;
 pub use tls::{TlsError, TlsReload, install_crypto, server_config};
 pub use upstream_tls::{ClientCertificate, Roots, TlsMode, UpstreamTls};
+pub use watching::{NotWatched, WATCHERS_MAX, Watching};

@@ -12,6 +12,8 @@ use countersign_model::{Denial, Identity, SessionId, Target, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::watching::Watchers;
+
 /// Locks that seats are spread over.
 const SHARDS: usize = 16;
 
@@ -56,6 +58,8 @@ pub(crate) struct Seat {
     /// How far the telling of its end is: one of [`telling`].
     telling: AtomicU8,
     untold: Arc<Untold>,
+    /// Those who watch it; made when it is first asked for.
+    watchers: OnceLock<Box<Watchers>>,
 }
 
 /// How far somebody who is being ended was told.
@@ -127,6 +131,11 @@ impl Seat {
         self.waker.get_or_init(|| cx.waker().clone());
         // Not a plain load: either this sees a call, or the call sees the waker.
         self.calls.swap(0, Ordering::AcqRel)
+    }
+
+    /// Those who watch it.
+    pub(crate) fn watchers(&self) -> &Watchers {
+        self.watchers.get_or_init(Box::default)
     }
 
     /// Makes it a session.
@@ -203,6 +212,7 @@ impl SessionRegistry {
             ended: OnceLock::new(),
             telling: AtomicU8::new(telling::LIVE),
             untold: Arc::clone(&self.untold),
+            watchers: OnceLock::new(),
         });
         self.connections.fetch_add(1, Ordering::AcqRel);
         if let Some(shard) = self.shard(number) {

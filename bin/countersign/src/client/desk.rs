@@ -55,6 +55,11 @@ impl GatewayApi {
         self.0.events(last).await
     }
 
+    /// What an operation goes on saying, as server-sent events.
+    pub(crate) async fn stream(&self, path: &str) -> Result<reqwest::Response, Failed> {
+        self.0.stream(path).await
+    }
+
     /// Ends something.
     pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, Failed> {
         Ok(self.0.operation(Method::DELETE, path, query, None, None).await?)

@@ -273,6 +273,24 @@ impl Gateway {
         Ok(stream)
     }
 
+    /// What an operation goes on saying, as server-sent events, for as long as it does.
+    pub(crate) async fn stream(&self, path: &str) -> Result<reqwest::Response, Failed> {
+        let stream = self.http.watch(&self.door(path)).await.map_err(|e| Failed::from(self.unreachable(&e)))?;
+        let status = stream.status();
+        if status.is_success() {
+            return Ok(stream);
+        }
+        let problem: Option<serde_json::Value> = stream.json().await.ok();
+        let said = |name: &str| problem.as_ref()?.get(name)?.as_str().map(crate::commands::text::inert);
+        let why =
+            said("detail").or_else(|| said("title")).unwrap_or_else(|| format!("it answered {}", status.as_u16()));
+        let hint = said("hint").map(|h| format!("\n{h}")).unwrap_or_default();
+        Err(match status.as_u16() {
+            404 => Failed::not_found(format!("{why}{hint}")),
+            _ => Failed::new(format!("the gateway refused: {why}{hint}")),
+        })
+    }
+
     /// Ends the login.
     pub(crate) async fn logout(&self) -> Result<(), Refused> {
         let reply = self.http.post(&self.door("/v1/logout"), &[], None).await.map_err(|e| self.unreachable(&e))?;

@@ -22,6 +22,8 @@ use crate::failed::Failed;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest that one stream is read; then it is asked for again.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(600);
+/// The longest that one session is watched without asking again; whoever asks again is shown all of it once more.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// How long dialling may take.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes.
@@ -217,6 +219,12 @@ impl Http {
         if let Some(last) = last_event {
             request = request.header(HeaderName::from_static("last-event-id"), last);
         }
+        request.send().await.map_err(|e| chain(&e.without_url()))
+    }
+
+    /// `GET` of server-sent events that go on for as long as what they are about.
+    pub(crate) async fn watch(&self, url: &Url) -> Result<reqwest::Response, String> {
+        let request = self.client.get(url.clone()).header(ACCEPT, "text/event-stream").timeout(WATCH_TIMEOUT);
         request.send().await.map_err(|e| chain(&e.without_url()))
     }
 

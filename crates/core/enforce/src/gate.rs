@@ -118,13 +118,21 @@ pub(crate) struct Obstacles {
     pub(crate) masking: Masking,
     /// It only puts in place what is judged again when it is executed.
     prepares: bool,
+    /// It is held while nobody watches.
+    watchable: bool,
 }
 
 impl Obstacles {
-    /// What stands against an allow with limits.
+    /// What stands against an allow with limits, or one that has to be watched.
     pub(crate) fn against(self, verdict: &Verdict) -> Option<&'static str> {
         let limits = verdict.effects.limits;
-        if verdict.decision == Decision::Deny || limits.is_none() {
+        if verdict.decision == Decision::Deny {
+            return None;
+        }
+        if verdict.effects.watch.is_some() && !self.watchable {
+            return Some("this may only run while somebody watches, and it cannot be watched");
+        }
+        if limits.is_none() {
             return None;
         }
         self.limit.or(self.count.filter(|_| limits.affected.is_some()))
@@ -215,6 +223,7 @@ impl Gate {
             count: proposal.why_no_count(),
             masking: proposal.masking(),
             prepares: proposal.only_prepares(),
+            watchable: proposal.is_watchable(),
         };
         let (frame, action) = proposal.into_parts();
         let what = (&*action.shape, &action.text, &action.parameters, same_text_as);
@@ -276,6 +285,7 @@ impl Gate {
             permit: Permit::new(session, receipt, text),
             limits: verdict.effects.limits,
             masks: Arc::clone(&verdict.effects.masks),
+            watch: verdict.effects.watch.clone(),
             record_rows: self.parts.target.record == RecordLevel::Results,
         };
         let cleared = (Cleared { session, frame }, plan);

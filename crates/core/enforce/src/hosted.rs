@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_model::{Denial, Identity, Secret, SessionId, Shape, Timestamp};
+use countersign_model::{Denial, Identity, Secret, SessionId, Shape, Timestamp, WatchSpec};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -128,6 +128,15 @@ pub trait Host: Send + Sync {
 
     /// Refuses what never became an action, for the record.
     fn rejected(&self, denial: &Denial);
+
+    /// Whether all watch this session now who have to. Neither who asks counts, nor whoever acts for them, nor a program.
+    fn is_watched(&self, by: &WatchSpec) -> bool;
+
+    /// Who watches now and counts, by name.
+    fn watchers(&self) -> Vec<String>;
+
+    /// Returns when somebody has begun or ceased to watch since this was called.
+    fn watchers_changed(&self) -> BoxFuture<'_, ()>;
 
     /// Waits for the next call.
     fn called(&self) -> BoxFuture<'_, Call>;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use countersign_model::{Denial, Identity, Limits, Mask, Shape, Tagging, Timestamp};
+use countersign_model::{Denial, Identity, Limits, Mask, Shape, Tagging, Timestamp, WatchSpec};
 
 use crate::{CloseReason, HoldFacts, Outcome, Permit, Presented, Proposal, ReviewNotice, TargetCredential};
 
@@ -74,6 +74,8 @@ pub struct Plan {
     pub limits: Limits,
     /// What is masked in what the client and the record see, sorted by tag; a machine that cannot must refuse.
     pub masks: Arc<[Mask]>,
+    /// Who must be watching while it runs; a machine that cannot hold it must not say that it can ([`crate::Proposal::watchable`]).
+    pub watch: Option<Arc<WatchSpec>>,
     /// True when result rows are to be emitted as [`Output::Rows`], too.
     pub record_rows: bool,
 }

@@ -17,6 +17,7 @@ pub struct Proposal {
     cannot_count: Option<&'static str>,
     masking: Masking,
     prepares: bool,
+    watchable: bool,
 }
 
 impl Proposal {
@@ -41,6 +42,7 @@ impl Proposal {
             cannot_count: None,
             masking: Masking::default(),
             prepares: false,
+            watchable: false,
         })
     }
 
@@ -55,6 +57,7 @@ impl Proposal {
             cannot_count: None,
             masking: Masking::default(),
             prepares: false,
+            watchable: false,
         }
     }
 
@@ -99,6 +102,18 @@ impl Proposal {
     pub fn prepares(mut self) -> Self {
         self.prepares = true;
         self
+    }
+
+    /// Says that the machine holds this action, its input and its output while nobody watches whom policy asks for. Without it the gate
+    /// denies the action where policy asks for somebody.
+    #[must_use]
+    pub fn watchable(mut self) -> Self {
+        self.watchable = true;
+        self
+    }
+
+    pub(crate) fn is_watchable(&self) -> bool {
+        self.watchable
     }
 
     pub(crate) fn only_prepares(&self) -> bool {

@@ -197,6 +197,15 @@ pub enum SessionEvent<'a> {
         /// Who is asked, or why it ended.
         note: Option<&'a str>,
     },
+    /// An action that may only run while people watch goes on, or is held.
+    Watched {
+        /// The intent it is about.
+        seq: u64,
+        /// Whether all are there who have to be.
+        on: bool,
+        /// Who watches, by name.
+        by: &'a [String],
+    },
 }
 
 /// What happened to an action that waits for people.

@@ -20,6 +20,7 @@ mod tag;
 mod target;
 mod time;
 mod verdict;
+mod watch;
 
 pub use action::{Access, Action, Fingerprint, PARAMETERS_MAX, Shape, ShapeId, Use};
 pub use attribute::{Attribute, AttributeKind, AttributeSpec, Attributes, Vocabulary};
@@ -38,3 +39,4 @@ pub use tag::{Disclosure, TAG_BYTES_MAX, Tag, TagRule, Tagging};
 pub use target::{GATEWAY_TARGET, RecordLevel, Target, TargetName};
 pub use time::{Timestamp, civil_from_days, days_from_civil};
 pub use verdict::{Decision, Effects, Limits, Policy, Severity, Verdict};
+pub use watch::WatchSpec;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ClientText, Culprit, Denial, DenialCode, Mask, Probe, ProbeRefusal, Request, ReviewSpec, RuleId, SessionId, Tag,
-    Taking, Timestamp, Withheld,
+    Taking, Timestamp, WatchSpec, Withheld,
 };
 
 /// Allow, hold or deny.
@@ -111,6 +111,9 @@ pub struct Effects {
     /// Who must say yes first. With an allow: when it is executed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub review: Option<Arc<ReviewSpec>>,
+    /// Who must be watching while it runs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub watch: Option<Arc<WatchSpec>>,
     /// The grants without which it would be a deny; sorted. Whoever lets it run takes them first: [`Policy::take`].
     #[serde(skip_serializing_if = "no_items", default = "empty")]
     pub grants: Arc<[Arc<str>]>,

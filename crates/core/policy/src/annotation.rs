@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use countersign_model::{
-    Access, GrantSpec, Limits, Mask, RATE_COUNT_MAX, Rate, ReviewSpec, RuleId, Severity, Tag, Transform,
+    Access, GrantSpec, Limits, Mask, RATE_COUNT_MAX, Rate, ReviewSpec, RuleId, Severity, Tag, Transform, WatchSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use crate::head::Head;
 use crate::problem::did_you_mean;
 use crate::review;
 use crate::schema::{PROBE, UNMASK};
+use crate::watched;
 
 /// The longest `@id`, in characters.
 pub(crate) const ID_CHARS_MAX: usize = 100;
@@ -22,7 +23,7 @@ pub(crate) const ASK_CHARS_MAX: usize = 200;
 /// The longest `@description`, in characters.
 pub(crate) const DESCRIPTION_CHARS_MAX: usize = 1000;
 
-const KNOWN: [&str; 8] = ["id", "description", "ask", "limit", "alert", "mask", "review", "grant"];
+const KNOWN: [&str; 9] = ["id", "description", "ask", "limit", "alert", "mask", "review", "grant", "watched"];
 const LIMITS: [&str; 4] = ["rows", "bytes", "affected", "probes"];
 const TRANSFORMS: [&str; 6] = ["redact", "last4", "hash", "format", "generalise", "null"];
 const SEVERITIES: [(&str, Severity); 4] =
@@ -68,6 +69,9 @@ pub struct RuleInfo {
     /// Its `@grant`: it applies only to those who hold one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<Arc<GrantSpec>>,
+    /// Its `@watched`: somebody has to watch while what it permits runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Arc<WatchSpec>>,
     /// The file it is in.
     pub file: Arc<str>,
     /// The line it starts on, from 1.
@@ -119,6 +123,11 @@ pub(crate) fn apply(info: &mut RuleInfo, name: &str, value: &str) -> Result<(), 
             Some("put it on a permit: that applies only to those who hold a grant of it".to_owned()),
         ),
         "grant" => grant::read(value).map(|g| info.grant = Some(Arc::new(g))),
+        "watched" if info.effect == RuleEffect::Forbid => fault(
+            "@watched on a forbid: what is forbidden does not run".to_owned(),
+            Some("put it on the permit: what that permits then runs only while somebody watches".to_owned()),
+        ),
+        "watched" => watched::read(value).map(|w| info.watch = Some(Arc::new(w))),
         "review" => review::read(value).map(|r| info.review = Some(Arc::new(r))),
         _ => fault(
             format!("unknown annotation @{name}"),
@@ -182,6 +191,20 @@ pub(crate) fn against_head(info: &RuleInfo, head: &Head) -> Vec<(&'static str, F
             "review",
             "@review on a rule about unmask or probe: what is seen of tagged data cannot wait for people",
             "put it on the rule that lets the action happen, such as action == Action::\"read\"",
+        );
+    }
+    if info.watch.is_some() && head.has_action(Access::Connect) {
+        wrong(
+            "watched",
+            "@watched on a rule that covers connect: there is nothing to watch yet",
+            "name the actions, such as: action == Action::\"execute\"",
+        );
+    }
+    if info.watch.is_some() && (head.names_action(PROBE) || head.names_action(UNMASK)) {
+        wrong(
+            "watched",
+            "@watched on a rule about unmask or probe: neither runs",
+            "put it on the rule that lets the action happen, such as action == Action::\"execute\"",
         );
     }
     if info.grant.is_some() && (head.names_action(PROBE) || head.names_action(UNMASK)) {
@@ -305,6 +328,7 @@ mod tests {
             alert: None,
             review: None,
             grant: None,
+            watch: None,
             file: "f".into(),
             line: 1,
         }

@@ -279,6 +279,9 @@ impl fmt::Display for Explanation {
             let masks: Vec<String> = v.effects.masks.iter().map(|m| format!("{}={}", m.tag, m.transform)).collect();
             write!(f, "; masks {}", masks.join(", "))?;
         }
+        if let Some(watch) = &v.effects.watch {
+            write!(f, "; watched by {watch}")?;
+        }
         if let Some(review) = &v.effects.review {
             write!(f, "; review by {review}")?;
         }

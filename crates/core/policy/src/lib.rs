@@ -52,3 +52,4 @@ pub use suite::{CaseReport, Classify, SuiteReport, SuiteRunner, TestSuite};
     reason = "tests judge invented identities and fail loudly"
 )]
 mod tests;
+mod watched;

@@ -244,6 +244,7 @@ impl Loader<'_> {
                 alert: None,
                 review: None,
                 grant: None,
+                watch: None,
                 file: Arc::from(path),
                 line,
             };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use cedar_policy::{Authorizer, Entities, EntityUid, PolicySet as CedarSet, Request as CedarRequest};
 use countersign_model::{
     Access, Decision, Effects, IdentityParts, Limits, Policy, Request, ReviewSpec, RuleId, Target, Use, Verdict,
+    WatchSpec,
 };
 
 use crate::annotation::{RuleEffect, RuleInfo};
@@ -432,6 +433,10 @@ impl PolicySet {
             let limits = if denied { Limits::NONE } else { info.limits };
             effects.limits = effects.limits.strictest(limits);
             effects.alert = effects.alert.max(info.alert);
+            if let Some(watch) = info.watch.as_ref().filter(|_| !denied) {
+                let with_others = |others: &Arc<WatchSpec>| Arc::new(others.strictest(watch));
+                effects.watch = Some(effects.watch.as_ref().map_or_else(|| Arc::clone(watch), with_others));
+            }
         }
         let decision = match (denied, &review) {
             (true, _) => Decision::Deny,

@@ -143,6 +143,8 @@ struct Case {
     /// `TAG=chosen|matched|copied`.
     withheld: Option<BTreeSet<String>>,
     review: Option<String>,
+    /// Who must be watching, as in `@watched`.
+    watched: Option<String>,
 }
 
 impl Case {
@@ -447,6 +449,17 @@ fn compare(case: &Case, verdict: &Verdict) -> Vec<String> {
     }
     if case.alert.is_some() && case.alert != verdict.effects.alert {
         failures.push(format!("expected an alert {:?}, got {:?}", case.alert, verdict.effects.alert));
+    }
+    if let Some(expected) = &case.watched {
+        let got = verdict.effects.watch.as_deref();
+        match crate::watched::read(expected) {
+            Ok(expected) if got == Some(&expected) => {}
+            Ok(expected) => {
+                let got = got.map_or_else(|| "nobody".to_owned(), |w| format!("{w}, waiting {} s", w.wait_s));
+                failures.push(format!("expected {expected} to watch, waiting {} s; got {got}", expected.wait_s));
+            }
+            Err(fault) => failures.push(format!("watched = \"{expected}\": {}", fault.message)),
+        }
     }
     if let Some(expected) = &case.review {
         let got = verdict.effects.review.as_deref();

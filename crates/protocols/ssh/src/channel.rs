@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_enforce::{HoldFacts, ReviewNotice, propose};
+use countersign_enforce::{HoldFacts, Outcome, OutcomeStatus, ReviewNotice, propose};
 use countersign_model::{ClientText, Culprit, Denial, DenialCode};
 use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf};
@@ -13,6 +13,7 @@ use crate::sftp::Transfers;
 use crate::shape;
 use crate::target::{Request, Terminal};
 use crate::visit::{Place, Visit};
+use crate::watched::Watch;
 
 /// What a shell says of a command that may not be run.
 const EXIT_REFUSED: u32 = 126;
@@ -123,16 +124,28 @@ async fn run(
         }
     };
     let files = (what == Request::Subsystem && &*text == b"sftp").then(|| Transfers::new(visit.host.clone()));
-    let proposal =
+    let mut proposal =
         propose(text, shape, Bytes::new())?.cannot_limit("a limit on rows or bytes cannot be kept on what runs by SSH");
+    // Files that move are not to be seen in a terminal.
+    if files.is_none() {
+        proposal = proposal.watchable();
+    }
     let facts = HoldFacts { settings: Bytes::from(format!("{what:?} {pty}")), in_transaction: false, cannot: None };
     let held = |notice: &ReviewNotice| waits(handle.clone(), id, notice);
     let (cleared, plan) = visit.host.admit(proposal, facts, &held).await?;
-    let record = plan.record_rows || pty || what == Request::Shell;
+    let record = plan.record_rows || plan.watch.is_some() || pty || what == Request::Shell;
     let seq = plan.permit.seq();
+    if let Some(spec) = &plan.watch {
+        let mut watch = Watch::new(visit, (handle, id), seq, spec.clone());
+        if let Err(denial) = watch.begins().await {
+            visit.host.outcome(seq, &Outcome::of(OutcomeStatus::Withheld))?;
+            return Err(denial);
+        }
+    }
     match target.ask(what, cleared, plan.permit, terminal.as_ref()).await {
         Ok((sending, receiving)) => {
-            Ok(Streams { sending, receiving, terminal, record: record && files.is_none(), files })
+            let record = record && files.is_none();
+            Ok(Streams { sending, receiving, terminal, record, files, watch: plan.watch })
         }
         Err(denial) => {
             visit.host.outcome(seq, &pump::lost())?;

@@ -17,6 +17,7 @@ mod sftp;
 mod shape;
 mod target;
 mod visit;
+mod watched;
 mod wire;
 
 use std::sync::Arc;

@@ -1,16 +1,18 @@
 //! The bytes of one admitted action, both ways, until its exit status. What is recorded is recorded before it goes on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use countersign_enforce::{Outcome, OutcomeStatus};
-use countersign_model::Denial;
+use countersign_model::{Denial, WatchSpec};
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 
 use crate::sftp::Transfers;
 use crate::target::{Sending, Terminal};
 use crate::visit::Visit;
+use crate::watched::Watch;
 
 /// What extended data is standard error (RFC 4254, 5.2).
 pub(crate) const STDERR: u32 = 1;
@@ -37,6 +39,8 @@ pub(crate) struct Streams {
     pub(crate) record: bool,
     /// Where it is SFTP, which is read.
     pub(crate) files: Option<Transfers>,
+    /// Who must be watching while it runs.
+    pub(crate) watch: Option<Arc<WatchSpec>>,
 }
 
 /// How what ran ended, as far as the target said.
@@ -80,7 +84,7 @@ pub(crate) async fn run(
     handle: &Handle,
     visit: &Visit,
 ) {
-    let Streams { sending, mut receiving, terminal, record, files } = streams;
+    let Streams { sending, mut receiving, terminal, record, files, watch } = streams;
     let (seq, id) = (sending.seq(), client.id());
     let recording = Recording { visit, seq, on: record };
     if let Some(t) = &terminal {
@@ -93,17 +97,24 @@ pub(crate) async fn run(
         let down = downward(&mut receiving, (client, handle), &recording, files.as_ref(), &mut ended);
         tokio::pin!(up, down);
         let mut up_over = false;
+        let mut watch = watch.map(|spec| Watch::new(visit, (handle, id), seq, spec).begun());
         loop {
+            let free = watch.as_ref().is_none_or(Watch::is_free);
             tokio::select! {
                 // Ends only when the client is gone or wants no more; its input's end alone is no end.
-                gone = &mut up, if !up_over => {
+                gone = &mut up, if free && !up_over => {
                     up_over = true;
                     if gone {
                         break None;
                     }
                 }
-                () = &mut down => break None,
+                () = &mut down, if free => break None,
                 told = ending.wait_for(Option::is_some) => break told.ok().and_then(|t| t.clone()),
+                turned = turn(&mut watch), if watch.is_some() => {
+                    if let Err(denial) = turned {
+                        break Some(denial);
+                    }
+                }
             }
         }
     };
@@ -127,6 +138,13 @@ pub(crate) async fn run(
     let outcome = Outcome { status, bytes: ended.bytes, code: ended.code, ..lost() };
     // A failure to record is noted by the host, which ends the session.
     let _ = visit.host.outcome(seq, &outcome);
+}
+
+async fn turn(watch: &mut Option<Watch<'_>>) -> Result<(), Denial> {
+    match watch {
+        Some(watch) => watch.turn().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn size(t: &Terminal) -> String {

@@ -12,7 +12,9 @@ use countersign_enforce::{
     Holding, Host, Invitation, Leaving, Linked, Lockable, Opened, Outcome, Plan, Presented, Proposal, Refused,
     ReviewEvent, ReviewNotice, SessionEvent,
 };
-use countersign_model::{Culprit, Denial, DenialCode, Identity, Secret, SessionContext, SessionId, Timestamp};
+use countersign_model::{
+    Culprit, Denial, DenialCode, Identity, Secret, SessionContext, SessionId, Timestamp, WatchSpec,
+};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -534,6 +536,18 @@ impl Host for Room {
             // Its failure is noted where it happens.
             let _ = self.event(&SessionEvent::Rejected(denial));
         }
+    }
+
+    fn is_watched(&self, by: &WatchSpec) -> bool {
+        self.seat.watchers().satisfy(by)
+    }
+
+    fn watchers(&self) -> Vec<String> {
+        self.seat.watchers().names()
+    }
+
+    fn watchers_changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.seat.watchers().changed())
     }
 
     fn called(&self) -> BoxFuture<'_, Call> {

@@ -199,6 +199,16 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
+    /// An action that may only run while people watch went on, or was held.
+    Watched {
+        /// The intent it was about.
+        intent: u64,
+        /// Whether all were there who had to be.
+        on: bool,
+        /// Who watched, by name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        by: Vec<String>,
+    },
 }
 
 impl From<&SessionEvent<'_>> for Event {
@@ -217,6 +227,7 @@ impl From<&SessionEvent<'_>> for Event {
                 by: by.iter().map(|name| (*name).to_owned()).collect(),
                 note: note.map(str::to_owned),
             },
+            SessionEvent::Watched { seq, on, by } => Self::Watched { intent: seq, on, by: by.to_vec() },
         }
     }
 }
@@ -240,7 +251,7 @@ pub(crate) fn close_reason(word: &str) -> Option<CloseReason> {
 mod tests {
     use countersign_model::{
         Attributes, Decision, Effects, Exposure, Fingerprint, Limits, Mask, Probe, Requirement, ReviewSpec, RuleId,
-        Severity, Transform, Withheld,
+        Severity, Transform, WatchSpec, Withheld,
     };
 
     use super::*;
@@ -269,6 +280,7 @@ mod tests {
                 unmasked: [tag("pii.card")].into(),
                 probes: [Probe { tag: tag("pii.name"), rate: "20/1h".parse().unwrap() }].into(),
                 withheld: [Withheld { tag: tag("secret"), by: Exposure::Chosen }].into(),
+                watch: Some(std::sync::Arc::new(WatchSpec { groups: vec!["sre".into()], wait_s: 60 })),
                 review: Some(std::sync::Arc::new(ReviewSpec {
                     requirements: vec![Requirement { group: "dba".to_owned(), people: 2 }],
                     expires_s: 900,

@@ -3,8 +3,9 @@
 //! The caller asks again and again; nothing waits in here.
 
 use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
 
-use countersign_model::TargetName;
+use countersign_model::{TargetName, Timestamp};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
@@ -21,7 +22,12 @@ pub enum TailFrom {
     Now,
     /// With the oldest that is kept.
     Start,
+    /// With the oldest that may hold what was written at this time; older records may come first.
+    Time(Timestamp),
 }
+
+/// How long a file that is mapped may have changed without its time: the system notes a change when it first writes it to the disk.
+const UNNOTED: Duration = Duration::from_secs(600);
 
 /// Follows a recording.
 pub struct Tail {
@@ -42,6 +48,15 @@ impl Reader {
             filter: filter.clone(),
             read: HashMap::with_hasher(FixedState::default()),
         };
+        if let TailFrom::Time(time) = from {
+            let since = UNIX_EPOCH + Duration::from_micros(u64::try_from(time.unix_us()).unwrap_or(0));
+            for path in tail.segments()? {
+                let changed = std::fs::metadata(&path).and_then(|m| m.modified());
+                if changed.is_ok_and(|at| at + UNNOTED < since) {
+                    tail.read.insert(path, None);
+                }
+            }
+        }
         if from == TailFrom::Now {
             let mut problems = Vec::new();
             for facts in self.segments_of(filter.target.as_ref(), &mut problems)? {

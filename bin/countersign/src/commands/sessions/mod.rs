@@ -13,6 +13,7 @@ mod show;
 mod tail;
 mod terminal;
 mod verify;
+mod watch;
 mod words;
 
 use std::path::PathBuf;
@@ -43,6 +44,10 @@ pub(crate) enum Sessions {
     #[command(after_help = "Examples: countersign sessions show latest\n          \
                             countersign sessions show 01JGV2… --full")]
     Show(show::Show),
+    /// Shows what a live session's terminal shows, while it runs. Who watches counts as watching where policy wants that.
+    #[command(after_help = "Examples: countersign sessions watch 01JGV2…\n          \
+                            countersign sessions watch 01JGV2… --lines | grep -i password")]
+    Watch(watch::Watch),
     /// Ends a live session at once; what runs for it is cancelled at the target.
     #[command(after_help = "Example: countersign sessions end 01JGV2… --reason 'runaway report'")]
     End(end::End),
@@ -222,6 +227,7 @@ pub(crate) async fn run(command: Sessions) -> Result<(), Failed> {
     let mut paper = Paper::new();
     let result = match command {
         Sessions::List(args) => list::run(&args, &mut paper).await,
+        Sessions::Watch(args) => watch::run(&args, &mut paper).await,
         Sessions::End(args) => end::run(&args, &mut paper).await,
         Sessions::Show(args) => show::run(&args, &mut paper),
         Sessions::Tail(args) => tail::run(&args, &mut paper).await,

@@ -127,6 +127,8 @@ pub(super) fn event(e: &Event) -> String {
         Event::Cancelled => "the client asked to cancel".to_owned(),
         Event::Alert { severity, intent } => inert(&format!("alert {severity} for #{intent}")),
         Event::Rejected { denial } => inert(&format!("a message was refused: {denial}")),
+        Event::Watched { intent, on: true, by } => inert(&format!("#{intent} goes on: {} watches", by.join(", "))),
+        Event::Watched { intent, on: false, .. } => format!("#{intent} is held: nobody watches who has to"),
         Event::Review { intent, review, step, by, note } => {
             inert(&reviewed(*intent, review, step, by, note.as_deref()))
         }

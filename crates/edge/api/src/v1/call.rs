@@ -22,7 +22,7 @@ use super::once::once;
 use super::operation::{Operation, Place, Who};
 use super::problem::Problem;
 use super::table::SECONDS_MAX;
-use super::{Behind, Caller, CallerKey, Desk, events, perform};
+use super::{Behind, Caller, CallerKey, Desk, events, perform, watching};
 use crate::identity::{DoorRequest, read, single};
 use crate::issuer::Answer;
 use crate::serve::Peer;
@@ -260,6 +260,9 @@ async fn served(desk: &Arc<Desk>, behind: &Behind, operation: &Operation, reques
     if operation.name == "events.watch" {
         let response = events::stream(desk.clone(), behind.clone(), call, last_event).await?;
         return Ok(Said::Stream(response));
+    }
+    if operation.name == watching::NAME {
+        return Ok(Said::Stream(watching::stream(desk.clone(), behind, call, act).await?));
     }
     let done = match key.filter(|_| operation.takes_key()) {
         None => perform(desk, behind, operation, &call).await,

@@ -193,7 +193,7 @@ impl Default for Hub {
 
 /// A stream's place among all, and among those of whoever watches.
 #[derive(Debug)]
-struct Taken {
+pub(super) struct Taken {
     hub: Arc<Hub>,
     who: (String, String),
     _place: OwnedSemaphorePermit,
@@ -213,7 +213,7 @@ impl Drop for Taken {
 
 impl Hub {
     /// A place for a stream of whoever this is.
-    fn take(self: &Arc<Self>, issuer: &str, subject: &str) -> Result<Taken, Problem> {
+    pub(super) fn take(self: &Arc<Self>, issuer: &str, subject: &str) -> Result<Taken, Problem> {
         let full = |_| Problem::unavailable("too many watch already: ask again later");
         let place = self.places.clone().try_acquire_owned().map_err(full)?;
         let who = (issuer.to_owned(), subject.to_owned());

@@ -27,6 +27,7 @@ mod table;
 mod targets;
 mod time;
 mod views;
+mod watching;
 
 use std::fmt;
 use std::sync::Arc;

@@ -50,11 +50,11 @@ pub(crate) fn end(desk: &Desk, call: &Call) -> Result<Done, Problem> {
     Done::json(StatusCode::OK, &EndedView { ended: id.to_string() }, 1)
 }
 
-fn session_id(text: &str) -> Result<SessionId, Problem> {
+pub(super) fn session_id(text: &str) -> Result<SessionId, Problem> {
     SessionId::parse(text).ok_or_else(|| Problem::bad_request("a session's id has 26 characters"))
 }
 
-fn not_here() -> Problem {
+pub(super) fn not_here() -> Problem {
     Problem {
         hint: Some("It may live on another gateway: a lock on the session ends it wherever it is.".to_owned()),
         ..Problem::not_found("there is no such session on this gateway")

@@ -15,7 +15,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::notices::STATUSES;
 use super::operation::{Content, Operation, Parameter, Place, SchemaOf, Who, schema_of};
 use super::policies::PolicyPage;
-use super::recordings;
 use super::views::{
     ActivityView, AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyPage, ApiKeyView, AppliedView, ApplyBody, CodeBody,
     CodesView, DiffBody, DiffView, DryRun, DryRunBody, EndApiKeyBody, EndGrantBody, EndGrantsBody, EndedGrantsView,
@@ -26,6 +25,7 @@ use super::views::{
     ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, SessionPage, SessionView, TagPage,
     TargetPage, WhoamiView,
 };
+use super::{recordings, watching};
 
 /// The usual and the most entries of a page.
 pub(crate) const PAGE: usize = 100;
@@ -336,6 +336,12 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::get("sessions.show", "/v1/sessions/{id}", READ, schema_of::<SessionView>)
         .says("One live session of this gateway.")
         .with(&[id("The session.", ulid)]),
+    Operation {
+        answer: Content::Events,
+        ..Operation::get(watching::NAME, "/v1/sessions/{id}/watch", Who::Policy(watching::ACCESS), text)
+            .says("What a live session of this gateway shows, from its beginning on, as server-sent events. While it is open, the caller watches.")
+            .with(&[id("The session.", ulid)])
+    },
     Operation::change("sessions.end", "DELETE", "/v1/sessions/{id}", ADMIN, schema_of::<EndedView>)
         .says("Ends a live session of this gateway; a lock ends it on any.")
         .with(&[id("The session.", ulid), why("Why it ends.")]),

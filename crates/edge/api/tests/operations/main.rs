@@ -25,6 +25,7 @@ locks.show              401 401    403      200     403     200       403    403
 locks.remove            401 401    403      403     403     200       403    403
 sessions.list           401 401    403      200     403     200       403    403
 sessions.show           401 401    403      404     403     404       403    403
+sessions.watch          401 401    403      403     403     404       403    403
 sessions.end            401 401    403      403     403     404       403    403
 recordings.list         401 401    403      200     403     200       403    403
 recordings.activity     401 401    403      200     403     200       403    403
