@@ -18,6 +18,7 @@ import traceback
 from pathlib import Path
 
 import certificates
+import screens
 import signin
 import watching
 from world import World, until
@@ -638,7 +639,7 @@ def everything_is_recorded(world):
 def main():
     binary, names = sys.argv[1], sys.argv[2:]
     # Ahead of those that end the gateway.
-    CASES[0:0] = [*certificates.CASES, *signin.CASES, *watching.CASES]
+    CASES[0:0] = [*certificates.CASES, *signin.CASES, *watching.CASES, *screens.CASES]
     world = World(binary)
     passed = failed = 0
     what = []

@@ -1,5 +1,6 @@
 //! `countersign sessions export`: records for other programs. The forms are those of the recording; here they are filtered.
 
+use std::collections::BTreeSet;
 use std::io::{BufWriter, ErrorKind};
 
 use clap::{Args, ValueEnum};
@@ -9,6 +10,7 @@ use countersign_recording::{CsvExport, JsonLinesExport, RecordEntry, RecordingEr
 use crate::failed::Failed;
 use crate::output;
 
+use super::screen::LastScreen;
 use super::terminal::Asciicast;
 use super::{Damaged, Recordings, Which, parse_session, recording_failed};
 
@@ -21,6 +23,8 @@ enum Form {
     Csv,
     /// An asciicast, version 3, of one program or shell over SSH.
     Asciicast,
+    /// The screen of one program or shell over SSH as it was last: text, without colours.
+    Screen,
 }
 
 /// `countersign sessions export`.
@@ -36,7 +40,7 @@ pub(crate) struct Export {
     /// In which form.
     #[arg(long, value_enum, default_value_t = Form::Jsonl)]
     format: Form,
-    /// Which action of the session, by its number; without it the first that has output. Only for an asciicast.
+    /// Which action of the session, by its number; without it the first that has output. Only for an asciicast or a screen.
     #[arg(long, value_name = "NUMBER", requires = "session")]
     action: Option<u64>,
     /// Leave out recorded result rows.
@@ -46,11 +50,12 @@ pub(crate) struct Export {
 
 /// Runs it.
 pub(super) fn run(args: &Export) -> Result<(), Failed> {
-    if args.format == Form::Asciicast && args.session.is_none() {
-        return Err(Failed::invalid("an asciicast is of one session: name it with --session"));
+    let of_a_terminal = matches!(args.format, Form::Asciicast | Form::Screen);
+    if of_a_terminal && args.session.is_none() {
+        return Err(Failed::invalid("an asciicast, or a screen, is of one session: name it with --session"));
     }
-    if args.format != Form::Asciicast && args.action.is_some() {
-        return Err(Failed::invalid("--action is for --format asciicast"));
+    if !of_a_terminal && args.action.is_some() {
+        return Err(Failed::invalid("--action is for --format asciicast and --format screen"));
     }
     let filter = args.which.records(args.session);
     let records = args.recordings.reader()?.records(&filter).map_err(recording_failed)?;
@@ -90,13 +95,24 @@ fn write(args: &Export, records: Records, damaged: &mut Damaged) -> Result<(), R
             let mut export = Asciicast::new(out, args.action);
             records.try_for_each(|r| export.write(&r))?;
             let (any, others) = export.finish()?;
-            if !any {
-                output::note("nothing of it was recorded that a terminal showed");
-            } else if !others.is_empty() {
-                let others: Vec<String> = others.iter().map(|n| format!("--action {n}")).collect();
-                output::note(&format!("other actions of the session have output, too: {}", others.join(", ")));
-            }
+            told(any, &others);
+        }
+        Form::Screen => {
+            let mut export = LastScreen::new(out, args.action);
+            records.for_each(|r| export.take(&r));
+            let (any, others) = export.finish()?;
+            told(any, &others);
         }
     }
     Ok(())
+}
+
+/// Says what a terminal's export left out.
+fn told(any: bool, others: &BTreeSet<u64>) {
+    if !any {
+        output::note("nothing of it was recorded that a terminal showed");
+    } else if !others.is_empty() {
+        let others: Vec<String> = others.iter().map(|n| format!("--action {n}")).collect();
+        output::note(&format!("other actions of the session have output, too: {}", others.join(", ")));
+    }
 }

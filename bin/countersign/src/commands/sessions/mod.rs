@@ -9,6 +9,7 @@ mod list;
 mod live;
 mod postgres;
 mod replay;
+mod screen;
 mod show;
 mod tail;
 mod terminal;
@@ -57,7 +58,7 @@ pub(crate) enum Sessions {
     /// Plays a session as it happened, with its result rows when they were recorded.
     #[command(after_help = "Example: countersign sessions replay latest --speed 4")]
     Replay(replay::Replay),
-    /// Writes records for other programs: JSON lines (every record), CSV (one row for each statement) or an asciicast (one terminal).
+    /// Writes records for other programs: JSON lines (every record), CSV (one row for each statement) an asciicast or the last screen (one terminal).
     #[command(after_help = "Examples: countersign sessions export --since 7d > week.jsonl\n          \
                             countersign sessions export --format csv --target orders > orders.csv\n          \
                             countersign sessions export --format asciicast --session 01JGV2… > shell.cast")]

@@ -6,7 +6,6 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use avt::Terminal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -16,7 +15,8 @@ use serde_json::Value;
 
 use super::super::paper::Paper;
 use super::super::text::{cut, inert, inert_lines};
-use super::terminal::{Piece, Streams, Text};
+use super::screen::Screen;
+use super::terminal::Streams;
 use super::{is_json, parse_session};
 use crate::cli::Format;
 use crate::client::desk::AtGateway;
@@ -30,10 +30,6 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// A stream that broke is asked for again after this time, so many times in a row.
 const PAUSE: Duration = Duration::from_secs(1);
 const AGAIN_MAX: usize = 20;
-/// The largest screen that is drawn, in characters: nobody's terminal is larger, and a session may claim any size.
-const COLUMNS_MAX: u32 = 500;
-const ROWS_MAX: u32 = 200;
-
 /// `countersign sessions watch`.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
@@ -114,7 +110,36 @@ impl Events {
 enum View {
     Json,
     Lines(Box<Streams>),
-    Screen(Box<Screen>),
+    Screen(Box<Drawn>),
+}
+
+/// The screen of what began last, and what is said above it.
+struct Drawn {
+    id: String,
+    who: String,
+    state: &'static str,
+    seq: u64,
+    screen: Screen,
+}
+
+impl Drawn {
+    fn take(&mut self, seq: u64, entry: &[u8]) {
+        // Of several at once the youngest is shown.
+        if seq > self.seq {
+            self.seq = seq;
+            self.screen = Screen::default();
+        }
+        if seq == self.seq {
+            self.screen.take(entry);
+        }
+    }
+
+    /// A clean sheet with all of it: what acts on the watcher's terminal is in this text alone.
+    fn text(&self, width: usize) -> String {
+        let title = cut(&format!("watching {} ({}, {})", self.id, self.who, self.state), width);
+        let lines: Vec<String> = self.screen.lines().iter().map(|l| cut(l, width)).collect();
+        format!("\u{1b}[H\u{1b}[2J{title}\n{}\n{}", "-".repeat(width), lines.join("\n").trim_end())
+    }
 }
 
 impl View {
@@ -124,7 +149,8 @@ impl View {
         } else if args.lines || !std::io::stdout().is_terminal() {
             Self::Lines(Box::default())
         } else {
-            Self::Screen(Box::new(Screen::new(&args.id.to_string())))
+            let (who, state) = (String::new(), "live");
+            Self::Screen(Box::new(Drawn { id: args.id.to_string(), who, state, seq: 0, screen: Screen::default() }))
         }
     }
 
@@ -147,107 +173,33 @@ impl View {
                 "outcome" | "closed" => streams.rest().iter().try_for_each(|l| paper.line(l))?,
                 _ => {}
             },
-            Self::Screen(screen) => {
+            Self::Screen(drawn) => {
                 match kind {
-                    "output" => screen.take(&bytes()),
-                    "watching" => screen.who = format!("{} on {}", inert(text("identity")), inert(text("target"))),
-                    "closed" => screen.state = "it ended",
+                    "output" => drawn.take(data.get("seq").and_then(Value::as_u64).unwrap_or_default(), &bytes()),
+                    "watching" => drawn.who = format!("{} on {}", inert(text("identity")), inert(text("target"))),
+                    "closed" => drawn.state = "it ended",
                     _ => {}
                 }
-                return output::say(&screen.drawn(paper.width()));
+                return output::say(&drawn.text(paper.width()));
             }
         }
         paper.done()
     }
 }
 
-/// The emulator, and what is said above its screen.
-pub(super) struct Screen {
-    id: String,
-    who: String,
-    state: &'static str,
-    text: Text,
-    terminal: Option<Terminal>,
-}
-
-impl Screen {
-    pub(super) fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), who: String::new(), state: "live", text: Text::default(), terminal: terminal(80, 24) }
-    }
-
-    /// Takes a recorded piece.
-    pub(super) fn take(&mut self, entry: &[u8]) {
-        match Piece::read(entry) {
-            Some(Piece::Output(bytes) | Piece::Error(bytes)) => {
-                let text = self.text.push(bytes);
-                if let Some(terminal) = &mut self.terminal {
-                    terminal.feed([text.as_str()]);
-                }
-            }
-            Some(Piece::Resize(columns, rows)) => {
-                let (columns, rows) = (columns.min(COLUMNS_MAX), rows.min(ROWS_MAX));
-                match &mut self.terminal {
-                    Some(terminal) => terminal.resize(columns as usize, rows as usize),
-                    none => *none = terminal(columns, rows),
-                }
-            }
-            Some(Piece::Input(_) | Piece::Digest(_)) | None => {}
-        }
-    }
-
-    /// The lines of the screen, without anything that acts on a terminal.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let lines = self.terminal.iter().flat_map(|t| t.screen().visible_lines());
-        lines.map(|l| inert(&l.text()).trim_end().to_owned()).collect()
-    }
-
-    /// A clean sheet with all of it: what acts on the watcher's terminal is in this text alone.
-    fn drawn(&self, width: usize) -> String {
-        let mut lines = self.lines();
-        while lines.last().is_some_and(String::is_empty) {
-            lines.pop();
-        }
-        let title = cut(&format!("watching {} ({}, {})", self.id, self.who, self.state), width);
-        let shown: Vec<String> = lines.iter().map(|l| cut(l, width)).collect();
-        format!("\u{1b}[H\u{1b}[2J{title}\n{}\n{}", "-".repeat(width), shown.join("\n"))
-    }
-}
-
-fn terminal(columns: u32, rows: u32) -> Option<Terminal> {
-    // Refused are sizes without an inside, which no piece has.
-    Terminal::new(columns as usize, rows as usize).ok()
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
     #[test]
-    fn adv_058_a_watcher_sees_the_screen_and_nothing_acts() {
-        let mut screen = Screen::new("01J");
-        screen.take(b"r20x5");
-        screen.take(b"oone\r\n\x1b[31mtwo\x1b[0m\x1b[3;5Hthree \xc3");
-        screen.take(b"o\xbc\x1b]0;title\x07\x1b]52;c;cm0gLXJm\x07\x1b[6n\x1b[?1000h");
-        screen.take(b"inever shown");
-        let lines = screen.lines();
-        assert_eq!(lines.len(), 5);
-        assert_eq!(&lines[..3], ["one", "two", "    three \u{fc}"]);
-        let drawn = screen.drawn(40);
-        assert_eq!(drawn.matches('\u{1b}').count(), 2, "those of ours: {drawn:?}");
-        assert!(!drawn.contains("52;c") && !drawn.contains("title"), "{drawn:?}");
-        screen.take("o\x1b[H\x1b[2J\u{202e}evil\u{200b}".as_bytes());
-        assert!(screen.lines().concat().chars().all(|c| !c.is_control() && c != '\u{202e}'));
-    }
-
-    #[test]
-    fn no_screen_is_too_large() {
-        let mut screen = Screen::new("01J");
-        screen.take(b"r10000x10000");
-        assert_eq!(screen.terminal.as_ref().unwrap().size(), (COLUMNS_MAX as usize, ROWS_MAX as usize));
-        screen.take(b"r500x200");
-        assert_eq!(screen.lines().len(), 200);
-        screen.take(b"o\x1b[99999;99999Hx\x1b[1000000000@\x1b[999999999S");
-        assert_eq!(screen.lines().len(), 200);
+    fn the_youngest_program_is_drawn_and_nothing_else_acts() {
+        let (id, who) = ("01J".to_owned(), "ana on web-1".to_owned());
+        let mut drawn = Drawn { id, who, state: "live", seq: 0, screen: Screen::default() };
+        drawn.take(2, b"oolder");
+        drawn.take(3, b"o\x1b[2;3Hyoung\x1b]0;title\x07\x1b]52;c;cm0gLXJm\x07");
+        drawn.take(2, b"o and late");
+        let text = drawn.text(40);
+        assert_eq!(text.matches('\u{1b}').count(), 2, "those of ours: {text:?}");
+        assert!(text.contains("(ana on web-1, live)") && text.ends_with("\n\n  young"), "{text:?}");
     }
 }
