@@ -35,6 +35,8 @@ BODIES = {
     "factors.confirm-codes": {"code": "123456"},
     "factors.remove": {"factor": {"code": "123456"}},
     "notices.test": {"receiver": "nobody"},
+    "sql.open": {"target": "shop"},
+    "sql.run": {"statement": "select 1"},
     "factors.reset": {"person": "nobody", "reason": "lost"},
 }
 FORMS = {"login.exchange": b"grant_type=nothing", "login.renew": b"csr=nothing"}

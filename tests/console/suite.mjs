@@ -12,6 +12,7 @@ import { applied } from './applied.mjs';
 import { first } from './first.mjs';
 import { live } from './live.mjs';
 import { pages } from './pages.mjs';
+import { sql } from './sql.mjs';
 import { PASSWORD, World, until } from './world.mjs';
 
 const { CHROMIUM, ONLY, SCREENSHOTS } = process.env;
@@ -530,6 +531,7 @@ test('adv: a stolen session alone adds and removes no factor', async () => {
 applied({ test, world, base, signIn, csrf, people, hostile: HOSTILE });
 pages({ test, world, base, signIn, csrf, people });
 first({ test, world, open, sound });
+sql({ test, world, base, signIn, csrf, sound, hostile: HOSTILE });
 live({ test, world, base, signIn, cookie, run, review, people });
 
 test('somebody whose account is disabled is signed out with the next request', async () => {
@@ -548,7 +550,7 @@ test('every page is small, sound in light and dark, and asks nobody else', async
       const session = await page.locator('tbody a').first().getAttribute('href');
       await page.goto(`${base}/console/inbox?all=true`);
       const over = await review(people.rita.page, '').count();
-      const all = ['', '/inbox?all=true', '/sessions', session.replace('/console', ''), '/identities', '/locks?all=true', '/locks/new', '/policies', '/policies/edit?path=other.cedar', '/policies/history', '/policies/history/1', '/factors', '/targets', '/tags', '/grants?all=true&everybody=true', '/grants/new', '/settings', '/sign-in', '/callback'];
+      const all = ['', '/inbox?all=true', '/sessions', session.replace('/console', ''), '/identities', '/locks?all=true', '/locks/new', '/policies', '/policies/edit?path=other.cedar', '/policies/history', '/policies/history/1', '/factors', '/targets', '/tags', '/grants?all=true&everybody=true', '/grants/new', '/sql', '/settings', '/sign-in', '/callback'];
       for (const path of all) {
         const answer = await page.goto(`${base}/console${path}`);
         const what = `${path || '/'} on ${device} in ${colorScheme}`;

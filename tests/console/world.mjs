@@ -29,10 +29,18 @@ when { context.relations_all.contains("public.payments") };
 @grant("reviewers; for=1h")
 permit (principal in Group::"marketing", action in [Action::"connect", Action::"read"], resource == Target::"shop");
 
+@id("writers")
+permit (principal in Group::"writers", action in [Action::"connect", Action::"read", Action::"write"], resource == Target::"shop");
+
+@id("writers-need-a-look")
+@review("reviewers; expires=10m")
+forbid (principal in Group::"writers", action == Action::"write", resource == Target::"shop");
+
 @id("reviewers-look")
 permit (principal in Group::"reviewers", action == Action::"read", resource == Target::"countersign");
 `;
-const PEOPLE = { rita: ['reviewers'], rolf: ['reviewers'], dina: ['dbas'], mona: ['marketing'], olga: ['dbas'], nils: ['marketing'] };
+const PEOPLE = { rita: ['reviewers'], rolf: ['reviewers'], dina: ['dbas'], mona: ['marketing'], olga: ['dbas'], nils: ['marketing'],
+  sara: ['analysts'], sven: ['dbas'], wilma: ['writers'], rudi: ['reviewers'], uwe: [] };
 
 export const until = async (what, check, ms = START_MS) => {
   const end = Date.now() + ms;
@@ -54,7 +62,7 @@ export class World {
     appendFileSync(join(this.data, 'policy.cedar'), POLICY);
     // Who is given access for a while goes on under an account, too.
     const config = join(this.data, 'countersign.toml');
-    writeFileSync(config, readFileSync(config, 'utf8').replace('groups = ["analysts"]', 'groups = ["analysts", "marketing"]'));
+    writeFileSync(config, readFileSync(config, 'utf8').replace('groups = ["analysts"]', 'groups = ["analysts", "marketing"]').replace('groups = ["dbas"]', 'groups = ["dbas", "writers"]'));
     for (const [name, groups] of Object.entries(PEOPLE)) {
       this.operate(['accounts', 'add', name, ...groups.map((g) => `--group=${g}`), '--secret-stdin'], PASSWORD);
     }

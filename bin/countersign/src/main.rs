@@ -23,6 +23,7 @@ mod notices;
 mod output;
 mod reviews;
 mod serve;
+mod sql;
 mod targets;
 
 use std::process::ExitCode;

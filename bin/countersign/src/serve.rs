@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use countersign_api::{
     Api, ApiKeyDoor, Check, ConfigurationDoor, Desk, FactorDoor, GrantDoor, IdentityDoor, IssuerDoor, Metrics,
-    ReviewDoor, ScimDoor, ServeOptions, TargetDoor,
+    ReviewDoor, ScimDoor, ServeOptions, SqlDoor, TargetDoor,
 };
 use countersign_config::{self as config, Certificate, Config, Loaded};
 use countersign_enforce::{Hosted, Protocol};
@@ -19,7 +19,8 @@ use countersign_notices::Notices;
 use countersign_postgres::{LoginMethod, Postgres};
 use countersign_recording::Reader;
 use countersign_runtime::{
-    Gateway, GatewayConfig, ListenerConfig, Plaintext, SessionRegistry, TlsReload, raise_file_limit, server_config,
+    Entrance, Gateway, GatewayConfig, ListenerConfig, Plaintext, SessionRegistry, TlsReload, raise_file_limit,
+    server_config,
 };
 use countersign_ssh::Ssh;
 use countersign_store::Store;
@@ -36,6 +37,7 @@ use crate::failed::Failed;
 use crate::house::{House, ask, load_config, local_issuer_url};
 use crate::logins::{ApiCallers, GENERATED_CA, ServiceDoors, login_facts};
 use crate::reviews::ReviewDesk;
+use crate::sql::SqlCounter;
 use crate::targets::TargetCounter;
 use crate::{clock, console, convert, notices};
 
@@ -78,12 +80,15 @@ pub(crate) async fn start(loaded: Loaded) -> Result<Running, Failed> {
     let gateway = Gateway::start(GatewayConfig { workers: config.gateway.workers }, house.services())?;
     let mut listeners = Vec::new();
     let mut ssh_authority = None;
+    let mut entrance = None;
     for spec in &config.listeners {
         listeners.push(match spec.protocol.as_str() {
             "postgres" => {
                 let protocol = postgres(spec, config).mask_by(house.masker.clone());
                 tokio::spawn(watch_tags(protocol.clone(), house.clone()));
-                listen(&gateway, protocol, spec, config)?
+                let (listening, way_in) = listen(&gateway, protocol, spec, config)?;
+                entrance.get_or_insert(way_in);
+                listening
             }
             "ssh" => {
                 let authority = house.cellar.ssh_host_authority().await?;
@@ -103,7 +108,7 @@ pub(crate) async fn start(loaded: Loaded) -> Result<Running, Failed> {
     let sessions = gateway.sessions().clone();
     let login_facts = Arc::new(ArcSwap::from_pointee(login_facts(config, config, ssh_authority.as_deref())));
     let notices = notices::start(&house)?;
-    let shared = (draining.clone(), notices.clone());
+    let shared = (draining.clone(), notices.clone(), entrance);
     let (api_stop, api) = start_api(&house, sessions, metrics, shared, login_facts.clone()).await?;
     let (identity, reviews, desk) = (house.identity.clone(), house.reviews.clone(), house.grant_desk());
     tokio::spawn(async move {
@@ -203,7 +208,7 @@ fn listen<P: Protocol>(
     protocol: P,
     spec: &config::ListenerSpec,
     config: &Config,
-) -> Result<Listening, Failed> {
+) -> Result<(Listening, Entrance), Failed> {
     let alpn = protocol.alpn();
     let tls = TlsReload::new(tls_of(&spec.tls, &config.gateway.data_dir, alpn)?);
     let mut listener = ListenerConfig::new(spec.address);
@@ -214,10 +219,10 @@ fn listen<P: Protocol>(
         config::Plaintext::Always => Plaintext::Always,
     };
     limits(&mut listener, config);
-    gateway
-        .serve(protocol, listener)
+    let (_, entrance) = gateway
+        .serve_inside(protocol, listener)
         .map_err(|e| Failed::new(format!("cannot listen on {} ({}): {e}", spec.address, spec.protocol)))?;
-    Ok(Listening { certificate: spec.tls.clone(), alpn, tls })
+    Ok((Listening { certificate: spec.tls.clone(), alpn, tls }, entrance))
 }
 
 /// Listens for a protocol that brings its own server, and its own encryption.
@@ -262,7 +267,7 @@ async fn start_api(
     house: &Arc<House>,
     sessions: Arc<SessionRegistry>,
     metrics: Metrics,
-    (draining, notices): (Arc<AtomicBool>, Notices),
+    (draining, notices, entrance): (Arc<AtomicBool>, Notices, Option<Entrance>),
     login_facts: Arc<ArcSwap<String>>,
 ) -> Result<(oneshot::Sender<()>, tokio::task::JoinHandle<()>), Failed> {
     let config = &house.config;
@@ -336,6 +341,7 @@ async fn start_api(
         factors: Some(FactorDoor(Arc::new(house.factor_counter()))),
         configuration: Some(ConfigurationDoor(Arc::new(Applying::new(house.clone())))),
         targets: Some(TargetDoor(Arc::new(TargetCounter { house: house.clone(), sessions: seen }))),
+        sql: entrance.map(|entrance| SqlDoor(Arc::new(SqlCounter::new(entrance)))),
         pages: Some(console::pages(house, login_facts)),
     };
     let tls = match &config.api.tls {

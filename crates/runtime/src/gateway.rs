@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::cancel::CancelRegistry;
 use crate::cutting::watch_locks;
 use crate::hosted::Guest;
+use crate::inside::{Entrance, entrance};
 use crate::listener::{ListenerConfig, Reception, Shared, bind, run};
 use crate::memory::{Rested, give_back};
 use crate::registry::{SessionRegistry, call};
@@ -113,7 +114,16 @@ impl Gateway {
     /// # Errors
     /// When the address cannot be listened on.
     pub fn serve<P: Protocol>(&self, protocol: P, config: ListenerConfig) -> io::Result<SocketAddr> {
-        self.receive(protocol, config)
+        self.receive(protocol, config).map(|(addr, _)| addr)
+    }
+
+    /// As [`Gateway::serve`], with a way in for clients in this process.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub fn serve_inside<P: Protocol>(&self, protocol: P, config: ListenerConfig) -> io::Result<(SocketAddr, Entrance)> {
+        let (addr, shared) = self.receive(protocol, config)?;
+        Ok((addr, entrance(shared, self.workers.clone())))
     }
 
     /// As [`Gateway::serve`], for a protocol that brings its own server and client.
@@ -121,16 +131,16 @@ impl Gateway {
     /// # Errors
     /// When the address cannot be listened on.
     pub fn host<H: Hosted>(&self, protocol: H, config: ListenerConfig) -> io::Result<SocketAddr> {
-        self.receive(Guest(protocol), config)
+        self.receive(Guest(protocol), config).map(|(addr, _)| addr)
     }
 
-    fn receive<P: Reception>(&self, protocol: P, config: ListenerConfig) -> io::Result<SocketAddr> {
+    fn receive<P: Reception>(&self, protocol: P, config: ListenerConfig) -> io::Result<(SocketAddr, Arc<Shared<P>>)> {
         let listener = bind(config.addr)?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared::new(protocol, config, self.core.clone()));
         tracing::info!(protocol = shared.protocol.name(), %addr, tls = shared.config.tls.is_some(), "listening");
-        self.acceptor.spawn(run(listener, shared, self.workers.clone(), self.stop.subscribe()));
-        Ok(addr)
+        self.acceptor.spawn(run(listener, shared.clone(), self.workers.clone(), self.stop.subscribe()));
+        Ok((addr, shared))
     }
 
     /// Who is here.

@@ -10,6 +10,7 @@ mod cutting;
 mod dial;
 mod gateway;
 mod hosted;
+mod inside;
 mod listener;
 mod memory;
 mod possession;
@@ -27,6 +28,7 @@ mod watching;
 mod worker;
 
 pub use gateway::{Drained, Gateway, GatewayConfig};
+pub use inside::{Entrance, Visitor};
 pub use listener::{
     CONNECTIONS_MAX_DEFAULT, IDLE_WRITE_TIMEOUT_DEFAULT, LOGIN_TIMEOUT_DEFAULT, ListenerConfig, Plaintext,
 };

@@ -156,7 +156,14 @@ impl<P> Shared<P> {
             tls_offered: self.config.tls.is_some(),
             plaintext_allowed: self.config.plaintext.allows(source),
             random: rand::random(),
+            inside: false,
         }
+    }
+
+    /// A place among the connections, for one that does not come by the listener's address.
+    pub(crate) fn stay(&self, load: Load) -> Option<Stay> {
+        let place = Place::take(&self.open, self.config.max_connections)?;
+        Some(Stay { _place: place, _load: load, seated: self.core.registry.sit() })
     }
 }
 

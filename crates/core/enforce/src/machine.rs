@@ -23,6 +23,9 @@ pub struct Arrival {
     pub plaintext_allowed: bool,
     /// Random bytes for whatever the protocol must make unguessable.
     pub random: [u8; 32],
+    /// True when the client is in this process, and who it is for is known: nothing is asked of it, and it is told what only a client of
+    /// ours understands. No connection from outside is ever one.
+    pub inside: bool,
 }
 
 /// What TLS settled on.

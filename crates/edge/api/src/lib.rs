@@ -17,6 +17,7 @@ mod reviews;
 mod router;
 mod scim;
 mod serve;
+mod sql;
 mod targets;
 mod v1;
 
@@ -38,6 +39,7 @@ pub use serve::{
     CONNECTION_LIFETIME_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT_DEFAULT, Peer, REQUEST_TIMEOUT_DEFAULT, ServeOptions,
     TlsSource, serve,
 };
+pub use sql::{SqlCaller, SqlDoor, SqlDoors};
 pub use targets::{TargetDoor, TargetDoors, TargetQuery};
 pub use v1::{
     APPLIED_BYTES_MAX, APPLIED_FILES_MAX, AddCodesBody, AddKeyBody, ApiKeyBody, ApiKeyEndView, ApiKeyOwnerView,
@@ -46,10 +48,11 @@ pub use v1::{
     DiffView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView, EndedView, FactorBody,
     FactorChallengeBody, FactorChallengeView, FactorPage, FactorUse, FactorView, FileChangeView, FileProblemView,
     GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView, LoginView,
-    NewApiKeyView, NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, OPERATIONS, Operation,
-    OperationPage, Parameter, PartyView, Place, PoliciesInForce, PolicyPage, PolicyText, Problem, ReceiverView,
-    RemoveFactorBody, RequirementView, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody, ReviewChallengeBody,
-    ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, RevisionView, SaidView, SessionPage,
-    SessionView, SiblingView, TagPage, TagRuleView, TargetAccessView, TargetPage, TargetTagsView, TargetView,
-    VOCABULARY, Who, openapi, would_cut,
+    NewApiKeyView, NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, OPERATIONS, OpenSqlBody,
+    Operation, OperationPage, Parameter, PartyView, Place, PoliciesInForce, PolicyPage, PolicyText, Problem,
+    ReceiverView, RemoveFactorBody, RequirementView, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody,
+    ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, RevisionView,
+    RunSqlBody, SaidView, SessionPage, SessionView, SiblingView, SqlCellView, SqlColumnView, SqlErrorView,
+    SqlExportView, SqlPage, SqlResultView, SqlReviewView, SqlState, SqlStatementView, SqlView, TagPage, TagRuleView,
+    TargetAccessView, TargetPage, TargetTagsView, TargetView, VOCABULARY, Who, openapi, would_cut,
 };

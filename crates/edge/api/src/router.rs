@@ -24,6 +24,7 @@ use crate::ready::{Check, Checks};
 use crate::reviews::ReviewDoor;
 use crate::scim::{SCIM_PATH, ScimDoor, scim};
 use crate::serve::Peer;
+use crate::sql::SqlDoor;
 use crate::targets::TargetDoor;
 use crate::v1::{Behind, Desk};
 
@@ -68,6 +69,8 @@ pub struct Api {
     pub targets: Option<TargetDoor>,
     /// Directories of identity providers (SCIM); `None` leaves them out.
     pub scim: Option<ScimDoor>,
+    /// The SQL console; `None` leaves it out, and so does having no desk.
+    pub sql: Option<SqlDoor>,
     /// The pages for people; `None` leaves them out.
     pub pages: Option<Pages>,
 }
@@ -118,6 +121,7 @@ impl Api {
             factors: self.factors,
             configuration: self.configuration,
             targets: self.targets,
+            sql: self.sql,
             hub: Arc::default(),
         };
         router = router.merge(behind.router());

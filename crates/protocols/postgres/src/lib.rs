@@ -5,6 +5,7 @@
 //!
 //! Source: PostgreSQL documentation, chapter "Frontend/Backend Protocol".
 
+pub mod aside;
 mod bearer;
 mod knowledge;
 mod login;

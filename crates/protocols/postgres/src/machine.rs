@@ -137,7 +137,8 @@ impl PostgresMachine {
         let mut greeting = vec![wire::authentication(0)];
         let database = self.knowledge.database(&self.target, &self.part, &self.tagging);
         let tools = Tools::new(self.door.masker.clone(), self.tagging.clone());
-        let mut session = Session::start(database, tools, self.now);
+        let is_inside = self.arrival.as_ref().is_some_and(|a| a.inside);
+        let mut session = Session::start(database, tools, self.now).inside(is_inside);
         logged_in.parameters.iter().for_each(|frame| session.note_parameter(frame));
         greeting.extend(logged_in.parameters);
         let mut out = BytesMut::new();

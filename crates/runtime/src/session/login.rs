@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_enforce::{
     CloseReason, ConnectRequest, Connected, Dialling, Gate, GateParts, Lockable, Machine, Opened, Passage, Presented,
-    PresentedCredential, Protocol, TargetCredential,
+    PresentedCredential, Protocol, Standing, TargetCredential,
 };
 use countersign_model::{
     ClientText, Culprit, Denial, DenialCode, Identity, SessionContext, SessionId, Shape, Timestamp,
@@ -18,6 +18,7 @@ use super::perform::defect;
 use super::{Driver, Link, Side};
 use crate::cancel::{CancelOrder, deliver};
 use crate::dial::{dial, encrypt};
+use crate::inside::Visitor;
 use crate::registry::{SessionInfo, call};
 use crate::route::Route;
 use crate::socket::{ReadAhead, Socket};
@@ -30,6 +31,8 @@ pub(super) struct Login {
     pub(super) target: String,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) encrypted: bool,
+    /// For whom it is, where that is known without being asked: a client in this process.
+    pub(super) visitor: Option<Visitor>,
     /// The client's end-entity certificate, where it showed one: a token may be bound to it.
     certificate: Option<Bytes>,
     /// The session's id once it was told to the client.
@@ -48,6 +51,7 @@ impl Login {
             target: String::new(),
             identity: None,
             encrypted: false,
+            visitor: None,
             certificate: None,
             id: None,
             refusal_recorded: false,
@@ -82,6 +86,18 @@ impl<P: Protocol> Driver<P> {
             }
         }
         let authenticator = self.shared.core.services.authenticator.clone();
+        if let Some(visitor) = self.login.as_ref().and_then(|l| l.visitor.as_ref()) {
+            let identity = visitor.identity.clone();
+            self.step = Some(Box::pin(async move {
+                // It was verified where it signed in; whether it still stands is asked as of every live session.
+                Step::Identified(match authenticator.standing(&identity, now).await {
+                    Standing::Stands => Ok(identity),
+                    Standing::Ended(denial) => Err(denial),
+                    Standing::Unknown => Err(unknown_standing()),
+                })
+            }));
+            return;
+        }
         self.step = Some(Box::pin(async move { Step::Identified(authenticator.authenticate(&presented, now).await) }));
     }
 
@@ -97,6 +113,10 @@ impl<P: Protocol> Driver<P> {
         };
         login.target.clone_from(&request.target);
         let id = SessionId::new(now, rand::random());
+        if let Some(visitor) = &login.visitor {
+            // A connection asks for a target once: it cannot have been told before.
+            let _ = visitor.session.set(id);
+        }
         let services = self.shared.core.services.clone();
         let route = services.targets.find(&request.target);
         let Some(route) = route.filter(|r| *r.target.protocol == *self.shared.protocol.name()) else {
@@ -320,6 +340,15 @@ impl<P: Protocol> Driver<P> {
             shared.core.telemetry.cancelled(result);
         }));
     }
+}
+
+fn unknown_standing() -> Denial {
+    Denial::new(
+        Culprit::Us,
+        DenialCode::Internal,
+        ClientText::new("nobody can tell now whether this login still stands"),
+    )
+    .hint(ClientText::new("Try again in a moment."))
 }
 
 fn report(result: io::Result<()>, order: &CancelOrder) -> CancelResult {

@@ -25,6 +25,7 @@ use countersign_model::{ClientText, Culprit, Denial, DenialCode, Timestamp};
 
 use crate::buffers::Input;
 use crate::cancel::CancelKept;
+use crate::inside::Visitor;
 use crate::listener::{Shared, Stay};
 use crate::registry::call;
 use crate::route::Route;
@@ -162,6 +163,15 @@ impl<P: Protocol> Driver<P> {
             shared,
             stay,
         }
+    }
+
+    /// The same for a client in this process, of whom it is known who they are.
+    pub(crate) fn of(mut self, visitor: Visitor) -> Self {
+        if let Some(login) = &mut self.login {
+            login.encrypted = visitor.encrypted;
+            login.visitor = Some(visitor);
+        }
+        self
     }
 
     /// The time of this turn. The clock is read once, and the machine is told.

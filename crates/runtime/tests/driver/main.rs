@@ -5,6 +5,7 @@ mod certificates;
 mod forwarding;
 mod grants;
 mod hosted;
+mod inside;
 mod lifetime;
 mod locks;
 mod memory;

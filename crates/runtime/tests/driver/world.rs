@@ -110,7 +110,7 @@ impl SessionRecorder for One {
 }
 
 /// Lets in whoever does not say "bad", and knows certificates that say "known".
-struct Door(Arc<Memory>);
+pub struct Door(pub Arc<Memory>);
 
 impl Authenticator for Door {
     fn authenticate<'a>(
@@ -261,6 +261,7 @@ impl AlertSink for Door {
 
 pub struct World {
     pub gateway: Gateway,
+    pub entrance: Entrance,
     pub addr: SocketAddr,
     pub target: SocketAddr,
     pub seen: Arc<Seen>,
@@ -330,8 +331,8 @@ impl Setup {
             ask: None,
         };
         let gateway = Gateway::start(GatewayConfig { workers: self.workers.or(Some(2)) }, services).unwrap();
-        let addr = gateway.serve(Toy, self.listener.unwrap_or_else(local)).unwrap();
-        World { gateway, addr, target: at, seen, memory }
+        let (addr, entrance) = gateway.serve_inside(Toy, self.listener.unwrap_or_else(local)).unwrap();
+        World { gateway, entrance, addr, target: at, seen, memory }
     }
 }
 

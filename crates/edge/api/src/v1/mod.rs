@@ -23,6 +23,7 @@ mod problem;
 mod recordings;
 mod reviews;
 mod sessions;
+mod sql;
 mod table;
 mod targets;
 mod time;
@@ -51,6 +52,7 @@ use crate::grants::GrantDoor;
 use crate::identity::{self, DoorRequest, IdentityDoor};
 use crate::issuer::Answer;
 use crate::reviews::{ReviewDoor, ReviewVerb};
+use crate::sql::SqlDoor;
 use crate::targets::TargetDoor;
 
 pub use api_keys::CallerKey;
@@ -68,11 +70,12 @@ pub use views::{
     CodeText, CodesView, DiffBody, DiffView, DryRun, DryRunBody, EndGrantBody, EndGrantsBody, EndedGrantsView,
     EndedView, FactorBody, FactorChallengeBody, FactorChallengeView, FactorPage, FactorUse, FactorView, FileChangeView,
     FileProblemView, GrantAskerView, GrantBody, GrantDetailView, GrantPage, GrantView, LockEndView, LockPage, LockView,
-    LoginView, NewApiKeyView, NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, OperationPage,
-    PartyView, ReceiverView, RemoveFactorBody, RequirementView, ResetFactorsBody, ResetFactorsView, RevertBody,
-    ReviewBody, ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage,
-    RevisionView, SaidView, SessionPage, SessionView, SiblingView, TagPage, TagRuleView, TargetAccessView, TargetPage,
-    TargetTagsView, TargetView,
+    LoginView, NewApiKeyView, NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, OpenSqlBody,
+    OperationPage, PartyView, ReceiverView, RemoveFactorBody, RequirementView, ResetFactorsBody, ResetFactorsView,
+    RevertBody, ReviewBody, ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView,
+    RevisionPage, RevisionView, RunSqlBody, SaidView, SessionPage, SessionView, SiblingView, SqlCellView,
+    SqlColumnView, SqlErrorView, SqlExportView, SqlPage, SqlResultView, SqlReviewView, SqlState, SqlStatementView,
+    SqlView, TagPage, TagRuleView, TargetAccessView, TargetPage, TargetTagsView, TargetView,
 };
 
 /// What operations tell policy about themselves.
@@ -146,6 +149,7 @@ pub(crate) struct Behind {
     pub(crate) factors: Option<FactorDoor>,
     pub(crate) configuration: Option<ConfigurationDoor>,
     pub(crate) targets: Option<TargetDoor>,
+    pub(crate) sql: Option<SqlDoor>,
     pub(crate) hub: Arc<Hub>,
 }
 
@@ -175,6 +179,7 @@ impl Behind {
             name if name.starts_with("api-keys.") && self.api_keys.is_none() => return None,
             name if name.starts_with("factors.") && self.factors.is_none() => return None,
             "targets.list" | "tags.list" if self.targets.is_none() => return None,
+            name if name.starts_with("sql.") && self.sql.is_none() => return None,
             name if name.starts_with("configuration.") && self.configuration.is_none() => return None,
             _ => {
                 let (desk, behind) = (self.desk.clone()?, self.clone());
@@ -226,6 +231,10 @@ async fn perform(
         "targets.list" | "tags.list" => {
             let doors = &*behind.targets.as_ref().ok_or_else(nothing)?.0;
             targets::serve(doors, operation, call)
+        }
+        name if name.starts_with("sql.") => {
+            let doors = &*behind.sql.as_ref().ok_or_else(nothing)?.0;
+            sql::serve(doors, operation, call).await
         }
         name if name.starts_with("configuration.") => {
             let doors = &*behind.configuration.as_ref().ok_or_else(nothing)?.0;

@@ -200,7 +200,7 @@ fn problems(operation: &Operation) -> Vec<u16> {
         }
     }
     // A request names its target in the body.
-    let in_body = matches!(operation.name, "grants.request" | "factors.reset" | "notices.test");
+    let in_body = matches!(operation.name, "grants.request" | "factors.reset" | "notices.test" | "sql.open");
     if operation.parameters.iter().any(|p| p.place == Place::Path) || in_body {
         all.push(404);
     }

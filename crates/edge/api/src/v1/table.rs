@@ -20,10 +20,10 @@ use super::views::{
     CodesView, DiffBody, DiffView, DryRun, DryRunBody, EndApiKeyBody, EndGrantBody, EndGrantsBody, EndedGrantsView,
     EndedView, ExchangeForm, ExchangedView, FactorChallengeBody, FactorChallengeView, FactorPage, FactorView,
     GrantBody, GrantDetailView, GrantPage, GrantView, LockPage, LockView, LoginFactsView, LogoutView, NewApiKeyView,
-    NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, OperationPage, RecordingPage, RecordingView,
-    RemoveFactorBody, RenewForm, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody, ReviewChallengeBody,
-    ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, SessionPage, SessionView, TagPage,
-    TargetPage, WhoamiView,
+    NewLockBody, NoticePage, NoticeTestBody, NoticeTestView, NoticeView, OpenSqlBody, OperationPage, RecordingPage,
+    RecordingView, RemoveFactorBody, RenewForm, ResetFactorsBody, ResetFactorsView, RevertBody, ReviewBody,
+    ReviewChallengeBody, ReviewCommentBody, ReviewPage, ReviewView, RevisionDetailView, RevisionPage, RunSqlBody,
+    SessionPage, SessionView, SqlExportView, SqlPage, SqlView, TagPage, TargetPage, WhoamiView,
 };
 use super::{recordings, watching};
 
@@ -47,6 +47,11 @@ pub(crate) const API_KEY_NAME_CHARS_MAX: usize = 64;
 /// The shortest and the longest life of an API key, in seconds: a minute, 90 days.
 pub(crate) const API_KEY_S_MIN: u64 = 60;
 pub(crate) const API_KEY_S_MAX: u64 = 90 * 86_400;
+/// The most bytes of a text that the SQL console runs, and of the name of a database.
+pub(crate) const SQL_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const SQL_DATABASE_BYTES_MAX: usize = 63;
+/// The longest body with such a text: as JSON, it is longer.
+const SQL_BODY_BYTES_MAX: usize = 512 * 1024;
 /// The longest life of a lock that ends by itself, in seconds: a hundred years.
 pub(crate) const EXPIRES_IN_S_MAX: u64 = 3_155_760_000;
 
@@ -117,7 +122,7 @@ fn seconds(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer", "minimum": 0, "maximum": SECONDS_MAX })
 }
 
-fn target(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn target(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": "^[0-9A-Za-z][0-9A-Za-z_.-]{0,62}$" })
 }
 
@@ -148,6 +153,9 @@ const CODES: &[&str] = &["code"];
 const REVISION: Parameter = id("The revision.", revision);
 /// Of what is only compared, the texts are not recorded: of what is applied they are.
 const TEXTS: &[&str] = &["text"];
+const SQL: &[Parameter] = &[id("The session of the SQL console.", review_id)];
+/// Of the SQL console, a statement is recorded where it runs: in the session on its target.
+const STATEMENTS: &[&str] = &["statement"];
 const GRANT: &[Parameter] = &[id("The grant.", review_id)];
 const ANSWERED_BY: Parameter =
     query("answered_by", "Only those that this person approved: a name, or ISSUER#SUBJECT.", text);
@@ -440,6 +448,35 @@ pub const OPERATIONS: &[Operation] = &[
             query("after", "Only those whose names come after this one: `next` of the page before.", target),
             LIMIT,
         ]),
+    Operation::get("sql.list", "/v1/sql", Who::Console, schema_of::<SqlPage>)
+        .says("The caller's sessions of the SQL console at this gateway."),
+    Operation::change("sql.open", "POST", "/v1/sql", Who::Console, schema_of::<SqlView>)
+        .says("Opens a session on a target for whoever is signed in, as a client of theirs would.")
+        .takes(Content::Json(schema_of::<OpenSqlBody>))
+        .told_once()
+        .with_status(201),
+    Operation::get("sql.show", "/v1/sql/{id}", Who::Console, schema_of::<SqlView>)
+        .says("A session of the SQL console, with the rows of what ran last.")
+        .with(&[id("The session of the SQL console.", review_id), query("after", "Only rows after this many: `next` of the page before.", count)]),
+    Operation::change("sql.run", "POST", "/v1/sql/{id}/run", Who::Console, schema_of::<SqlView>)
+        .says("Runs a statement there. It is judged, masked, held and recorded as from any other client.")
+        .with(SQL)
+        .takes(Content::Json(schema_of::<RunSqlBody>))
+        .up_to(SQL_BODY_BYTES_MAX)
+        .hiding(STATEMENTS)
+        .told_once(),
+    Operation::change("sql.cancel", "POST", "/v1/sql/{id}/cancel", Who::Console, schema_of::<SqlView>)
+        .says("Cancels the statement that runs, or waits for people.")
+        .with(SQL)
+        .told_once(),
+    Operation::change("sql.close", "POST", "/v1/sql/{id}/close", Who::Console, schema_of::<SqlView>)
+        .says("Ends the session.")
+        .with(SQL)
+        .told_once(),
+    Operation::change("sql.export", "POST", "/v1/sql/{id}/export", Who::Console, schema_of::<SqlExportView>)
+        .says("The last result with rows as CSV. How many rows were taken is recorded.")
+        .with(SQL)
+        .told_once(),
     Operation::get("tags.list", "/v1/tags", READ, schema_of::<TagPage>)
         .says("The rules about tags, by target, and those that fit nothing."),
 ];

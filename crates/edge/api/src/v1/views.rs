@@ -8,6 +8,7 @@ mod identity;
 mod notices;
 mod recordings;
 mod reviews;
+mod sql;
 mod targets;
 
 use std::collections::BTreeSet;
@@ -42,6 +43,10 @@ pub use notices::{NoticePage, NoticeTestBody, NoticeTestView, NoticeView, Receiv
 pub(crate) use recordings::{ActivityView, CountsView, HourView, RecordingPage, RecordingView};
 pub use reviews::{
     AskedGrantView, AskerView, RequirementView, ReviewBody, ReviewCommentBody, ReviewPage, ReviewView, SaidView,
+};
+pub use sql::{
+    OpenSqlBody, RunSqlBody, SqlCellView, SqlColumnView, SqlErrorView, SqlExportView, SqlPage, SqlResultView,
+    SqlReviewView, SqlState, SqlStatementView, SqlView,
 };
 pub use targets::{TagPage, TagRuleView, TargetAccessView, TargetPage, TargetTagsView, TargetView};
 

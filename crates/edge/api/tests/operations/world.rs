@@ -8,9 +8,10 @@ use countersign_api::{
     Answer, Api, ApiKeyBody, ApiKeyDoor, ApiKeyDoors, ApiKeyList, ApiKeyPage, ApiKeyRevocation, ApiKeyView,
     AppliedView, Apply, Caller, CallerKey, Callers, ConfigurationDoor, ConfigurationDoors, Desk, DiffView, DoorRequest,
     FactorCall, FactorDoor, FactorDoors, GrantCall, GrantDoor, GrantDoors, IdentityDoor, IdentityDoors, KnownCaller,
-    MayApply, NewApiKeyView, Pages, Peer, PolicyPage, Problem, ReviewChallengeBody, ReviewDoor, ReviewDoors,
-    ReviewQuery, ReviewVerb, RevisionDetailView, RevisionPage, ServeOptions, TagPage, TargetDoor, TargetDoors,
-    TargetPage, TargetQuery, VOCABULARY, Wanted,
+    MayApply, NewApiKeyView, OpenSqlBody, Pages, Peer, PolicyPage, Problem, ReviewChallengeBody, ReviewDoor,
+    ReviewDoors, ReviewQuery, ReviewVerb, RevisionDetailView, RevisionPage, RunSqlBody, ServeOptions, SqlCaller,
+    SqlDoor, SqlDoors, SqlExportView, SqlPage, SqlView, TagPage, TargetDoor, TargetDoors, TargetPage, TargetQuery,
+    VOCABULARY, Wanted,
 };
 use countersign_enforce::*;
 use countersign_locks::{LockConfig, LockKind, LockService, Matcher, NewLock};
@@ -254,6 +255,42 @@ impl TargetDoors for Doors {
     }
 }
 
+fn nowhere<T: Send + 'static>() -> BoxFuture<'static, Result<T, Problem>> {
+    Box::pin(async { Err(Problem::with_status(404, "there is none")) })
+}
+
+impl SqlDoors for Doors {
+    fn open(&self, _: SqlCaller, _: OpenSqlBody) -> BoxFuture<'_, Result<SqlView, Problem>> {
+        nowhere()
+    }
+
+    fn list(&self, caller: SqlCaller) -> BoxFuture<'_, Result<SqlPage, Problem>> {
+        // Only the console asks.
+        assert_eq!(caller.source.ip().to_string(), "127.0.0.1");
+        Box::pin(async { Ok(SqlPage { sessions: Vec::new() }) })
+    }
+
+    fn show(&self, _: SqlCaller, _: String, _: u64) -> BoxFuture<'_, Result<SqlView, Problem>> {
+        nowhere()
+    }
+
+    fn run(&self, _: SqlCaller, _: String, _: RunSqlBody) -> BoxFuture<'_, Result<SqlView, Problem>> {
+        nowhere()
+    }
+
+    fn cancel(&self, _: SqlCaller, _: String) -> BoxFuture<'_, Result<SqlView, Problem>> {
+        nowhere()
+    }
+
+    fn close(&self, _: SqlCaller, _: String) -> BoxFuture<'_, Result<SqlView, Problem>> {
+        nowhere()
+    }
+
+    fn export(&self, _: SqlCaller, _: String) -> BoxFuture<'_, Result<SqlExportView, Problem>> {
+        nowhere()
+    }
+}
+
 impl ApiKeyDoors for Doors {
     fn create<'a>(
         &'a self,
@@ -360,6 +397,7 @@ impl World {
             grants: Some(GrantDoor(Arc::new(Doors))),
             api_keys: Some(ApiKeyDoor(Arc::new(Doors))),
             targets: Some(TargetDoor(Arc::new(Doors))),
+            sql: Some(SqlDoor(Arc::new(Doors))),
             configuration: Some(ConfigurationDoor(Arc::new(Doors))),
             factors: Some(FactorDoor(Arc::new(Doors))),
             pages: Some(Pages(Arc::new(move |all: axum::Router| {

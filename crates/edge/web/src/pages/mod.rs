@@ -13,6 +13,7 @@ pub(crate) mod overview;
 pub(crate) mod policies;
 pub(crate) mod sessions;
 pub(crate) mod settings;
+pub(crate) mod sql;
 pub(crate) mod targets;
 pub(crate) mod timeline;
 

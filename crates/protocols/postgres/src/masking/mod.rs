@@ -30,11 +30,12 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
 use countersign_mask::{ContentPlan, Counts, Masker, Scratch};
-use countersign_model::{Mask, Tag, Tagging};
+use countersign_model::{Mask, Tag, Tagging, Transform};
 use countersign_sql::{Catalog, CopyForm, Outputs};
 
 pub(crate) use rules::{Field, Unmaskable, fields};
 
+use crate::aside::{Aside, MaskedColumn};
 use crate::session::Columns as Ahead;
 
 use cell::{Became, cell};
@@ -145,6 +146,9 @@ pub(crate) struct Veil {
     masked: Box<[u64]>,
     found: Counts,
     scratch: Scratch,
+    /// The row at hand and the cells that were masked, where somebody is told of them.
+    row: u32,
+    marks: Option<Vec<(u32, u16)>>,
 }
 
 impl Veil {
@@ -169,7 +173,42 @@ impl Veil {
             copy: None,
             found: Counts::default(),
             scratch: Scratch::default(),
+            row: 0,
+            marks: None,
         }
+    }
+
+    /// The same, noting which cells it masks.
+    pub(crate) fn noting(mut self, is_told: bool) -> Self {
+        self.marks = is_told.then(Vec::new);
+        self
+    }
+
+    /// What is told of the columns that were just described; `None` where nothing is masked, or nobody is told.
+    pub(crate) fn told(&self) -> Option<Aside> {
+        let (Some(_), Columns::Ruled(rules)) = (&self.marks, &self.columns) else { return None };
+        let tags = |by: &[usize]| by.iter().filter_map(|i| self.masks.get(*i)).map(|m| m.tag.to_string()).collect();
+        let column = |rule: &Rule| {
+            let (how, tags) = match &rule.act {
+                Act::Pass => return None,
+                Act::Mask(transform, by) => (transform.to_string(), tags(by)),
+                Act::Fix(None, by) | Act::Hide(None, by) => (Transform::Null.to_string(), tags(by)),
+                Act::Fix(Some(_), by) | Act::Hide(Some(_), by) => (Transform::Redact.to_string(), tags(by)),
+                Act::Scan => ("content".to_owned(), Vec::new()),
+            };
+            Some(MaskedColumn { column: rule.column, tags, how })
+        };
+        Some(Aside::Columns { statement: self.statement(), columns: rules.iter().filter_map(column).collect() })
+    }
+
+    /// The cells that were masked since this was asked last.
+    pub(crate) fn take_marks(&mut self) -> Option<Aside> {
+        let cells = self.marks.as_mut().map(std::mem::take).filter(|m| !m.is_empty())?;
+        Some(Aside::Cells { statement: self.statement(), cells })
+    }
+
+    fn statement(&self) -> u32 {
+        u32::try_from(self.at).unwrap_or(u32::MAX)
     }
 
     /// True while rows need not be looked at.
@@ -215,6 +254,7 @@ impl Veil {
     /// A statement of the text ended: what comes next is of the one after it.
     pub(crate) fn next_statement(&mut self) {
         self.at += 1;
+        self.row = 0;
         self.columns = Columns::Unknown;
         self.copy = None;
     }
@@ -237,22 +277,36 @@ impl Veil {
         let (masks, content) = (&mut self.masked, &self.content);
         let (scratch, counts) = (&mut self.scratch, &mut self.found);
         let catalog = &*self.catalog;
-        let mut edit = |rule: &Rule, value: &[u8], out: &mut Vec<u8>| match &rule.act {
-            Act::Pass => Became::Same,
-            Act::Mask(transform, by) => {
-                tally(masks, by);
-                cell(&mut Whole { masker, transform: *transform, catalog }, rule.form, value, out)
+        let (row, marks) = (self.row, &mut self.marks);
+        self.row = row.saturating_add(1);
+        let mut edit = |rule: &Rule, value: &[u8], out: &mut Vec<u8>| {
+            let became = match &rule.act {
+                Act::Pass => Became::Same,
+                Act::Mask(transform, by) => {
+                    tally(masks, by);
+                    cell(&mut Whole { masker, transform: *transform, catalog }, rule.form, value, out)
+                }
+                Act::Fix(fixed, by) | Act::Hide(fixed, by) => {
+                    tally(masks, by);
+                    match fixed {
+                        None => Became::Null,
+                        Some(fixed) => {
+                            out.extend_from_slice(fixed);
+                            Became::New
+                        }
+                    }
+                }
+                Act::Scan => {
+                    let mut found = Found { masker, plan: content, name: &rule.name, scratch, counts, catalog };
+                    cell(&mut found, rule.form, value, out)
+                }
+            };
+            if became != Became::Same
+                && let Some(marks) = marks
+            {
+                marks.push((row, rule.column));
             }
-            Act::Fix(fixed, by) | Act::Hide(fixed, by) => {
-                tally(masks, by);
-                let Some(fixed) = fixed else { return Became::Null };
-                out.extend_from_slice(fixed);
-                Became::New
-            }
-            Act::Scan => {
-                let mut found = Found { masker, plan: content, name: &rule.name, scratch, counts, catalog };
-                cell(&mut found, rule.form, value, out)
-            }
+            became
         };
         let tag = *frame.first().ok_or(Unmaskable::Form)?;
         let body = frame.get(HEADER_BYTES..).ok_or(Unmaskable::Form)?;

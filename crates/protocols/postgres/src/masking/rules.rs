@@ -92,6 +92,8 @@ pub(crate) enum Act {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub(crate) act: Act,
+    /// Which column it is, from 0.
+    pub(super) column: u16,
     pub(super) form: Form,
     /// The column's name, which tells something of its content.
     pub(super) name: Arc<[u8]>,
@@ -118,20 +120,20 @@ pub(crate) fn rules(
     masker: &Masker,
     catalog: &Catalog,
 ) -> Result<Option<Box<[Rule]>>, Unmaskable> {
-    let rule = |field: &Field, tags: &[Tag], direct: bool| {
+    let rule = |n: usize, field: &Field, tags: &[Tag], direct: bool| {
         let form = Form::new(field.oid, field.typmod, field.binary);
         let act = match act(tags, direct, masks, form, masker, catalog) {
             Some(act) => act,
             None if scans && tags.is_empty() && Kind::in_catalog(field.oid, catalog).may_hold_text() => Act::Scan,
             None => Act::Pass,
         };
-        Rule { act, form, name: field.name.clone() }
+        Rule { act, column: u16::try_from(n).unwrap_or(u16::MAX), form, name: field.name.clone() }
     };
     let rules: Box<[Rule]> = match outputs {
         Outputs::Columns(columns) if columns.len() == fields.len() => {
-            fields.iter().zip(columns.iter()).map(|(f, c)| rule(f, &c.tags, c.direct)).collect()
+            fields.iter().zip(columns.iter()).enumerate().map(|(n, (f, c))| rule(n, f, &c.tags, c.direct)).collect()
         }
-        Outputs::Unknown { tags } => fields.iter().map(|f| rule(f, tags, false)).collect(),
+        Outputs::Unknown { tags } => fields.iter().enumerate().map(|(n, f)| rule(n, f, tags, false)).collect(),
         // Rows without columns, and so with nothing in them, may come.
         Outputs::None if fields.is_empty() => return Ok(Some(Box::default())),
         Outputs::None | Outputs::Columns(_) => return Err(Unmaskable::Columns),

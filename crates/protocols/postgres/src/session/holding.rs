@@ -8,6 +8,7 @@ use countersign_sql::Analysis;
 use super::Session;
 use super::expect::Expect;
 use super::ruling::Op;
+use crate::aside::Aside;
 use crate::wire::{self, Fields};
 
 /// The parameters that change what a text means and that every server reports, beside those that a session is asked for.
@@ -68,7 +69,8 @@ impl Session {
 
     /// People were asked: the client is told, between two messages of the target.
     pub(crate) fn on_held(&mut self, notice: &ReviewNotice) {
-        self.notice = Some(held(notice));
+        let told = held(notice);
+        self.notice = Some(if self.is_inside { [aside(notice), told].concat().into() } else { told });
         self.give_notice();
     }
 
@@ -85,6 +87,14 @@ impl Session {
     pub(crate) fn note_parameter(&mut self, frame: &[u8]) {
         self.reported.note(frame);
     }
+}
+
+/// The same for a client in this process.
+fn aside(notice: &ReviewNotice) -> Bytes {
+    let mut out = BytesMut::new();
+    let (review, reviewers) = (notice.id.clone(), notice.reviewers.clone());
+    Aside::Held { review, reviewers, left_s: notice.left_s }.put(&mut out);
+    out.freeze()
 }
 
 /// Minutes for people, seconds where it is less than two minutes.

@@ -30,6 +30,8 @@ pub(crate) struct Rewritten {
     bytes: Vec<u8>,
     /// The intent whose record they belong into.
     seq: Option<u64>,
+    /// What a client in this process is told ahead of them, as frames. It is not recorded.
+    aside: BytesMut,
 }
 
 /// Where a description goes when it comes.
@@ -97,13 +99,9 @@ impl Session {
         given: Option<Vec<Given>>,
         columns: Option<Columns>,
     ) -> Option<Box<Veil>> {
-        Some(Box::new(Veil::new(
-            self.tools.clone(),
-            self.facts.catalog().clone(),
-            masks.clone(),
-            given.unwrap_or_default(),
-            columns,
-        )))
+        let catalog = self.facts.catalog().clone();
+        let veil = Veil::new(self.tools.clone(), catalog, masks.clone(), given.unwrap_or_default(), columns);
+        Some(Box::new(veil.noting(self.is_inside)))
     }
 
     /// From now on, until the transaction ends, the target's words may quote what is masked.
@@ -271,6 +269,15 @@ impl Session {
 
     /// Rewritten rows go to the client, and into the record.
     pub(super) fn flush_rewritten(&mut self) {
+        if self.is_inside {
+            if let Some(Expect::Query(r) | Expect::Execute(r)) = self.expects.front_mut()
+                && let Some(marks) = r.veil.as_deref_mut().and_then(Veil::take_marks)
+            {
+                marks.put(&mut self.rewritten.aside);
+            }
+            let aside = self.rewritten.aside.split().freeze();
+            self.client(aside);
+        }
         if self.rewritten.bytes.is_empty() {
             return;
         }
@@ -295,6 +302,12 @@ impl Session {
             }
             _ => Ok(()),
         };
+        if self.is_inside
+            && tag == b'T'
+            && let Some(told) = veil.told()
+        {
+            told.put(&mut self.rewritten.aside);
+        }
         r.over = Some(Over::Unmaskable(done.err()?));
         let error = limit_error(r);
         self.out.push_back(Output::CancelOwn);

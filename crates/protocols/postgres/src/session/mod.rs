@@ -120,6 +120,8 @@ pub(crate) struct Session {
     rewritten: Rewritten,
     /// What is masked may be at hand, and in the target's words, until the transaction ends.
     guard: Option<Guard>,
+    /// The client is in this process, and is told aside what others are not.
+    is_inside: bool,
     draining: bool,
     closed: bool,
     /// The target said its last word, and the client has it.
@@ -159,6 +161,7 @@ impl Session {
             tools,
             rewritten: Rewritten::default(),
             guard: None,
+            is_inside: false,
             draining: false,
             closed: false,
             fatal_told: false,
@@ -166,6 +169,12 @@ impl Session {
         };
         session.catch_up(false);
         session
+    }
+
+    /// The same for a client in this process.
+    pub(crate) fn inside(mut self, is_inside: bool) -> Self {
+        self.is_inside = is_inside;
+        self
     }
 
     /// True once the target told what names mean, so that the client may begin.

@@ -8,6 +8,7 @@ use super::Session;
 use super::expect::Expect;
 use super::names::Closing;
 use super::replies::{limit_error, status_of};
+use crate::aside;
 use crate::masking::ROW_BYTES_MAX as MASKED_ROW_BYTES_MAX;
 use crate::wire::{self, Fields, Gravity, HEADER_BYTES, Head, target_fault};
 
@@ -194,6 +195,7 @@ impl Session {
         match tag {
             b'N' | b'A' => return Ok(Fate::Pass),
             b'S' => return self.on_parameter(frame),
+            aside::TAG if self.is_inside => return Err(target_fault("a message that only the gateway sends")),
             b'W' => {
                 return Err(Denial::new(
                     Culprit::Target,

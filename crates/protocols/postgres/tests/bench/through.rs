@@ -74,7 +74,7 @@ pub(crate) struct Through<F: Far> {
 
 /// An arrival on loopback.
 pub(crate) fn arrival(tls_offered: bool, plaintext_allowed: bool) -> Arrival {
-    Arrival { source: ([127, 0, 0, 1], 5).into(), tls_offered, plaintext_allowed, random: [7; 32] }
+    Arrival { source: ([127, 0, 0, 1], 5).into(), tls_offered, plaintext_allowed, random: [7; 32], inside: false }
 }
 
 impl<F: Far> Through<F> {

@@ -16,6 +16,7 @@ mod cases;
 mod copying;
 mod extended;
 mod faults;
+mod inside;
 mod leaving;
 mod limits;
 mod masking;
