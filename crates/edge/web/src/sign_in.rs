@@ -119,8 +119,10 @@ pub(crate) fn no(why: &str) -> Instead {
     Box::new(trouble(StatusCode::FORBIDDEN, "You are not signed in", why, "", true))
 }
 
-/// A refusal of somebody who tried to sign in.
+/// A refusal of somebody who tried to sign in. Operators are told the reason, of which the page may say little.
 pub(crate) fn denied(denial: &Denial) -> Instead {
+    let why = denial.detail.as_deref().unwrap_or(denial.message.as_str());
+    tracing::warn!(why, "somebody was not signed in");
     match denial.culprit {
         Culprit::Us => Box::new(later()),
         _ => no(&denial.message.to_string()),

@@ -91,6 +91,8 @@ struct Claims {
     aud: Value,
     exp: i64,
     #[serde(default)]
+    azp: Option<String>,
+    #[serde(default)]
     nonce: Option<String>,
 }
 
@@ -110,7 +112,7 @@ pub(super) fn check_id_token(token: &Secret, wanted: &Wanted<'_>) -> Result<(), 
         Value::Array(all) => all.iter().any(|a| a.as_str() == Some(wanted.client)),
         _ => false,
     };
-    if !for_us {
+    if !for_us || claims.azp.is_some_and(|party| party != wanted.client) {
         return Err("the ID token is for another client".to_owned());
     }
     if wanted.nonce.is_some() && claims.nonce.as_deref() != wanted.nonce {
@@ -200,6 +202,9 @@ mod tests {
             (with("nonce", json!("m")), Some("n"), false),
             (with("nonce", Value::Null), Some("n"), false),
             (with("aud", json!("cli2")), Some("n"), false),
+            (with("azp", json!("cli")), Some("n"), true),
+            (with("azp", json!("other")), Some("n"), false),
+            (with("azp", json!("other")), None, false),
             (with("aud", json!([])), Some("n"), false),
             (with("aud", json!({ "cli": "cli" })), Some("n"), false),
             (with("iss", json!("https://id.example/")), Some("n"), false),
