@@ -101,6 +101,7 @@ export const sql = ({ test, world, base, signIn, csrf, sound, hostile }) => {
     await wilma.page.getByLabel('Statement').fill(text);
     await wilma.page.getByRole('button', { name: 'Run', exact: true }).click();
     await wilma.page.getByText('waits for people').waitFor();
+    await wilma.page.getByText(/must approve it before \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC:/).waitFor();
     await sound(wilma.page, 'sql-waiting');
     const review = await wilma.page.getByRole('link', { name: 'the review' }).getAttribute('href');
     // A second one is not taken meanwhile, by no way.

@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
+use super::locks::moment;
 use super::{Shell, because, is_id};
 use crate::ask::Refusal;
 use crate::facts::{Facts, encoded};
@@ -66,7 +67,7 @@ async fn listed(signed: &Signed, wanted: &str, database: &str, failed: Option<Re
         is_id(id).then(|| Open {
             id: id.to_owned(),
             target: s.at("target").text(),
-            opened: s.at("opened_at").text().cut(19),
+            opened: moment(s.at("opened_at")),
             ended: s.at("ended").text(),
             glimpse: statement.at("text").text().cut(GLIMPSE_CHARS_MAX),
             state: statement.at("state").text(),
@@ -207,7 +208,7 @@ async fn shown(signed: &Signed, id: &str, typed: Option<&str>, failed: Option<Re
         review: is_id(review.at("id").raw()).then(|| Review {
             id: review.at("id").raw().to_owned(),
             reviewers: review.at("reviewers").text(),
-            until: review.at("ends_at").text().cut(19),
+            until: moment(review.at("ends_at")),
         }),
         exportable: results.iter().any(|r| !r.columns.is_empty()),
         results,
