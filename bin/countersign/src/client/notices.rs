@@ -130,9 +130,9 @@ fn receivers(all: &[ReceiverView], now: Timestamp) -> Table {
     let mut table = Table::new(vec![
         Column::text("RECEIVER"),
         Column::text("KIND"),
-        Column::text("WAITING"),
-        Column::text("DEAD"),
-        Column::text("SENT"),
+        Column::whole("WAITING"),
+        Column::whole("DEAD"),
+        Column::whole("SENT"),
         Column::text("TROUBLE"),
     ]);
     for r in all {
@@ -146,10 +146,10 @@ fn receivers(all: &[ReceiverView], now: Timestamp) -> Table {
 fn table(notices: &[NoticeView], now: Timestamp) -> Table {
     let mut table = Table::new(vec![
         Column::whole("NOTICE"),
-        Column::text("STATUS"),
+        Column::whole("STATUS"),
         Column::text("RECEIVER"),
         Column::text("KIND"),
-        Column::text("WHEN"),
+        Column::whole("WHEN"),
         Column::text("WHY"),
     ]);
     for n in notices {
@@ -197,4 +197,24 @@ async fn retry(args: &Retry) -> Result<(), Failed> {
         }
     }
     paper.done()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_a_notice_is_whole_in_80_columns() {
+        let notice: NoticeView = serde_json::from_value(json!({
+            "id": "01J9ZQ4T7Y0000000000000000", "receiver": "operations-on-call-berlin", "kind": "review.asked", "status": "waiting",
+            "created_at": "2026-01-05T12:00:00Z", "more": 0, "tries": 3, "error": "it answered 503, and has done so since this morning",
+        }))
+        .unwrap();
+        let now = parse_time("2026-01-05T13:00:00Z").unwrap();
+        let lines = table(&[notice], now).lines(80);
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:?}");
+        let said = lines.last().unwrap();
+        assert!(said.contains(" waiting ") && said.contains(" 01-05 12:00 "), "{said}");
+    }
 }

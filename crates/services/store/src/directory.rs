@@ -235,32 +235,30 @@ impl Store {
 
     /// Who is in a group: ids and names, by id.
     pub async fn directory_members(&self, realm: &str, group: &str) -> Result<Vec<(String, String)>, StoreError> {
-        on_pool!(self, "list the members of a group", |pool| {
-            let rows: Vec<(String, String)> = sqlx::query_as(
-                "SELECT d.id, d.name FROM directory_members m JOIN directory d ON d.realm = m.realm AND d.kind = 'user' \
-                 AND d.id = m.user_id WHERE m.realm = $1 AND m.group_id = $2 ORDER BY d.id",
-            )
-            .bind(realm)
-            .bind(group)
-            .fetch_all(pool)
-            .await?;
-            Ok(rows)
-        })
+        let entries = "SELECT d.id, d.name FROM directory_members m JOIN directory d ON d.realm = m.realm AND d.kind = 'user' \
+                       AND d.id = m.user_id WHERE m.realm = $1 AND m.group_id = $2 ORDER BY d.id";
+        self.directory_entries_of(entries, realm, group).await
     }
 
     /// Which groups somebody is in: ids and names, by name.
     pub async fn directory_groups_of(&self, realm: &str, user: &str) -> Result<Vec<(String, String)>, StoreError> {
-        on_pool!(self, "list the groups of somebody", |pool| {
-            let rows: Vec<(String, String)> = sqlx::query_as(
-                "SELECT d.id, d.name FROM directory_members m JOIN directory d ON d.realm = m.realm AND d.kind = 'group' \
-                 AND d.id = m.group_id WHERE m.realm = $1 AND m.user_id = $2 ORDER BY d.name_key",
-            )
+        let entries = "SELECT d.id, d.name FROM directory_members m JOIN directory d ON d.realm = m.realm AND d.kind = 'group' \
+                       AND d.id = m.group_id WHERE m.realm = $1 AND m.user_id = $2 ORDER BY d.name_key";
+        self.directory_entries_of(entries, realm, user).await
+    }
+
+    /// The ids and names that a query gives of a realm and the entry with this id.
+    async fn directory_entries_of(
+        &self,
+        query: &'static str,
+        realm: &str,
+        id: &str,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        on_pool!(self, "list who is in which group", |pool| Ok(sqlx::query_as(query)
             .bind(realm)
-            .bind(user)
+            .bind(id)
             .fetch_all(pool)
-            .await?;
-            Ok(rows)
-        })
+            .await?))
     }
 
     /// Changes who is in a group, all at once: `only` leaves nobody else in it. People that are not there are passed over.
