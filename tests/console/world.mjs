@@ -52,6 +52,22 @@ export const until = async (what, check, ms = START_MS) => {
   }
 };
 
+/** Plays cases, a name and what it does each, in their order, and says how each went; how many failed. */
+export const play = async (cases, before = () => {}) => {
+  let failed = 0;
+  for (const [name, act] of cases) {
+    try {
+      before();
+      await act();
+      console.log(`ok ${name}`);
+    } catch (error) {
+      failed += 1;
+      console.log(`not ok ${name}\n${error.stack}`);
+    }
+  }
+  return failed;
+};
+
 export class World {
   async start() {
     this.dir = mkdtempSync(join(tmpdir(), 'countersign-console.'));

@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { Provider } from 'oidc-provider';
 import { chromium } from 'playwright-core';
-import { World } from './world.mjs';
+import { World, play } from './world.mjs';
 
 const { CHROMIUM } = process.env;
 const COOKIE = '__Host-countersign';
@@ -252,17 +252,7 @@ test('somebody who is locked is out, and sees nothing after signing in again', a
   assert.equal((await again.page.goto(`${base}/console/inbox`)).status(), 403);
 });
 
-let failed = 0;
-for (const [name, act] of cases) {
-  try {
-    Object.assign(heard, { edit: null, keeps: false });
-    await act();
-    console.log(`ok ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`not ok ${name}\n${error.stack}`);
-  }
-}
+const failed = await play(cases, () => Object.assign(heard, { edit: null, keeps: false }));
 await browser.close();
 server.closeAllConnections();
 server.close();

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { inflateRawSync } from 'node:zlib';
 import { chromium } from 'playwright-core';
 import { Provider, pair } from './provider.mjs';
-import { World } from './world.mjs';
+import { World, play } from './world.mjs';
 
 const { CHROMIUM } = process.env;
 const COOKIE = '__Host-countersign';
@@ -209,17 +209,7 @@ test('somebody who is locked is out, and comes in no more', async () => {
   }
 });
 
-let failed = 0;
-for (const [name, act] of cases) {
-  try {
-    provider.reset();
-    await act();
-    console.log(`ok ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`not ok ${name}\n${error.stack}`);
-  }
-}
+const failed = await play(cases, () => provider.reset());
 await browser.close();
 provider.server.closeAllConnections();
 provider.server.close();

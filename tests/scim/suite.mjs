@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { World, until } from './world.mjs';
+import { World, play } from './world.mjs';
 
 const ISSUER = 'https://corp.example';
 const TOKEN = 'a-token-of-the-directory-of-more-than-32-bytes';
@@ -187,16 +187,7 @@ test('adv_090 somebody who is removed is cut off, and their login with them', as
   await works('dee');
 });
 
-let failed = 0;
-for (const [name, act] of cases) {
-  try {
-    await act();
-    console.log(`ok ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`not ok ${name}\n${error.stack}`);
-  }
-}
+const failed = await play(cases);
 await world.end();
 console.log(`${cases.length - failed} passed, ${failed} failed`);
 process.exit(failed ? 1 : 0);
